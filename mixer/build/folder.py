@@ -1,0 +1,155 @@
+"""The output folder while a build is going on: its lock, its plan, and the results of finished tasks.
+
+Everything here lives in `OUT/.mixer/` and is not needed to read the data.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mixer.build.plan import Plan
+from mixer.build.result import TaskResult
+from mixer.build.task import shard_path
+from mixer.digest import canonical_json, xxh3_file
+from mixer.errors import BuildStateError, TaskError
+from mixer.files import publish_bytes, sync_folder
+
+STATE = ".mixer"
+
+
+class BuildFolder:
+    """Exclusive use of an output folder for one plan; a context manager.
+
+    Args:
+        out: the folder; made if it is not there.
+        plan: what is built.
+
+    Raises:
+        BuildStateError: another build is running in it, or it holds something else.
+    """
+
+    def __init__(self, out: Path, plan: Plan) -> None:
+        self.out = out
+        self._plan = plan
+        self._state = out / STATE
+        self._results = self._state / "tasks"
+        self._lock: int | None = None
+
+    def __enter__(self) -> BuildFolder:
+        self._check_free()
+        for folder in (self._results, self.out / "shards"):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise TaskError(f"cannot make the folder: {error.strerror}", where=str(folder)) from error
+        self._lock = os.open(self._state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self.release()
+            raise BuildStateError(
+                "another build is running in this folder", where=str(self.out), hint="wait for it, or choose another -o"
+            ) from error
+        try:
+            self._check_plan()
+        except BaseException:
+            self.release()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Give the lock back; workers call it too, since they inherit it."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _check_free(self) -> None:
+        """Refuse a folder with files that no build of ours made."""
+        if self.out.exists() and not self.out.is_dir():
+            raise BuildStateError("not a folder", where=str(self.out), hint="choose another -o")
+        if self.out.is_dir() and any(self.out.iterdir()) and not (self._state / "plan.json").exists():
+            if {item.name for item in self.out.iterdir()} <= {STATE, "shards"} and not any(self.out.glob("shards/*")):
+                return  # a build that was killed before it wrote its plan
+            raise BuildStateError(
+                "the folder is not empty and holds no build of mixer", where=str(self.out), hint="choose another -o"
+            )
+
+    def _check_plan(self) -> None:
+        """Refuse a folder of another plan; note the plan in a new one."""
+        path = self._state / "plan.json"
+        wanted = {"id": self._plan.id, **self._plan.as_json()}
+        if not path.exists():
+            publish_bytes(path, canonical_json(wanted))
+            return
+        try:
+            found = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise BuildStateError("the plan is damaged", where=str(path), hint="choose another -o") from error
+        if found.get("id") != self._plan.id:
+            raise BuildStateError(
+                f"the folder holds another plan's build; it differs in {', '.join(_differences(found, wanted))}",
+                where=str(self.out),
+                hint="choose another -o, or delete the folder if its build is not needed",
+            )
+
+    def finished(self) -> dict[int, TaskResult]:
+        """Results of the tasks whose shard is there and has the digest that was noted; others are cleaned away."""
+        for stray in [*self.out.glob("shards/.*.tmp"), *self._results.glob(".*.tmp")]:
+            stray.unlink(missing_ok=True)
+        records = sorted(self._results.glob("*.json"))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = list(pool.map(self._load, records))
+        for record, result in zip(records, results):
+            if result is None:
+                record.unlink()
+        return {result.task: result for result in results if result is not None}
+
+    def _load(self, record: Path) -> TaskResult | None:
+        try:
+            result = TaskResult.from_json(json.loads(record.read_bytes()))
+            if result.shard is not None:
+                path = self.out / shard_path(result.task)
+                if xxh3_file(path) != result.shard["file_xxh3"]:
+                    return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return result
+
+    def keep(self, result: TaskResult) -> None:
+        """Note a finished task; its shard is published already."""
+        publish_bytes(self._results / f"{result.task:05d}.json", canonical_json(result.as_json()))
+
+    def drop_after(self, last: int) -> None:
+        """Delete what was made of tasks after the build's last."""
+        for record in self._results.glob("*.json"):
+            if int(record.stem) > last:
+                record.unlink()
+        for shard in self.out.glob("shards/*.arrow"):
+            if int(shard.stem) > last:
+                shard.unlink()
+
+    def finish(self) -> None:
+        """The manifest is there: the state of tasks is not needed any more."""
+        sync_folder(self.out / "shards")
+        shutil.rmtree(self._results, ignore_errors=True)
+
+
+def _differences(found: dict, wanted: dict) -> list[str]:
+    """Dotted keys in which two plans differ; the innermost that tell."""
+    keys = []
+    for key in sorted(found.keys() | wanted.keys()):
+        if key == "id" or found.get(key) == wanted.get(key):
+            continue
+        if isinstance(found.get(key), dict) and isinstance(wanted.get(key), dict):
+            keys += [f"{key}.{inner}" for inner in _differences(found[key], wanted[key])]
+        else:
+            keys.append(key)
+    return keys or ["nothing that it notes"]

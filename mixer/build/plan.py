@@ -1,0 +1,189 @@
+"""A recipe and its pinned sources -> everything that a task needs to know, and nothing else.
+
+A plan holds decisions only: it is the same on every machine, for any number of workers, at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from mixer.digest import identity
+from mixer.errors import DataError, RecipeError
+from mixer.mixing.draws import DrawSchedule, row_weights
+from mixer.mixing.target import Extent, Supply, TargetKind, extent
+from mixer.mixing.tasks import Task, task_tokens
+from mixer.recipe import Recipe
+from mixer.shards.shard import FORMAT_VERSION
+from mixer.sources import PinCache, Snapshot, pin
+from mixer.tokens.measure import measure_tokens_per_row
+from mixer.tokens.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is built.
+
+    `snapshots` has one entry per source, in the recipe's order; so has `tokens_per_row`, the mean measured on a
+    keyed sample, BOS and EOS included. `integer_weights` are the weights in rows that the draws follow.
+    """
+
+    recipe: Recipe
+    tokenizer: dict
+    snapshots: tuple[Snapshot, ...]
+    tokens_per_row: tuple[float, ...]
+    integer_weights: tuple[int, ...]
+    draws_per_task: int
+    extent: Extent
+
+    @property
+    def source_names(self) -> list[str]:
+        """Names of the sources, in the recipe's order; their indices are what shards hold."""
+        return list(self.recipe.sources)
+
+    @cached_property
+    def schedule(self) -> DrawSchedule:
+        """Which source each draw takes from."""
+        return DrawSchedule(self.integer_weights)
+
+    @cached_property
+    def id(self) -> str:
+        """Identity of the plan: two builds with one id have the same bytes."""
+        return identity(self.as_json())
+
+    def as_json(self) -> dict:
+        """What the id covers."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "recipe": self.recipe.normalised(),
+            "tokenizer": self.tokenizer,
+            "source_order": self.source_names,
+            "snapshots": {name: snapshot.identity for name, snapshot in zip(self.source_names, self.snapshots)},
+            "integer_weights": list(self.integer_weights),
+            "draws_per_task": self.draws_per_task,
+        }
+
+    def task(self, number: int) -> Task | None:
+        """The task of this number; None where the build has ended before it."""
+        start = number * self.draws_per_task
+        stop = start + self.draws_per_task
+        if self.extent.max_draws is not None:
+            stop = min(stop, self.extent.max_draws)
+        return Task(number=number, start=start, stop=stop) if start < stop else None
+
+    @property
+    def estimated_tasks(self) -> int:
+        """How many tasks the build will probably take."""
+        return -(-self.extent.estimated_draws // self.draws_per_task)
+
+    @property
+    def tokens_per_draw(self) -> float:
+        """The expected tokens of a draw."""
+        weights = np.array(self.integer_weights) / sum(self.integer_weights)
+        return float(weights @ np.array(self.tokens_per_row))
+
+
+def make_plan(recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCache) -> Plan:
+    """Pin the sources, measure tokens per row, turn weights into draws, and see how far the target reaches.
+
+    Args:
+        recipe: the recipe.
+        tokenizer: the recipe's tokenizer, loaded.
+        root: the folder that the sources' relative paths start from.
+        cache: what is known of files seen before.
+
+    Raises:
+        RecipeError: the recipe cannot be met.
+        DataError: a source is missing, unreadable or empty.
+    """
+    check_specials(recipe, tokenizer)
+    if recipe.epochs.mode == "redraw" and recipe.epochs.count > 1:
+        raise RecipeError(
+            "redraw is not built by this version", where="epochs.mode", hint="use `mode: reshuffle`"
+        )
+    snapshots = tuple(pin(name, source, root, cache) for name, source in recipe.sources.items())
+    for name, snapshot in zip(recipe.sources, snapshots):
+        if snapshot.num_kept == 0:
+            raise DataError(
+                f"the source has no rows to draw ({snapshot.num_rows:,} rows, none kept)",
+                where=f"sources.{name}",
+                hint="check its path and its `where`",
+            )
+    tokens_per_row = tuple(
+        measure_tokens_per_row(name, source, snapshot, tokenizer, recipe)
+        for (name, source), snapshot in zip(recipe.sources.items(), snapshots)
+    )
+    schedule = _schedule(recipe, tokens_per_row)
+    weights = schedule.integer_weights
+    tokens_per_draw = float(weights @ np.array(tokens_per_row)) / schedule.period_draws
+    length = recipe.sequence.length
+    reach = extent(
+        schedule,
+        [
+            Supply(name=name, num_rows=snapshot.num_kept, max_passes=source.max_passes or recipe.max_passes)
+            for (name, source), snapshot in zip(recipe.sources.items(), snapshots)
+        ],
+        target=_target(recipe),
+        when_exhausted=recipe.when_exhausted,
+        tokens_per_draw=tokens_per_draw,
+        sequence_length=length,
+    )
+    total_tokens = reach.end_tokens or (reach.end_sequences or 0) * length or reach.estimated_draws * tokens_per_draw
+    wanted = recipe.task_tokens or task_tokens(total_tokens)
+    return Plan(
+        recipe=recipe,
+        tokenizer=tokenizer.as_json(),
+        snapshots=snapshots,
+        tokens_per_row=tokens_per_row,
+        integer_weights=tuple(weights.tolist()),
+        draws_per_task=max(1, round(wanted / tokens_per_draw)),
+        extent=reach,
+    )
+
+
+def check_specials(recipe: Recipe, tokenizer: Tokenizer) -> None:
+    """Raise where the recipe asks for BOS or EOS and the tokenizer has none."""
+    for switch in ("bos", "eos"):
+        if getattr(recipe.sequence, switch) and getattr(tokenizer, f"{switch}_id") is None:
+            raise RecipeError(
+                f"tokenizer {tokenizer.name} has no {switch.upper()} id",
+                where=f"sequence.{switch}",
+                hint=f"set `sequence.{switch}: false`, or put the tokenizer's tokenizer_config.json beside it",
+            )
+
+
+def _target(recipe: Recipe) -> tuple[TargetKind, int, str | None] | None:
+    target = recipe.target
+    if target is None:
+        return None
+    if target.passes is not None:
+        ((source, passes),) = target.passes.items()
+        return "passes", passes, source
+    if target.rows is not None:
+        return "rows", target.rows, None
+    if target.sequences is not None:
+        return "sequences", target.sequences, None
+    assert target.tokens is not None
+    return "tokens", target.tokens, None
+
+
+def _schedule(recipe: Recipe, tokens_per_row: tuple[float, ...]) -> DrawSchedule:
+    weights = [source.weight for source in recipe.sources.values()]
+    if recipe.weights == "tokens":
+        return DrawSchedule(row_weights(weights, tokens_per_row))
+    try:
+        return DrawSchedule(weights)
+    except ValueError as error:
+        raise RecipeError(str(error), where="sources", hint="give the weights with at most 6 digits") from error
+
+
+def shares(weights: Mapping[str, float]) -> dict[str, float]:
+    """Weights as shares of 1."""
+    exact = {name: Fraction(str(weight)) for name, weight in weights.items()}
+    total = sum(exact.values())
+    return {name: float(weight / total) for name, weight in exact.items()}

@@ -1,0 +1,1 @@
+"""Lengths of documents -> layout of sequences -> the columns of a shard. Pure."""

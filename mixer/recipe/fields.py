@@ -1,0 +1,119 @@
+"""The types of a recipe's fields: what each accepts as written, and the value it becomes.
+
+Whatever is wrong with a value is said by a `ValueError` of a validator here; `problems.py` adds the place.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from fractions import Fraction
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+
+from mixer.errors import UsageError
+from mixer.recipe.sizes import COUNT_PATTERN, parse_count
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+MAX_COUNT = 2**63 - 1
+"""Draws, rows and seeds are numbered in 64 bits."""
+MAX_SOURCES = 2**15 - 1
+"""A shard names a source by an int16."""
+_SCHEMES = ("hf", "s3", "gs", "https", "http")
+
+
+def expand_text(value: Any) -> Any:
+    """The mapping that a shorthand stands for: `text` is a column, `files[].text` a joined list.
+
+    Raises:
+        ValueError: it is neither text nor a mapping, or has brackets elsewhere than in LIST[] or LIST[].FIELD.
+    """
+    if isinstance(value, dict):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be a column, LIST[].FIELD, or a mapping")
+    if "[]" not in value:
+        return {"column": value}
+    match = re.fullmatch(r"([^\[\]]+)\[\](?:\.([^\[\]]+))?", value)
+    if match is None:
+        raise ValueError(f"must be a column, LIST[] or LIST[].FIELD, such as files[].text, not {value!r}")
+    return {"list": match[1], "field": match[2]}
+
+
+def _whole(value: float) -> int | float:
+    """The integer that a whole float such as 4e10 stands for; any other number as it is."""
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(Fraction(str(value)))  # what is written counts: int(1e23) is 99999999999999991611392
+    return value
+
+
+def _read_count(value: Any) -> Any:
+    if isinstance(value, float):
+        return _whole(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_count(value)
+    except UsageError as err:
+        raise ValueError(err.message) from err
+
+
+def _read_weight(value: Any) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a number without quotes or unit, such as 40 or 0.5")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"must be finite, not {value}")
+    if value <= 0:
+        raise ValueError(f"must be above 0, not {value}; to leave a source out, remove it")
+    return _whole(value)
+
+
+def _read_paths(value: Any) -> Any:
+    if value in ([], ()):  # pydantic's own check of the length also counts out what is wrong for another reason
+        raise ValueError("must not be empty")
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_path(path: str) -> str:
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", path)
+    if scheme and scheme[1] not in _SCHEMES:
+        raise ValueError(f"has the unknown scheme {scheme[1]!r}; known are {', '.join(_SCHEMES)} and plain paths")
+    return path
+
+
+def _check_filled(text: str) -> str:
+    if not text.strip():  # but it is not stripped: the name of a directory of Zyda-2 ends in a space
+        raise ValueError("must not be empty")
+    return text
+
+
+def _check_unicode(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as err:
+        raise ValueError(f"must be Unicode text, but has a lone surrogate at {err.start}") from err
+    return text
+
+
+def _human(least: int, most: int) -> BeforeValidator:
+    written = Annotated[int, Field(ge=least, le=most)] | Annotated[str, Field(pattern=COUNT_PATTERN)]
+    return BeforeValidator(_read_count, json_schema_input_type=written)
+
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Seed = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT), _human(1, MAX_COUNT)]
+TaskTokens = Annotated[int, Field(ge=2**20, le=2**26), _human(2**20, 2**26)]
+Text = Annotated[str, AfterValidator(_check_unicode)]
+Filled = Annotated[Text, AfterValidator(_check_filled), Field(json_schema_extra={"minLength": 1})]
+Condition = Annotated[Filled, AfterValidator(str.strip)]
+Path = Annotated[Filled, AfterValidator(_check_path)]
+Paths = Annotated[
+    tuple[Path, ...],
+    BeforeValidator(_read_paths, json_schema_input_type=Path | Annotated[list[Path], Field(min_length=1)]),
+]
+Weight = Annotated[int | float, PlainValidator(_read_weight, json_schema_input_type=Annotated[float, Field(gt=0)])]

@@ -1,0 +1,109 @@
+"""A recipe's way from YAML to a checked `Recipe`: the files it extends, `--set`, then every rule at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mixer.errors import RecipeError
+from mixer.recipe.layers import Draft
+from mixer.recipe.model import Recipe
+from mixer.recipe.overrides import add_override
+from mixer.recipe.problems import Problem, place, recipe_error, schema_problems
+from mixer.recipe.rules import broken_rules
+from mixer.recipe.yaml_text import read_yaml
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of a YAML file, with overrides from the command line on top.
+
+    `extends: other.yaml`, relative to the file it is in, lays this file over the other: mappings merge, anything
+    else replaces, null takes away (`wiki: null` removes a source), and the target is replaced whole. The name of
+    the other is not inherited. Sources' paths are relative to ONE folder, wherever they were written: that of
+    `path`, unless the caller has another.
+
+    An override is `KEY=VALUE`: the key dotted, the value YAML, as in `target.tokens=10M`; no value is null.
+
+    Raises:
+        RecipeError: a file is missing, is not YAML, or extends itself; or else anything is wrong with the recipe,
+            all of it at once, each problem with its place.
+    """
+    draft = Draft(where=_shown(path))
+    for file, mapping in reversed(_read_files(path, draft)):
+        draft.add(mapping, _shown(file))
+    for override in overrides:
+        add_override(draft, override)
+    return _finished(draft, path.stem)
+
+
+def parse_recipe(mapping: Mapping[str, Any], *, where: str, default_name: str) -> Recipe:
+    """The recipe that a mapping says.
+
+    Args:
+        mapping: what a YAML file would hold, but for `extends`: there is no file it could be relative to.
+        where: the place that problems are reported at.
+        default_name: the recipe's name if the mapping has none.
+
+    Raises:
+        RecipeError: anything is wrong with it, all of it at once, each problem with its place.
+    """
+    draft = Draft(where=where)
+    draft.add(mapping, where)
+    return _finished(draft, default_name)
+
+
+def _finished(draft: Draft, default_name: str) -> Recipe:
+    tree = {"name": default_name, **draft.tree}
+    recipe = None
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as err:
+        for key, message in schema_problems(err, tree):
+            draft.report(key, message)
+    for key, message in broken_rules(tree):
+        draft.report(key, message)
+    if recipe is None or draft.problems:
+        raise recipe_error(draft.problems, draft.where)
+    return recipe
+
+
+def _read_files(path: Path, draft: Draft) -> list[tuple[Path, dict[str, Any]]]:
+    """The file at `path`, the one that it extends, and so on, without the keys that are of the file alone."""
+    files = [(path, _read_file(path, draft))]
+    while (base := files[-1][1].pop("extends", None)) is not None:
+        child, asked_at = files[-1][0], place(_shown(files[-1][0]), ("extends",))
+        if not isinstance(base, str) or not base.isprintable() or not base:
+            draft.problems.append(Problem(place=asked_at, message="must be the path of a recipe"))
+            break
+        way = [*(file for file, _ in files), child.parent / base]
+        if os.path.realpath(way[-1]) in map(os.path.realpath, way[:-1]):
+            message = f"goes round in a circle: {' -> '.join(map(_shown, way))}"
+            raise RecipeError(message, where=asked_at, hint="remove one of them")
+        if not way[-1].is_file():
+            message = f"there is no file {_shown(way[-1])}"
+            raise RecipeError(message, where=asked_at, hint="the path is relative to the file that it is in")
+        files.append((way[-1], _read_file(way[-1], draft)))
+        files[-1][1].pop("name", None)
+    return files
+
+
+def _read_file(path: Path, draft: Draft) -> dict[str, Any]:
+    where = _shown(path)
+    try:
+        mapping, problems = read_yaml(path.read_bytes(), where)
+    except OSError as err:
+        raise RecipeError(f"cannot be read: {err.strerror}", where=where, hint="give the path of a recipe") from err
+    if not isinstance(mapping, dict):
+        found = "is empty" if mapping is None else "has a list" if isinstance(mapping, list) else "has one value"
+        message = f"a recipe is a mapping of keys, but this file {found}"
+        raise RecipeError(message, where=where, hint="begin with `sources:`; recipes/sample.yaml is an example")
+    draft.problems += problems
+    return mapping
+
+
+def _shown(path: Path) -> str:
+    return os.path.normpath(path)

@@ -1,0 +1,164 @@
+"""The recipe as a frozen, typed value: every key, what it means, and the one normal form.
+
+The classes hold the rules of single keys; the rules between keys are in `rules.py`. `parse_recipe`
+applies both, so it is the way to make a `Recipe`. The line under a field is what an editor shows of it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer
+
+from mixer.recipe.fields import (
+    MAX_SOURCES,
+    Condition,
+    Count,
+    Filled,
+    Name,
+    Paths,
+    Positive,
+    Seed,
+    TaskTokens,
+    Text,
+    Weight,
+    expand_text,
+)
+
+
+class _Part(BaseModel):
+    # Strict, because quotes are visible in YAML: `true` is no number and "8192" is no length.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class SequenceSpec(_Part):
+    """The sequences that documents are packed into."""
+
+    length: Annotated[int, Field(ge=2, le=2**20)] = 8192
+    """Token ids in a sequence, 2 to 1048576."""
+    packing: Literal["concat", "best-fit"] = "concat"
+    """concat: documents end to end, cut at every length; best-fit: fewest documents cut."""
+    bos: bool = True
+    """Begin each document with the tokenizer's beginning-of-sequence id."""
+    eos: bool = True
+    """End each document with the tokenizer's end-of-sequence id."""
+
+
+class Target(_Part):
+    """How much to build: exactly one of tokens, rows, sequences or passes."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    tokens: Count | None = None
+    """Build the first whole sequence that reaches this many tokens, such as 809B."""
+    rows: Count | None = None
+    """Draw this many rows, such as 100M."""
+    sequences: Count | None = None
+    """Build this many sequences."""
+    passes: Annotated[dict[str, Positive], Field(min_length=1, max_length=1)] | None = None
+    """Draw until one named source was read this many times, such as {finemath: 3}."""
+
+    @model_serializer
+    def _only_the_one(self) -> dict[str, Any]:
+        return {kind: value for kind, value in self if value is not None}
+
+
+class TextSpec(_Part):
+    """Where a row's text is: one column, or the items of a list joined into one document."""
+
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["column", "list"]}})
+
+    column: Filled | None = None
+    """The text column; a dot goes into a struct, as in meta.text."""
+    list: Filled | None = None
+    """The list column whose items make the document, such as files."""
+    field: Filled | None = None
+    """The text field of the list's structs; left out where the items are text themselves."""
+    separator: Text = ""
+    """What goes between two items."""
+    prefix: Text = ""
+    """What goes before every item, the first included."""
+    order: Filled = "stored"
+    """stored, or the field of the list's structs to sort the items by, such as path."""
+
+    @model_serializer
+    def _only_what_applies(self) -> dict[str, Any]:
+        return {"column": self.column} if self.column else {key: value for key, value in self if key != "column"}
+
+
+class Source(_Part):
+    """One named input data set."""
+
+    weight: Weight
+    """The source's share of the draws, relative to the other weights: in rows, or as weights says."""
+    path: Paths
+    """Files of the source: a path, glob or hf://, s3://, gs://, https:// address, or a list of them."""
+    format: Literal["auto", "parquet", "arrow", "jsonl"] = "auto"
+    """The files' format; auto tells it from their names."""
+    text: Annotated[TextSpec, BeforeValidator(expand_text, json_schema_input_type=str | TextSpec)] = TextSpec(
+        column="text"
+    )
+    """The text column, or LIST[].FIELD such as files[].text, or a mapping that says more."""
+    where: Condition | None = None
+    """Only rows for which this holds are drawn, such as int_score >= 3."""
+    max_passes: Positive | None = None
+    """The source is read at most this many times; overrides the recipe's max_passes."""
+
+
+class EpochsSpec(_Part):
+    """How often a trainer reads the mixture."""
+
+    count: Positive = 1
+    """The number of epochs."""
+    mode: Literal["reshuffle", "redraw"] = "reshuffle"
+    """reshuffle: the same sequences in a new order; redraw: the draws go on, so big sources bring new rows."""
+
+
+class Recipe(_Part):
+    """A mixture: what to draw from which sources, how much, and how to pack it."""
+
+    name: Name
+    """The recipe's name; the stem of its file unless given."""
+    seed: Seed = 0
+    """The key of everything random."""
+    tokenizer: Filled = "llama3"
+    """llama3, a path to tokenizer.json or tokenizer.model, or a hub id."""
+    sequence: SequenceSpec = SequenceSpec()
+    """Length, packing and borders of the sequences."""
+    weights: Literal["rows", "tokens"] = "rows"
+    """What the sources' weights are shares of. Rows are not tokens: one row may hold a whole repository."""
+    target: Target | None = None
+    """How much to build; may be left out only with when_exhausted: stop."""
+    when_exhausted: Literal["repeat", "stop", "error"] = "repeat"
+    """What happens when a source runs out: read it again, end the build there, or refuse to build."""
+    max_passes: Positive | None = None
+    """No source is read more often than this."""
+    task_tokens: TaskTokens | None = None
+    """Tokens of one task, 1Mi to 64Mi; chosen from the total unless given."""
+    max_document_tokens: Count | None = None
+    """Longer documents are skipped and counted."""
+    on_bad_row: Literal["error", "skip"] = "error"
+    """What a row that cannot be read does: end the build, or be skipped and counted."""
+    epochs: EpochsSpec = EpochsSpec()
+    """How often a trainer reads the mixture, and what differs from one time to the next."""
+    sources: Annotated[dict[Name, Source], Field(min_length=1, max_length=MAX_SOURCES)]
+    """The sources by name."""
+
+    def normalised(self) -> dict[str, Any]:
+        """The recipe's identity: JSON values, every default filled in, sizes as integers.
+
+        Two spellings of one recipe give equal values. The order of keys, and so of the sources, means
+        nothing here: who numbers the sources must sort their names.
+        """
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_normalised(cls, normalised: dict[str, Any]) -> Recipe:
+        """The recipe of which `normalised` is the normal form.
+
+        Raises:
+            RecipeError: it is not a recipe.
+        """
+        from mixer.recipe.load import parse_recipe  # which makes a Recipe, so it imports this module
+
+        return parse_recipe(normalised, where="normalised recipe", default_name="")

@@ -1,0 +1,67 @@
+"""The rules between keys of a recipe. Pure.
+
+They look at what was written, not at a finished `Recipe`, so that they speak up in the same run as the
+rules of single keys; what has the wrong type is left to those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mixer.recipe.problems import Key, suggestion
+
+KINDS = ("tokens", "rows", "sequences", "passes")
+_LIST_ONLY = ("field", "separator", "prefix", "order")
+
+
+def broken_rules(tree: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Each broken rule between keys, as the key it is about and what is wrong.
+
+    Args:
+        tree: a recipe as written, without nulls.
+    """
+    sources = _mapping(tree.get("sources"))
+    yield from _target_rules(tree, sources)
+    for name, source in sources.items():
+        text = _mapping(source).get("text")
+        if isinstance(text, dict) and (message := _text_rule(text)):
+            yield ("sources", name, "text"), message
+
+
+def _target_rules(tree: dict[str, Any], sources: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    if "target" not in tree:
+        if tree.get("when_exhausted") != "stop":
+            yield ("target",), f"is missing: give one of {', '.join(KINDS)}, or set when_exhausted: stop"
+        return
+    target = _mapping(tree["target"])
+    kinds = [kind for kind in KINDS if kind in target]
+    if len(kinds) > 1 or tree["target"] == {}:
+        found = f", not {' and '.join(kinds)}" if kinds else ""
+        yield ("target",), f"takes exactly one of {', '.join(KINDS)}{found}"
+    for name, passes in _mapping(target.get("passes")).items():
+        if name not in sources:
+            yield ("target", "passes", name), f"is not a source of this recipe{suggestion(name, sources)}"
+            continue
+        most = _mapping(sources[name]).get("max_passes", tree.get("max_passes"))
+        if isinstance(passes, int) and isinstance(most, int) and most < passes:
+            yield ("target", "passes", name), f"asks for {passes} passes, but max_passes allows {most}"
+
+
+def _text_rule(text: dict[str, Any]) -> str | None:
+    extra = [key for key in _LIST_ONLY if key in text]
+    if not text.keys() <= {"column", "list", *_LIST_ONLY}:
+        return None  # it is said of the unknown key, which may be the missing one misspelt
+    if "column" in text and "list" in text:
+        return "takes a column or a list, not both"
+    if "column" in text and extra:
+        return f"takes {' and '.join(extra)} only with a list, not with a column"
+    if "column" not in text and "list" not in text:
+        return "needs a column or a list"
+    if text.get("order", "stored") != "stored" and "field" not in text:
+        return "needs a field if order is given: items are sorted by another field of their struct"
+    return None
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

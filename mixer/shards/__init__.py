@@ -1,0 +1,1 @@
+"""Shards and manifest on disk; `mixer/format.md` is the normative description of both."""

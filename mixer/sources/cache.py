@@ -1,0 +1,81 @@
+"""What pinning learnt about a file, remembered across builds: its digest and its rows per block."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mixer.digest import canonical_json, identity
+
+
+def default_cache_dir() -> Path:
+    """$MIXER_CACHE, or `mixer` under $XDG_CACHE_HOME or ~/.cache."""
+    if folder := os.environ.get("MIXER_CACHE"):
+        return Path(folder)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """A file as `stat` shows it: another state means that the bytes may be other bytes."""
+
+    path: str
+    num_bytes: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileState:
+        """The state of a file now, symbolic links followed."""
+        found = path.stat()
+        return cls(path=os.path.realpath(path), num_bytes=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
+
+    def as_json(self) -> list[str | int]:
+        """The state as a JSON list."""
+        return [self.path, self.num_bytes, self.mtime_ns, self.inode]
+
+
+class PinCache:
+    """A folder with one small JSON file for each data file that was pinned.
+
+    Losing it costs time and nothing else: an entry that is missing, damaged, unreadable or about another state of
+    the file is as good as none, and a folder that cannot be written to is not used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder / "pins"
+
+    def get(self, state: FileState, key: str) -> Any:
+        """What was stored under this key for a file in exactly this state, or None."""
+        return self._load(state).get(key)
+
+    def put(self, state: FileState, key: str, value: Any) -> None:
+        """Store a JSON value, atomically; facts about other states of the file are dropped."""
+        facts = self._load(state) | {key: value}
+        path = self._path(state)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(canonical_json({"state": state.as_json(), "facts": facts}))
+            os.replace(temporary, path)
+        except OSError:
+            return  # A full or read-only home folder must not stop a build.
+
+    def _path(self, state: FileState) -> Path:
+        name = identity(state.path)
+        return self._folder / name[:2] / f"{name[2:34]}.json"
+
+    def _load(self, state: FileState) -> dict[str, Any]:
+        try:
+            entry = json.loads(self._path(state).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        if not isinstance(entry, dict) or entry.get("state") != state.as_json():
+            return {}
+        facts = entry.get("facts")
+        return facts if isinstance(facts, dict) else {}
