@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 
-def publish_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that it appears whole or not at all, and stays after a power cut.
+def publish_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write a file so that it appears whole or not at all.
+
+    Args:
+        path: its place; folders are made.
+        data: its bytes.
+        durable: also whole, or not there, after a power cut; costs some milliseconds.
 
     Raises:
         OSError: no space, no permission.
@@ -17,17 +22,22 @@ def publish_bytes(path: Path, data: bytes) -> None:
     try:
         with temporary.open("wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the renames in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync_file(path: Path) -> None:
+    """Make a file's bytes durable; of a folder, its entries.
+
+    Raises:
+        OSError: there is no such file, or the disk failed.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,113 +1,152 @@
-"""Results of all tasks -> the manifest's content. Pure."""
+"""The account of a build: which tasks are done, which come next, and where the build ends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
-from mixer.build.plan import Plan, shares
-from mixer.build.result import SourceCounts, TaskResult
-from mixer.errors import IntegrityError
-from mixer.shards.shard import FORMAT_VERSION, batch_sequences
+from mixer.build.plan import Plan
+from mixer.build.result import Limit, SourceCounts, TaskResult
+from mixer.errors import RecipeError, TokenizerError
+from mixer.mixing.tasks import Task
 
-
-def manifest_content(plan: Plan, results: Sequence[TaskResult]) -> dict[str, Any]:
-    """Everything that the manifest says but its id.
-
-    Raises:
-        IntegrityError: a source's draws are off their share by a row or more, or tokens do not add up; a bug.
-    """
-    num_draws = results[-1].stop if results else 0
-    counts = [SourceCounts()] * len(plan.snapshots)
-    for result in results:
-        counts = [one + other for one, other in zip(counts, result.sources)]
-    _check(plan, results, counts, num_draws)
-    num_tokens = sum(result.num_tokens for result in results)
-    return {
-        "format": "mixer",
-        "format_version": FORMAT_VERSION,
-        "name": plan.recipe.name,
-        "plan": plan.id,
-        "recipe": plan.recipe.normalised(),
-        "tokenizer": plan.tokenizer,
-        "sequence_length": plan.recipe.sequence.length,
-        "batch_sequences": batch_sequences(plan.recipe.sequence.length),
-        "draws_per_task": plan.draws_per_task,
-        "sources": _sources(plan, counts, num_draws, num_tokens),
-        "shards": [
-            {
-                **result.shard,
-                "task": result.task,
-                "draws": [result.start, result.stop],
-                "sequences": result.num_sequences,
-                "tokens": result.num_tokens,
-                "padding": result.num_pad,
-            }
-            for result in results
-            if result.shard is not None
-        ],
-        "epochs": {"count": plan.recipe.epochs.count, "mode": plan.recipe.epochs.mode, "shards": "all"},
-        "totals": {
-            "draws": num_draws,
-            "documents": sum(count.documents for count in counts),
-            "text_bytes": sum(count.num_bytes for count in counts),
-            "sequences": sum(result.num_sequences for result in results),
-            "tokens": num_tokens,
-            "padding": sum(result.num_pad for result in results),
-            "tokens_left_out": sum(count.tokens_left_out for count in counts),
-            "truncated_documents": sum(count.truncated for count in counts),
-        },
-        "reference_check": {
-            "documents": sum(result.checked for result in results),
-            "different": sum(result.different for result in results),
-        },
-    }
+MAX_DIFFERENT_SHARE = 0.01
+"""Of the documents checked against the reference; above it (and one document) the build ends."""
+_LONGEST_RUN = 8
 
 
-def _sources(plan: Plan, counts: Sequence[SourceCounts], num_draws: int, num_tokens: int) -> list[dict[str, Any]]:
-    recipe = plan.recipe
-    asked = shares({name: source.weight for name, source in recipe.sources.items()})
-    period = sum(plan.integer_weights)
-    entries = []
-    for index, (name, source) in enumerate(recipe.sources.items()):
-        snapshot, count = plan.snapshots[index], counts[index]
-        entries.append(
-            {
-                "name": name,
-                "weight": source.weight,
-                "share_asked": asked[name],
-                "row_weight": plan.integer_weights[index],
-                "row_share_asked": plan.integer_weights[index] / period,
-                "row_share": count.rows / num_draws if num_draws else 0.0,
-                "token_share": count.tokens / num_tokens if num_tokens else 0.0,
-                "measured_tokens_per_row": plan.tokens_per_row[index],
-                "rows": count.rows,
-                "rows_available": snapshot.num_kept,
-                "rows_in_snapshot": snapshot.num_rows,
-                "passes": count.rows / snapshot.num_kept,
-                "documents": count.documents,
-                "skipped": count.skipped,
-                "text_bytes": count.num_bytes,
-                "tokens": count.tokens,
-                "tokens_left_out": count.tokens_left_out,
-                "truncated_documents": count.truncated,
-                "snapshot": snapshot.as_json(),
-            }
+@dataclass(slots=True, kw_only=True)
+class Progress:
+    """How far a build is; what is shown while it runs and kept in its log."""
+
+    estimated_tasks: int
+    num_tasks: int = 0
+    num_resumed: int = 0
+    num_tokens: int = 0
+    num_sequences: int = 0
+    sources: list[SourceCounts] = field(default_factory=list)
+    checked: int = 0
+    different: int = 0
+    stage_seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, result: TaskResult) -> None:
+        """Count a finished task."""
+        self.num_tasks += 1
+        self.num_tokens += result.num_tokens
+        self.num_sequences += result.num_sequences
+        counts = self.sources or [SourceCounts()] * len(result.sources)
+        self.sources = [one + other for one, other in zip(counts, result.sources)]
+        self.checked += result.checked
+        self.different += result.different
+
+    def count_again(self, results: Iterable[TaskResult]) -> None:
+        """Count these tasks and no others; the stages' times stay, for the work was done."""
+        self.num_tasks = self.num_tokens = self.num_sequences = self.checked = self.different = 0
+        self.sources = []
+        for result in results:
+            self.add(result)
+
+
+class Account:
+    """Takes results in any order and knows, from the tasks without a gap before them, where the build ends."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.progress = Progress(estimated_tasks=plan.estimated_tasks)
+        self._done: dict[int, TaskResult] = {}
+        self._next = 0
+        self._prefix = 0
+        self._reached = 0
+        self._last: int | None = None
+        self._again: Task | None = None
+        extent = plan.extent
+        self._kind, self._wanted = (
+            ("tokens", extent.end_tokens) if extent.end_tokens is not None else ("sequences", extent.end_sequences)
         )
-    return entries
+
+    @property
+    def complete(self) -> bool:
+        """Whether every task up to the build's end is done."""
+        return self._last is not None and self._last in self._done
+
+    def take_again(self) -> tuple[Task, Limit] | None:
+        """The task in which the build ends, to be made again up to there; None: not known, or taken."""
+        if self._again is None:
+            return None
+        task, self._again = self._again, None
+        return task, self._limit()
+
+    def take_run(self, workers: int) -> list[Task]:
+        """The next consecutive tasks for one worker: long runs at first, single tasks towards the end."""
+        wanted = min(_LONGEST_RUN, (self._plan.estimated_tasks - self._next) // (2 * workers))
+        run: list[Task] = []
+        while self._last is None and len(run) < max(1, wanted):
+            task = self._plan.task(self._next)
+            if task is None:
+                break
+            self._next += 1
+            if self.wants(task):
+                run.append(task)
+        return run
+
+    def wants(self, task: Task) -> bool:
+        """Whether a task is still to be done."""
+        return task.number not in self._done and (self._last is None or task.number < self._last)
+
+    def add(self, result: TaskResult, seconds: dict[str, float]) -> None:
+        """Take a finished task into account, and look whether the build's end is reached.
+
+        Raises:
+            RecipeError: all rows that may be drawn are drawn, and the target is not met.
+            TokenizerError: too many documents differ from the reference.
+        """
+        self._done[result.task] = result
+        self.progress.add(result)
+        self.progress.num_resumed += not seconds
+        for stage, spent in seconds.items():
+            self.progress.stage_seconds[stage] = self.progress.stage_seconds.get(stage, 0.0) + spent
+        _check_against_reference(self.progress)
+        while self._last is None and self._prefix in self._done:
+            self._advance(self._done[self._prefix])
+        if self.complete:
+            self.progress.count_again(self.results())
+
+    def _advance(self, result: TaskResult) -> None:
+        reached = self._reached + result.reached(self._kind)
+        if self._wanted is not None and reached >= self._wanted:
+            self._last = self._prefix
+            if result.limit != self._limit():  # made whole; it is made again, up to where the build ends
+                self._again = self._plan.task(self._prefix)
+                del self._done[self._prefix]
+                self.progress.count_again(self._done.values())
+            return
+        self._reached = reached
+        self._prefix += 1
+        if self._plan.task(self._prefix) is None:
+            self._last = self._prefix - 1
+            self._check_met()
+
+    def _limit(self) -> Limit:
+        assert self._wanted is not None
+        return Limit(kind=self._kind, amount=self._wanted - self._reached)
+
+    def _check_met(self) -> None:
+        if self._wanted is not None and self._plan.recipe.when_exhausted != "stop":
+            raise RecipeError(
+                f"the mix cannot be met: {self._wanted:,} {self._kind} were asked for, and all {self._prefix:,} tasks "
+                f"that the sources allow gave {self._reached:,}; the estimate from a sample was higher",
+                where="target",
+                hint=f"ask for at most {self._reached:,} {self._kind}, or allow more passes",
+            )
+
+    def results(self) -> list[TaskResult]:
+        """The results up to the build's end, in order."""
+        return [self._done[number] for number in range((-1 if self._last is None else self._last) + 1)]
 
 
-def _check(plan: Plan, results: Sequence[TaskResult], counts: Sequence[SourceCounts], num_draws: int) -> None:
-    """Conservation over the whole build."""
-    length = plan.recipe.sequence.length
-    for result in results:
-        if result.num_tokens + result.num_pad != result.num_sequences * length:
-            raise IntegrityError("tokens and padding are not its sequences", where=f"task {result.task}")
-        if sum(count.tokens for count in result.sources) != result.num_tokens:
-            raise IntegrityError("tokens of the sources are not those of its sequences", where=f"task {result.task}")
-    period = sum(plan.integer_weights)
-    for name, weight, count in zip(plan.source_names, plan.integer_weights, counts):
-        if abs(count.rows * period - weight * num_draws) >= period:
-            raise IntegrityError(f"{count.rows:,} of {num_draws:,} draws is a row or more off", where=name)
-        if count.rows != count.documents + sum(count.skipped.values()):
-            raise IntegrityError("rows are not documents and skipped rows", where=name)
+def _check_against_reference(progress: Progress) -> None:
+    if progress.different > 1 + MAX_DIFFERENT_SHARE * progress.checked:
+        raise TokenizerError(
+            f"{progress.different:,} of {progress.checked:,} documents checked have other ids than the reference gives",
+            hint="this tokenizer is not handled exactly by the engine; please report it",
+        )

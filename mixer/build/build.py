@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mixer import __version__
-from mixer.build.account import manifest_content
-from mixer.build.engine import Progress, run_tasks
+from mixer.build.account import Progress
+from mixer.build.content import manifest_content
+from mixer.build.engine import run_tasks
 from mixer.build.folder import BuildFolder
 from mixer.build.plan import Plan, make_plan
 from mixer.errors import UsageError
@@ -96,5 +97,7 @@ def build(
             "versions": {"mixer": __version__} | {name: version(name) for name in ("pyarrow", "numpy", "gigatoken", "tokenizers")},
         }
         publish_bytes(out / BUILD_LOG, (json.dumps(log, indent=1) + "\n").encode())
-        folder.finish()
-        return publish_manifest(out, content, manifest_copy)
+        folder.sync_shards()
+        manifest = publish_manifest(out, content, manifest_copy)
+        folder.forget_tasks()
+        return manifest

@@ -17,7 +17,7 @@ from mixer.build.result import TaskResult
 from mixer.build.task import shard_path
 from mixer.digest import canonical_json, xxh3_file
 from mixer.errors import BuildStateError, TaskError
-from mixer.files import publish_bytes, sync_folder
+from mixer.files import publish_bytes, sync_file
 
 STATE = ".mixer"
 
@@ -102,8 +102,7 @@ class BuildFolder:
 
     def finished(self) -> dict[int, TaskResult]:
         """Results of the tasks whose shard is there and has the digest that was noted; others are cleaned away."""
-        for stray in [*self.out.glob("shards/.*.tmp"), *self._results.glob(".*.tmp")]:
-            stray.unlink(missing_ok=True)
+        self._remove_strays()
         records = sorted(self._results.glob("*.json"))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             results = list(pool.map(self._load, records))
@@ -124,11 +123,16 @@ class BuildFolder:
         return result
 
     def keep(self, result: TaskResult) -> None:
-        """Note a finished task; its shard is published already."""
-        publish_bytes(self._results / f"{result.task:05d}.json", canonical_json(result.as_json()))
+        """Note a finished task; its shard is in place. What a power cut destroys is found and made again."""
+        publish_bytes(self._results / f"{result.task:05d}.json", canonical_json(result.as_json()), durable=False)
+
+    def _remove_strays(self) -> None:
+        for stray in [*self.out.glob("shards/.*.tmp"), *self._results.glob(".*.tmp")]:
+            stray.unlink(missing_ok=True)
 
     def drop_after(self, last: int) -> None:
-        """Delete what was made of tasks after the build's last."""
+        """Delete what was made of tasks after the build's last, and what was not finished."""
+        self._remove_strays()
         for record in self._results.glob("*.json"):
             if int(record.stem) > last:
                 record.unlink()
@@ -136,9 +140,13 @@ class BuildFolder:
             if int(shard.stem) > last:
                 shard.unlink()
 
-    def finish(self) -> None:
+    def sync_shards(self) -> None:
+        """Make all shards durable; before the manifest says that they are there."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(sync_file, [*self.out.glob("shards/*.arrow"), self.out / "shards"]))
+
+    def forget_tasks(self) -> None:
         """The manifest is there: the state of tasks is not needed any more."""
-        sync_folder(self.out / "shards")
         shutil.rmtree(self._results, ignore_errors=True)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +20,22 @@ from mixer import rng
 from mixer.build.plan import Plan
 from mixer.build.result import Limit, SourceCounts, TaskResult
 from mixer.errors import IntegrityError
+from mixer.files import sync_file
 from mixer.mixing.blocks import BlockOrder
 from mixer.mixing.tasks import Task, document_slots
 from mixer.packing.best_fit import lay_best_fit
 from mixer.packing.columns import Columns, build_columns, documents_stream
 from mixer.packing.layout import Layout, lay_end_to_end
-from mixer.shards.shard import publish_shard, write_shard
+from mixer.shards.shard import write_shard
 from mixer.sources import SourceReader, Texts
+from mixer.sources.text import text_offsets
 from mixer.tokens.tokenizer import Tokenizer
 
 KEPT, NULL, EMPTY, BAD, TOO_LONG = range(5)
 SKIP_REASONS = {NULL: "null_text", EMPTY: "empty_text", BAD: "bad_row", TOO_LONG: "too_long"}
 
+_ENCODE_BYTES = 4 << 20
+"""Text is gathered up to this before it is encoded: a call costs half a millisecond, whatever its size."""
 _CHECKED_DOCUMENTS = 4
 _CHECKED_BYTES = 16 << 10
 """Per task and per document: the reference is 15 times slower than the engine, and has to stay a small part."""
@@ -66,6 +71,7 @@ class TaskRunner:
         self._orders = [BlockOrder(recipe.seed, name, snap.block_kept) for (name, _), snap in named]
         self._ids = np.empty(0, dtype=np.uint32)
         self._seconds: dict[str, float] = {}
+        self._syncing = ThreadPoolExecutor(1, "sync")
 
     def run(self, task: Task, limit: Limit | None = None) -> TaskResult:
         """Build and publish the task's shard.
@@ -127,8 +133,9 @@ class TaskRunner:
             ids=self._ids,
         )
         chosen = _chosen_for_check(self._plan.recipe.seed, task.number, num_draws)
-        checked = different = 0
-        draw = used = 0
+        checked = different = draw = used = 0
+        waiting: list[Texts] = []
+        waiting_bytes = 0
         for source, reader in enumerate(self._readers):
             first, count = int(first_draws[source]), int(counts[source])
             for rows in self._orders[source].ranges(first, first + count):
@@ -136,13 +143,18 @@ class TaskRunner:
                     stop = draw + len(texts.rows)
                     documents.row[draw:stop] = texts.rows
                     documents.pass_number[draw:stop] = rows.pass_number
-                    used = self._tokenize(documents, texts, draw, used)
-                    with self._timed("check"):
-                        some = chosen[(chosen >= draw) & (chosen < stop)]
-                        results = [self._same(documents, texts, place, draw, used) for place in some.tolist()]
-                    checked += sum(same is not None for same in results)
-                    different += sum(same is False for same in results)
                     draw = stop
+                    waiting.append(texts)
+                    waiting_bytes += texts.text.nbytes
+                    if waiting_bytes >= _ENCODE_BYTES or draw == num_draws:
+                        texts = _joined(waiting)
+                        used = self._tokenize(documents, texts, draw - len(texts.rows), used)
+                        some = chosen[(chosen >= draw - len(texts.rows)) & (chosen < draw)]
+                        with self._timed("check"):
+                            same = [self._same(documents, texts, place, draw, used) for place in some.tolist()]
+                        checked += len(same) - same.count(None)
+                        different += same.count(False)
+                        waiting, waiting_bytes = [], 0
         if draw != num_draws:
             raise IntegrityError(f"{draw:,} rows were read for {num_draws:,} draws", where=f"task {task.number}")
         documents.ids = self._ids
@@ -157,19 +169,15 @@ class TaskRunner:
             text = texts.text if kept.all() else texts.text.filter(pa.array(kept))
             batch = self._tokenizer.encode(text)
         with self._timed("gather"):
-            documents.status[draw:stop] = status
-            documents.num_bytes[draw:stop] = np.where(kept, num_bytes, 0)
-            lengths = np.diff(batch.offsets)
-            ids = batch.ids
+            ids, lengths = batch.ids, np.diff(batch.offsets)
             longest = self._plan.recipe.max_document_tokens
             if longest is not None:
                 fits = lengths + self._num_specials <= longest
-                if not fits.all():
-                    too_long = draw + np.flatnonzero(kept)[~fits]
-                    documents.status[too_long] = TOO_LONG
-                    documents.num_bytes[too_long] = 0
-                    ids, lengths = ids[np.repeat(fits, lengths)], lengths[fits]
-                    kept[too_long - draw] = False
+                status[np.flatnonzero(kept)[~fits]] = TOO_LONG
+                kept = status == KEPT
+                ids, lengths = ids[np.repeat(fits, lengths)], lengths[fits]
+            documents.status[draw:stop] = status
+            documents.num_bytes[draw:stop] = np.where(kept, num_bytes, 0)
             documents.length[draw:stop][kept] = lengths
             self._reserve(used, len(ids))
             self._ids[used : used + len(ids)] = ids
@@ -186,13 +194,17 @@ class TaskRunner:
             larger[:used] = self._ids[:used]
             self._ids = larger
 
-    def _same(self, documents: _Documents, texts: Texts, place: int, draw: int, used: int) -> bool | None:
-        """Whether a document's ids equal the reference's; None where it is not checked (skipped, or long)."""
+    def _same(self, documents: _Documents, texts: Texts, place: int, end: int, used: int) -> bool | None:
+        """Whether a document's ids equal the reference's; None where it is not checked (skipped, or long).
+
+        The document is number `place` of the task; `texts` are those before number `end`, their ids end at `used`.
+        """
         if documents.status[place] != KEPT or documents.num_bytes[place] > _CHECKED_BYTES:
             return None
-        stop = used - int(documents.length[place + 1 : draw + len(texts.rows)].sum())
+        stop = used - int(documents.length[place + 1 : end].sum())
         ids = self._ids[stop - int(documents.length[place]) : stop]
-        return self._tokenizer.reference.encode(texts.text[place - draw].as_py()) == ids.tolist()
+        text = texts.text[place - end].as_py()
+        return self._tokenizer.reference.encode(text) == ids.tolist()
 
     def _cut_draws(self, documents: _Documents, slots: np.ndarray, limit: Limit) -> tuple[np.ndarray, _Documents]:
         """Keep only as many draws, in the order of the draws, as are needed to reach the build's end."""
@@ -287,10 +299,12 @@ class TaskRunner:
             with self._timed("write"):
                 digests = write_shard(temporary, columns)
             with self._timed("publish"):
-                publish_shard(temporary, target)
+                temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+        # Durability is the manifest's: it is published after all shards are synced. To start early costs nothing here.
+        self._syncing.submit(sync_file, target)
         return {
             "path": path,
             "bytes": digests.num_bytes,
@@ -327,10 +341,20 @@ def _chosen_for_check(seed: int, task: int, num_draws: int) -> np.ndarray:
     return np.unique((words % np.uint64(num_draws)).astype(np.int64))
 
 
+def _joined(parts: list[Texts]) -> Texts:
+    """Several pieces of text as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return Texts(
+        text=pa.concat_arrays([part.text for part in parts]),
+        rows=np.concatenate([part.rows for part in parts]),
+        bad=np.concatenate([part.bad for part in parts]),
+    )
+
+
 def _row_status(texts: Texts) -> tuple[np.ndarray, np.ndarray]:
-    """Bytes of text and status of each row."""
-    offsets = np.frombuffer(texts.text.buffers()[1], dtype=np.int64)
-    num_bytes = np.diff(offsets[texts.text.offset : texts.text.offset + len(texts.text) + 1])
+    """Bytes of text (int64[rows]) and status (int8[rows]) of each row."""
+    num_bytes = np.diff(text_offsets(texts.text))
     status = np.where(num_bytes == 0, np.int8(EMPTY), np.int8(KEPT))
     if texts.text.null_count:
         status[np.asarray(texts.text.is_null())] = NULL

@@ -41,7 +41,7 @@ class Draft:
             key = (*parent, name)
             before = merged.get(name)
             kept = before if isinstance(before, dict) and isinstance(value, Mapping) and key != ("target",) else {}
-            if not kept:
+            if name in merged and not kept:
                 self._forget(key)
             self.written_by[key] = where
             if isinstance(value, Mapping):

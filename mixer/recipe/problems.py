@@ -90,7 +90,7 @@ def _message(kind: str, message: str, found: Any, context: dict[str, Any]) -> st
     if kind == "too_short":
         return "must not be empty"
     if kind == "too_long":
-        return f"must not have more than {context['max_length']}, but has {context['actual_length']}"
+        return f"has too many entries; the most is {context['max_length']}"
     expected = _EXPECTED.get(kind, message)
     for wordy, short in _SHORTER.items():
         expected = expected.replace(wordy, short)

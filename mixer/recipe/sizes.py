@@ -17,9 +17,9 @@ _BINARY = {"ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
 _COUNT_UNITS = {**_DECIMAL, **_BINARY, "b": 10**9}
 _BYTE_UNITS = {**_DECIMAL, **_BINARY} | {f"{unit}b": size for unit, size in {**_DECIMAL, **_BINARY}.items()}
 # At most two digits of exponent: `1e999999999` must not fill the memory on its way to an error.
-_SIZE = re.compile(r"(?P<number>\d[\d_]*(?:\.\d+)?(?:e\+?\d{1,2})?) ?(?P<unit>[a-z]*)", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"(?P<number>\d+(?:_\d+)*(?:\.\d+)?(?:e\+?\d{1,2})?) ?(?P<unit>[a-z]*)", re.ASCII | re.IGNORECASE)
 
-COUNT_PATTERN = r"^[0-9][0-9_]*(\.[0-9]+)?([eE]\+?[0-9]{1,2})? ?([bB]|[kKmMgGtT][iI]?)?$"
+COUNT_PATTERN = r"^[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE]\+?[0-9]{1,2})? ?([bB]|[kKmMgGtT][iI]?)?$"
 """What `parse_count` accepts, as the regular expression of a JSON schema."""
 
 
@@ -45,7 +45,7 @@ def parse_bytes(text: str) -> int:
 
 def _parse(text: str, units: Mapping[str, int], expected: str) -> int:
     match = _SIZE.fullmatch(text.strip())
-    if match is None or match["unit"].lower() not in units:
+    if match is None or len(text) > 64 or match["unit"].lower() not in units:
         raise UsageError(f"{text[:40]!r} is not a size: {expected}")
     size = Fraction(match["number"]) * units[match["unit"].lower()]
     if size.denominator != 1:

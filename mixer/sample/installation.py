@@ -22,6 +22,8 @@ _SKIPPED_FOLDERS = re.compile(r"__pycache__|site-packages|dist-packages|config-\
 _SKIPPED_FILES = re.compile(r"_sysconfigdata.*|__editable__.*|direct_url\.json")
 # The longest row of Stack, and the longest document of the others; tables and generated files are longer.
 _MAX_BYTES = {"code": 1_500_000, "stub": 100_000, "prose": 200_000, "licence": 200_000, "note": 200_000}
+# The folders of an installation by their names in `sysconfig`, and what their paths begin with in the sample.
+_ROOTS = {"stdlib": "Lib/", "platlib": "", "purelib": ""}
 # A folder that says nothing about this machine, and that text about any machine may name.
 _COMMON_PREFIXES = {"/", "/usr", "/usr/local"}
 
@@ -65,13 +67,17 @@ class Installation:
 def find_installation() -> Installation:
     """The installation of the running interpreter; looks at names and sizes only."""
     paths = sysconfig.get_paths()
-    roots = {paths["stdlib"]: "Lib/"} | {paths[key]: "" for key in ("platlib", "purelib")}
-    files = sorted((file for root, prefix in roots.items() for file in _walk(root, prefix)), key=lambda file: file.path)
+    # Resolved, because lib64 is often a link to lib.
+    roots = {os.path.realpath(paths[key]): prefix for key, prefix in _ROOTS.items()}
+    by_path = {file.path: file for root, prefix in roots.items() for file in _walk(root, prefix)}
+    files = [by_path[path] for path in sorted(by_path)]
     names = [[file.path, file.num_bytes] for file in files]
     return Installation(
         files=tuple(files),
         fingerprint=identity([list(sys.version_info[:3]), names]),
-        folders=tuple(sorted({*roots, sys.prefix, sys.base_prefix} - _COMMON_PREFIXES)),
+        folders=tuple(
+            sorted({*roots, *(paths[key] for key in _ROOTS), sys.prefix, sys.base_prefix} - _COMMON_PREFIXES)
+        ),
     )
 
 

@@ -75,8 +75,10 @@ def dclm_row(row: Document) -> dict:
 def dolma_row(row: Document) -> dict:
     """A line of Dolma: free-form metadata; a value has another type from line to line."""
     metadata: dict[str, Any] = {"path": row.path, "num_lines": row.text.count("\n") + 1}
-    if row.kind == "licence":
-        metadata |= {"licence": {"file": row.path.rsplit("/", 1)[-1]}, "num_lines": str(metadata["num_lines"])}
+    if row.kind == "comment":
+        metadata["num_lines"] = str(metadata["num_lines"])
+    else:
+        metadata["file"] = {"name": row.path.rsplit("/", 1)[-1], "num_bytes": row.num_bytes}
     return {
         "id": hashlib.sha1(row.text.encode()).hexdigest(),
         "text": row.text,
@@ -146,7 +148,7 @@ def stack_row(row: Repository) -> dict:
 
 def _stack_file(file: Document) -> dict:
     data = file.text.encode()
-    line_lengths = [len(line) for line in data.split(b"\n")]
+    line_lengths = [len(line) for line in data.splitlines()]
     head = file.text[:2000]
     licences = [name for name, words in _LICENCES.items() if words in head]
     return {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,13 +192,3 @@ def read_columns(table: pa.RecordBatch | pa.Table) -> Columns:
         run_stop=borders[keep],
         **flat,
     )
-
-
-def publish_shard(temporary: Path, path: Path) -> None:
-    """Make a written shard durable and visible at its place, in one step."""
-    descriptor = os.open(temporary, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)

@@ -1,15 +1,15 @@
-"""Arrow IPC files, as files or as streams: a block is a record batch."""
+"""Arrow IPC, as files or as streams: a block is a record batch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
 
-from mixer.sources.files import open_file
 from mixer.sources.needs import Needs, check_schema
+from mixer.sources.opening import open_file
 from mixer.sources.piece import PIECE_BYTES, Piece
 
 _FILE_MAGIC = b"ARROW1"
@@ -28,22 +28,22 @@ def count_blocks(path: Path, needs: Needs) -> tuple[list[int], list[int]]:
 def read_block(path: Path, block: int, needs: Needs, skip_rows: int) -> Iterator[Piece]:
     """The record batch's rows from row `skip_rows` on, in order."""
     with closing(_batches(path, needs, block)) as batches:
-        batch = next(batches)
-        per_row = max(1, batch.nbytes // max(1, len(batch)))
-        piece_rows = int(max(1, PIECE_BYTES // per_row))
-        for first_row in range(skip_rows, len(batch), piece_rows):
-            yield Piece(batch=batch.slice(first_row, piece_rows), first_row=first_row)
+        for batch in batches:
+            piece_rows = max(1, PIECE_BYTES * len(batch) // max(1, batch.nbytes))
+            for first_row in range(skip_rows, len(batch), piece_rows):
+                yield Piece(batch=batch.slice(first_row, piece_rows), first_row=first_row)
+            return
 
 
-def _batches(path: Path, needs: Needs, first: int) -> Iterator[pa.RecordBatch]:
+def _batches(path: Path, needs: Needs, first: int) -> Generator[pa.RecordBatch]:
     """The record batches from number `first` on, with the top-level columns that are needed."""
     with open_file(path) as file:
         is_file = file.read(len(_FILE_MAGIC)) == _FILE_MAGIC
-        file.seek(0)
         opener = pa.ipc.open_file if is_file else pa.ipc.open_stream
+        file.seek(0)
         schema = opener(file).schema
-        check_schema(schema, needs, str(path))
-        wanted = [schema.get_field_index(name) for name in needs.top_columns]
+        check_schema(schema, needs, path)
+        wanted = sorted({schema.get_field_index(path.split(".")[0]) for path in needs.paths})
         file.seek(0)
         reader = opener(file, options=pa.ipc.IpcReadOptions(included_fields=wanted, use_threads=False))
         if is_file:

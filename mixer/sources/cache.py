@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from mixer.digest import canonical_json, identity
 
 
 def default_cache_dir() -> Path:
-    """$MIXER_CACHE, or `mixer` under $XDG_CACHE_HOME or ~/.cache."""
+    """$MIXER_CACHE, or `mixer` in $XDG_CACHE_HOME or ~/.cache."""
     if folder := os.environ.get("MIXER_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixer"
@@ -21,7 +21,7 @@ def default_cache_dir() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
-    """A file as `stat` shows it: another state means that the bytes may be other bytes."""
+    """A file as `stat` shows it: in another state its bytes may be others."""
 
     path: str
     num_bytes: int
@@ -30,38 +30,40 @@ class FileState:
 
     @classmethod
     def of(cls, path: Path) -> FileState:
-        """The state of a file now, symbolic links followed."""
+        """The state of a file now, links followed."""
         found = path.stat()
         return cls(path=os.path.realpath(path), num_bytes=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
 
-    def as_json(self) -> list[str | int]:
-        """The state as a JSON list."""
-        return [self.path, self.num_bytes, self.mtime_ns, self.inode]
-
 
 class PinCache:
-    """A folder with one small JSON file for each data file that was pinned.
+    """A folder with one small JSON file of facts for each data file that was pinned.
 
-    Losing it costs time and nothing else: an entry that is missing, damaged, unreadable or about another state of
-    the file is as good as none, and a folder that cannot be written to is not used.
+    Losing it costs time and nothing else: an entry that is missing, damaged or about another state of the file is
+    as good as none, and a folder that cannot be written to is left alone.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "pins"
 
-    def get(self, state: FileState, key: str) -> Any:
-        """What was stored under this key for a file in exactly this state, or None."""
-        return self._load(state).get(key)
+    def recall(self, state: FileState) -> dict[str, Any]:
+        """The facts known of a file in exactly this state."""
+        try:
+            entry = json.loads(self._path(state).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        if not isinstance(entry, dict) or entry.get("state") != list(astuple(state)):
+            return {}
+        facts = entry.get("facts")
+        return facts if isinstance(facts, dict) else {}
 
-    def put(self, state: FileState, key: str, value: Any) -> None:
-        """Store a JSON value, atomically; facts about other states of the file are dropped."""
-        facts = self._load(state) | {key: value}
+    def remember(self, state: FileState, facts: dict[str, Any]) -> None:
+        """Store the facts of a file (JSON values), atomically, in place of those known before."""
         path = self._path(state)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
             with os.fdopen(descriptor, "wb") as file:
-                file.write(canonical_json({"state": state.as_json(), "facts": facts}))
+                file.write(canonical_json({"state": list(astuple(state)), "facts": facts}))
             os.replace(temporary, path)
         except OSError:
             return  # A full or read-only home folder must not stop a build.
@@ -69,13 +71,3 @@ class PinCache:
     def _path(self, state: FileState) -> Path:
         name = identity(state.path)
         return self._folder / name[:2] / f"{name[2:34]}.json"
-
-    def _load(self, state: FileState) -> dict[str, Any]:
-        try:
-            entry = json.loads(self._path(state).read_bytes())
-        except (OSError, ValueError, RecursionError):
-            return {}
-        if not isinstance(entry, dict) or entry.get("state") != state.as_json():
-            return {}
-        facts = entry.get("facts")
-        return facts if isinstance(facts, dict) else {}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,20 +16,25 @@ from mixer.sources.where import Predicate, parse_where
 if TYPE_CHECKING:
     from mixer.recipe import Source, TextSpec
 
+_MAX_COLUMNS_SHOWN = 40
+_LIST_HINT = "text: {list: .., field: ..} joins the items of a list, text: COLUMN takes a plain column"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What is read of each row of a source. Paths are dotted; list levels do not show in them."""
 
+    # The source's place in the recipe, for messages: sources.wiki
+    place: str
     text: TextSpec
     predicate: Predicate | None
 
     @property
     def text_path(self) -> str:
         """The path of the strings: `text`, `a.b`, or `files.text` for the field of a list's structs."""
-        if self.text.column is not None:
-            return self.text.column
-        return f"{self.text.list}.{self.text.field}" if self.text.field else str(self.text.list)
+        if self.text.list is None:
+            return str(self.text.column)
+        return f"{self.text.list}.{self.text.field}" if self.text.field else self.text.list
 
     @property
     def order_path(self) -> str | None:
@@ -42,82 +48,103 @@ class Needs:
         where = sorted(self.predicate.columns) if self.predicate else []
         return tuple(dict.fromkeys([self.text_path, *order, *where]))
 
-    @property
-    def top_columns(self) -> tuple[str, ...]:
-        """The top-level columns that hold the paths, each once."""
-        return tuple(dict.fromkeys(path.split(".")[0] for path in self.paths))
+    def at(self, path: Path) -> str:
+        """A file of the source, as messages name it."""
+        return f"{self.place}: {path}"
 
 
-def needs_of(source: Source) -> Needs:
+def needs_of(name: str, source: Source) -> Needs:
     """What a source of a recipe reads.
 
     Raises:
         RecipeError: `where` is not in its language.
     """
-    return Needs(text=source.text, predicate=parse_where(source.where) if source.where is not None else None)
+    place = f"sources.{name}"
+    predicate = None if source.where is None else parse_where(source.where, f"{place}.where")
+    return Needs(place=place, text=source.text, predicate=predicate)
 
 
-def check_schema(schema: pa.Schema, needs: Needs, where: str) -> None:
-    """Check that every path is in an Arrow schema and that the text is text.
+def check_schema(schema: pa.Schema, needs: Needs, file: Path) -> None:
+    """Check that every needed column is in an Arrow schema, and that the text is text.
 
     Raises:
         RecipeError: a column is not there; the message lists those that are.
-        DataError: the text is not of a string type, or is no list where one is named.
+        DataError: the text is not of a string type, or is no list where one is named, or the other way round.
     """
-    in_list = needs.text.list is not None
+    num_lists = int(needs.text.list is not None)
     for path in needs.paths:
         found = _resolve(schema, path)
         if found is None:
-            raise missing_column(path, schema.names, where)
-        kind, lists = found
-        if path == needs.text_path and not _is_text(kind):
+            leaves = [name for field in schema for name, _ in leaf_paths(field)]
+            raise missing_column(path, leaves, needs.at(file))
+        kind, lists_above = found
+        item, lists_below = _item(kind)
+        lists = lists_above + lists_below
+        if path == needs.text_path and not _is_text(item):
             raise DataError(
-                f"column '{path}' is {kind}; expected string, large_string, string_view or a dictionary of strings",
-                where=where,
+                f"column '{path}' is of type {kind}; expected string, large_string, string_view or a dictionary",
+                where=needs.at(file),
                 hint="name the column that holds the text",
             )
-        inside = path in (needs.text_path, needs.order_path) and in_list
-        if lists != int(inside):
-            shape = "inside a list" if lists else "not inside a list"
+        if path in (needs.text_path, needs.order_path) and lists != num_lists:
             raise DataError(
-                f"column '{path}' is {shape}",
-                where=where,
-                hint="text: {list: .., field: ..} joins the items of a list; text: COLUMN takes a plain column",
+                f"column '{path}' is at list level {lists}; expected {num_lists}", where=needs.at(file), hint=_LIST_HINT
+            )
+        if needs.predicate and path in needs.predicate.columns and lists_above:
+            raise RecipeError(
+                f"column '{path}' is inside a list: a row has many of them",
+                where=needs.predicate.place,
+                hint="use columns with one value a row",
             )
 
 
 def missing_column(path: str, columns: Sequence[str], where: str) -> RecipeError:
     """The error for a path that no row has."""
-    shown = ", ".join(f"'{name}'" for name in columns[:40]) + (", ..." if len(columns) > 40 else "")
+    shown = ", ".join(f"'{name}'" for name in columns[:_MAX_COLUMNS_SHOWN])
+    more = len(columns) - _MAX_COLUMNS_SHOWN
     near = difflib.get_close_matches(path, columns, 1) or [name for name in columns if name in ("text", "content")]
-    hint = f"did you mean '{near[0]}'?" if near else "name one of these columns; a.b is field b of struct a"
-    return RecipeError(f"column '{path}' is not in the source; columns are {shown}", where=where, hint=hint)
+    return RecipeError(
+        f"column '{path}' is not in the source; columns are {shown}" + (f" and {more} more" if more > 0 else ""),
+        where=where,
+        hint=f"did you mean '{near[0]}'?" if near else "name one of these columns",
+    )
+
+
+def leaf_paths(field: pa.Field, above: str = "") -> Iterator[tuple[str, pa.DataType]]:
+    """The dotted path and type of each leaf of a field, list levels left out: Parquet's columns, in their order."""
+    path = f"{above}{field.name}"
+    kind, _ = _item(field.type)
+    if pa.types.is_map(kind):
+        yield from leaf_paths(kind.key_field, f"{path}.")
+        yield from leaf_paths(kind.item_field, f"{path}.")
+    elif pa.types.is_struct(kind):
+        for child in kind.fields:
+            yield from leaf_paths(child, f"{path}.")
+    else:
+        yield path, kind
 
 
 def _resolve(schema: pa.Schema, path: str) -> tuple[pa.DataType, int] | None:
-    """The type at a path and the number of list levels above it (a list of plain strings counts as one)."""
+    """The type at a path and the number of list levels above it; None if it is not there."""
     first, *rest = path.split(".")
     if schema.get_field_index(first) < 0:
         return None
-    kind, lists = _item(schema.field(first).type)
+    kind, lists_above = schema.field(first).type, 0
     for name in rest:
+        kind, lists = _item(kind)
+        lists_above += lists
         if not pa.types.is_struct(kind) or kind.get_field_index(name) < 0:
             return None
-        kind, deeper = _item(kind.field(name).type)
-        lists += deeper
-    return kind, lists
+        kind = kind.field(name).type
+    return kind, lists_above
 
 
 def _item(kind: pa.DataType) -> tuple[pa.DataType, int]:
-    if is_list(kind):
-        inner, deeper = _item(kind.value_type)
-        return inner, deeper + 1
-    return kind, 0
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """Whether a type is a list of one of the layouts that are read."""
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    """The type inside of all list levels, and their number."""
+    lists = 0
+    while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        kind, lists = kind.value_type, lists + 1
+    return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind, lists
 
 
 def _is_text(kind: pa.DataType) -> bool:

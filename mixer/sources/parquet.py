@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mixer.sources.files import open_file
-from mixer.sources.needs import Needs, check_schema, is_list
+from mixer.sources.needs import Needs, check_schema, leaf_paths
+from mixer.sources.opening import open_file
 from mixer.sources.piece import PIECE_BYTES, Piece
 
 _MAX_PIECE_ROWS = 65_536
@@ -18,55 +18,44 @@ _MAX_PIECE_ROWS = 65_536
 
 def count_blocks(path: Path, needs: Needs) -> tuple[list[int], list[int]]:
     """Rows and kept rows of each row group: from the footer alone, unless there is a `where`."""
-    with pq.ParquetFile(open_file(path), pre_buffer=False) as file:
-        check_schema(file.schema_arrow, needs, str(path))
+    with _open(path, needs) as file:
         rows = [file.metadata.row_group(block).num_rows for block in range(file.num_row_groups)]
         if needs.predicate is None:
             return rows, rows
-        columns = _leaves(file, needs.predicate.columns)
-        kept = []
-        for block in range(len(rows)):
-            batches = file.iter_batches(_MAX_PIECE_ROWS, row_groups=[block], columns=columns, use_threads=False)
-            kept.append(sum(needs.predicate.mask(batch).true_count for batch in batches))
+        kept = [
+            sum(needs.predicate.mask(batch).true_count for batch in _batches(file, block, needs.predicate.columns))
+            for block in range(len(rows))
+        ]
         return rows, kept
 
 
 def read_block(path: Path, block: int, needs: Needs, skip_rows: int) -> Iterator[Piece]:
-    """The row group's rows from row `skip_rows` on or from somewhat before, in order."""
-    with pq.ParquetFile(open_file(path), pre_buffer=False) as file:
-        check_schema(file.schema_arrow, needs, str(path))
-        columns = _leaves(file, needs.paths)
-        group = file.metadata.row_group(block)
-        wanted = set(columns)
-        chunks = (group.column(index) for index in range(group.num_columns))
-        num_bytes = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in wanted)
-        per_row = max(1, num_bytes // max(1, group.num_rows))
-        batch_rows = int(np.clip(PIECE_BYTES // per_row, 1, _MAX_PIECE_ROWS))
-        first_row = 0
-        for batch in file.iter_batches(batch_rows, row_groups=[block], columns=columns, use_threads=False):
+    """The row group's rows, in order. Pages cannot be skipped, so they come from row 0 on whatever is to be skipped."""
+    first_row = 0
+    with _open(path, needs) as file:
+        for batch in _batches(file, block, needs.paths):
             yield Piece(batch=batch, first_row=first_row)
             first_row += len(batch)
 
 
-def _leaves(file: pq.ParquetFile, paths: Iterable[str]) -> list[str]:
-    """The Parquet names of the leaves at or under these paths: `files.text` may be `files.list.element.text`."""
-    names = (file.schema.column(index).path for index in range(len(file.schema.names)))
-    leaves = zip(names, (path for field in file.schema_arrow for path in _leaf_paths(field, "")))
+@contextmanager
+def _open(path: Path, needs: Needs) -> Iterator[pq.ParquetFile]:
+    with open_file(path) as mapped, pq.ParquetFile(mapped, pre_buffer=False) as file:
+        check_schema(file.schema_arrow, needs, path)
+        yield file
+
+
+def _batches(file: pq.ParquetFile, block: int, paths: Iterable[str]) -> Iterator[pa.RecordBatch]:
+    """A row group in batches of about 8 MB, with the leaves at or under these paths."""
+    group, names = file.metadata.row_group(block), []
+    num_bytes = 0
     wanted = tuple(paths)
-    return [name for name, path in leaves if any(path == want or path.startswith(f"{want}.") for want in wanted)]
-
-
-def _leaf_paths(field: pa.Field, above: str) -> Iterator[str]:
-    """The dotted path of each leaf of an Arrow field, list levels left out, in the order of Parquet's columns."""
-    path = f"{above}{field.name}"
-    kind = field.type.storage_type if isinstance(field.type, pa.BaseExtensionType) else field.type
-    while is_list(kind):
-        kind = kind.value_type
-    if pa.types.is_struct(kind):
-        for child in kind.fields:
-            yield from _leaf_paths(child, f"{path}.")
-    elif pa.types.is_map(kind):
-        yield from _leaf_paths(kind.key_field, f"{path}.")
-        yield from _leaf_paths(kind.item_field, f"{path}.")
-    else:
-        yield path
+    leaves = (path for field in file.schema_arrow for path, _ in leaf_paths(field))
+    for number, leaf in enumerate(leaves):
+        if any(leaf == path or leaf.startswith(f"{path}.") for path in wanted):
+            names.append(group.column(number).path_in_schema)  # `files.text` is `files.list.element.text` here.
+            num_bytes += group.column(number).total_uncompressed_size
+    batch_rows = PIECE_BYTES * group.num_rows // max(1, num_bytes)
+    return file.iter_batches(
+        min(max(1, batch_rows), _MAX_PIECE_ROWS), row_groups=[block], columns=names, use_threads=False
+    )

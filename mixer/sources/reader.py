@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mixer.errors import DataError
-from mixer.sources.files import reading
+from mixer.sources.formats import FORMATS
 from mixer.sources.needs import needs_of
+from mixer.sources.opening import reading
 from mixer.sources.piece import Piece
-from mixer.sources.pin import FORMATS
 from mixer.sources.snapshot import Snapshot
-from mixer.sources.text import documents, invalid_rows, text_bytes
+from mixer.sources.text import documents, invalid_rows, text_offsets
 
 if TYPE_CHECKING:
     from mixer.recipe import Source
@@ -28,7 +29,7 @@ MAX_CHUNK_BYTES = 16 << 20
 class Texts:
     """Kept rows of a block, in order."""
 
-    # LargeString[rows], null where a row has no text.
+    # LargeString[rows]: null where a row has no text.
     text: pa.LargeStringArray
     # int64[rows], rising: ordinals in the snapshot, all rows counted.
     rows: np.ndarray
@@ -45,33 +46,34 @@ class Texts:
 
 @dataclass(slots=True, kw_only=True)
 class _Stream:
-    """A block that is being read: what comes next, and what was decoded already."""
+    """A block that is being read."""
 
     block: int
-    # The number, among the block's kept rows, of the first row of `rest`, or of what comes next.
+    # The number, among the block's kept rows, of the next row: the first of `rest`, else of the next chunk.
     position: int
+    # What is decoded already.
     rest: Texts | None
     chunks: Iterator[Texts]
 
 
 class SourceReader:
-    """Reads the kept rows of one source.
+    """Reads the kept rows of one source, one range at a time.
 
-    The last block stays open where reading stopped, so that consecutive ranges cost no second decoding.
+    The last block stays open where reading stopped, so that consecutive ranges decode nothing twice.
 
     Args:
         name: the source's name, for messages.
         source: its part of the recipe.
         snapshot: the source pinned.
-        on_bad_row: "error" raises at the first row of a range that cannot be read, "skip" gives it as bad.
+        on_bad_row: "error" raises at the first row of a range that cannot be read; "skip" gives it as bad.
     """
 
     def __init__(self, name: str, source: Source, snapshot: Snapshot, on_bad_row: str = "error") -> None:
-        self._name = name
-        self._needs = needs_of(source)
+        self._needs = needs_of(name, source)
         self._snapshot = snapshot
         self._on_bad_row = on_bad_row
         self._stream: _Stream | None = None
+        # What is wrong with the bad rows met in the open block, by ordinal.
         self._reasons: dict[int, str] = {}
 
     def read(self, block: int, start: int, stop: int) -> Iterator[Texts]:
@@ -86,114 +88,110 @@ class SourceReader:
         num_kept = int(self._snapshot.block_kept[block])
         if not 0 <= start <= stop <= num_kept:
             raise ValueError(f"rows [{start}, {stop}) of block {block}, which has {num_kept}")
-        stream = self._stream
+        stream, self._stream = self._stream, None
         if stream is None or stream.block != block or stream.position > start:
             self._reasons = {}
-            stream = _Stream(block=block, position=start, rest=None, chunks=self._chunks(block, start))
-            self._stream = stream
+            stream = _Stream(block=block, position=start, rest=None, chunks=self._iter_chunks(block, start))
         while start < stop:
             chunk = stream.rest or next(stream.chunks, None)
             if chunk is None:
                 raise self._too_few_rows(block, stream.position)
-            skipped = min(start - stream.position, len(chunk))
-            taken = min(stop - stream.position, len(chunk))
+            skipped, taken = min(start - stream.position, len(chunk)), min(stop - stream.position, len(chunk))
             stream.position += taken
             stream.rest = chunk.part(taken, len(chunk)) if taken < len(chunk) else None
-            wanted = chunk.part(skipped, taken)
-            if len(wanted):
+            if skipped < taken:
+                wanted = chunk.part(skipped, taken)
                 start += len(wanted)
                 self._check_rows(block, wanted)
+                self._stream = stream  # Kept only while it is whole: not after an error, nor by a range within a range.
                 yield wanted
+                self._stream = None
+        self._stream = stream
 
-    def _chunks(self, block: int, first: int) -> Iterator[Texts]:
-        """The kept rows of a block from number `first` on, in chunks of at most 16 MB."""
-        snapshot = self._snapshot
-        file_index, block_in_file = int(snapshot.block_file[block]), int(snapshot.block_in_file[block])
-        path = snapshot.base / snapshot.files[file_index].path
-        with reading(path, block_in_file):
-            self._check_unchanged(file_index)
-            skip = first if self._needs.predicate is None else 0
+    def _iter_chunks(self, block: int, first: int) -> Iterator[Texts]:
+        """The kept rows of a block from number `first` on, in chunks."""
+        path, block_in_file = self._path(block), int(self._snapshot.block_in_file[block])
+        predicate = self._needs.predicate
+        with reading(self._at(block)):
+            self._check_unchanged(block, path)
             position = 0
-            for piece in FORMATS[snapshot.format].read_block(path, block_in_file, self._needs, skip):
-                if self._needs.predicate is None:
-                    position = piece.first_row
-                    kept = np.arange(len(piece.batch))
+            pieces = FORMATS[self._snapshot.format].read_block
+            for piece in pieces(path, block_in_file, self._needs, 0 if predicate else first):
+                if predicate is None:
+                    position, kept = piece.first_row, np.arange(len(piece.batch))
                 else:
-                    mask = self._needs.predicate.mask(piece.batch).to_numpy(zero_copy_only=False)
+                    mask = predicate.mask(piece.batch).to_numpy(zero_copy_only=False)
                     mask[list(piece.bad)] = True
                     kept = np.flatnonzero(mask)
                 wanted = kept[max(0, first - position) :]
                 position += len(kept)
                 if len(wanted):
-                    yield from _cut(self._texts(piece, wanted, int(snapshot.block_first_row[block])))
+                    yield from _cut(self._texts(block, piece, wanted))
 
-    def _texts(self, piece: Piece, wanted: np.ndarray, block_first_row: int) -> Texts:
-        """The text of some rows of a piece."""
-        batch = piece.batch
-        if wanted[-1] - wanted[0] == len(wanted) - 1:
-            batch = batch.slice(wanted[0], len(wanted))
-        else:
-            batch = batch.take(pa.array(wanted))
-        text = documents(batch, self._needs)
-        rows = wanted + (block_first_row + piece.first_row)
-        bad = np.zeros(len(wanted), bool)
-        reasons = {int(np.searchsorted(wanted, row)): reason for row, reason in piece.bad.items() if row in wanted}
-        reasons |= dict.fromkeys(invalid_rows(text), "the text is not valid UTF-8")
+    def _texts(self, block: int, piece: Piece, wanted: np.ndarray) -> Texts:
+        """The text of some rows of a piece, given by their numbers in it (int64, rising)."""
+        whole = len(wanted) == wanted[-1] - wanted[0] + 1
+        batch = piece.batch.slice(wanted[0], len(wanted)) if whole else piece.batch.take(pa.array(wanted))
+        text = documents(batch, self._needs.text)
+        rows = wanted + (int(self._snapshot.block_first_row[block]) + piece.first_row)
+        reasons = dict.fromkeys(wanted[invalid_rows(text)].tolist(), "the text is not valid UTF-8")
+        reasons |= {row: piece.bad[row] for row in set(piece.bad).intersection(wanted.tolist() if piece.bad else ())}
+        bad = np.isin(wanted, list(reasons))
         if reasons:
-            bad[list(reasons)] = True
             text = pc.if_else(pa.array(bad), pa.scalar(None, text.type), text)
-            for row, reason in reasons.items():
-                line = "" if piece.lines is None else f" (line {piece.lines[wanted[row]]})"
-                self._reasons[int(rows[row])] = f"{line}: {reason}"
+        for row, reason in reasons.items():
+            line = "" if piece.lines is None else f" (line {piece.lines[row]})"
+            self._reasons[int(rows[0] - wanted[0] + row)] = f"{line}: {reason}"
         return Texts(text=text, rows=rows, bad=bad)
 
     def _check_rows(self, block: int, texts: Texts) -> None:
+        """Raises: DataError: a row is bad and bad rows are errors."""
         if self._on_bad_row != "error" or not texts.bad.any():
             return
         row = int(texts.rows[texts.bad][0])
-        snapshot = self._snapshot
-        file_index = snapshot.block_file[block]
-        first_block = np.searchsorted(snapshot.block_file, file_index)
-        row_in_file = row - int(snapshot.block_first_row[first_block])
+        first_block = int(np.searchsorted(self._snapshot.block_file, self._snapshot.block_file[block]))
+        row_in_file = row - int(self._snapshot.block_first_row[first_block])
         raise DataError(
             f"row {row_in_file}{self._reasons[row]}; expected one record with text at '{self._needs.text_path}'",
-            where=f"sources.{self._name}: {snapshot.base / snapshot.files[file_index].path}",
+            where=self._at(block),
             hint="mend the row, or set on_bad_row: skip",
         )
 
-    def _check_unchanged(self, file_index: int) -> None:
-        file = self._snapshot.files[file_index]
-        path = self._snapshot.base / file.path
-        found = path.stat()
-        mtimes = self._snapshot.mtimes_ns
-        if found.st_size != file.num_bytes:
-            what = f"it has {found.st_size} bytes, {file.num_bytes} were pinned"
-        elif mtimes is not None and found.st_mtime_ns != mtimes[file_index]:
+    def _check_unchanged(self, block: int, path: Path) -> None:
+        """Raises: DataError: size or time of the file is not what was pinned."""
+        index = int(self._snapshot.block_file[block])
+        found, mtimes_ns = path.stat(), self._snapshot.mtimes_ns
+        if found.st_size != self._snapshot.files[index].num_bytes:
+            what = f"{self._snapshot.files[index].num_bytes} bytes then, {found.st_size} bytes now"
+        elif mtimes_ns is not None and found.st_mtime_ns != mtimes_ns[index]:
             what = "it was written to"
         else:
             return
         raise DataError(
             f"the file changed since it was pinned: {what}",
-            where=f"sources.{self._name}: {path}",
+            where=self._at(block),
             hint="bring the pinned file back, or plan a new build",
         )
 
     def _too_few_rows(self, block: int, position: int) -> DataError:
-        snapshot = self._snapshot
         return DataError(
-            f"the block ended after {position} kept rows; {snapshot.block_kept[block]} were pinned",
-            where=f"sources.{self._name}: {snapshot.base / snapshot.files[snapshot.block_file[block]].path}: "
-            f"block {snapshot.block_in_file[block]}",
-            hint="the file changed, or `where` is not the one that was pinned: plan a new build",
+            f"the block ended after {position} kept rows; {self._snapshot.block_kept[block]} were pinned",
+            where=self._at(block),
+            hint="the file changed, or `where` is not the one it was pinned with: plan a new build",
         )
+
+    def _path(self, block: int) -> Path:
+        return self._snapshot.base / self._snapshot.files[self._snapshot.block_file[block]].path
+
+    def _at(self, block: int) -> str:
+        return f"{self._needs.at(self._path(block))}: block {self._snapshot.block_in_file[block]}"
 
 
 def _cut(texts: Texts) -> Iterator[Texts]:
-    """Texts in parts of at most 16 MB each, or of one row."""
-    ends = text_bytes(texts.text)
-    start = 0
+    """Texts in parts of at most 16 MB, or of one row."""
+    ends, start = text_offsets(texts.text), 0
     while start < len(texts):
-        stop = int(np.searchsorted(ends, ends[start] + MAX_CHUNK_BYTES, "right")) - 1
-        stop = min(max(stop, start + 1), len(texts))
+        fitting = int(np.searchsorted(ends, ends[start] + MAX_CHUNK_BYTES, "right")) - 1
+        stop = min(max(fitting, start + 1), len(texts))
         yield texts.part(start, stop)
         start = stop

@@ -2,57 +2,55 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mixer.sources.needs import Needs, is_list
-from mixer.sources.where import column
+from mixer.sources.where import column_at
+
+if TYPE_CHECKING:
+    from mixer.recipe import TextSpec
 
 _TEXT = pa.large_string()
 
 
-def documents(batch: pa.RecordBatch, needs: Needs) -> pa.LargeStringArray:
+def documents(batch: pa.RecordBatch, spec: TextSpec) -> pa.LargeStringArray:
     """The text of each row: LargeString[rows], null where there is none. UTF-8 is not checked here.
 
-    With `text.list` the items are joined: `prefix` before every item, `separator` between items, null items left
-    out; a list without items has no text. Two files with prefix '\\n\\n' become '\\n\\nfirst\\n\\nsecond'.
+    The items of a list are joined: `prefix` before every item, `separator` between items, null items left out; a
+    list without items has no text. Two files with prefix '\\n\\n' become '\\n\\nfirst\\n\\nsecond'. With `order` the
+    items of each list are sorted by another field of theirs, stably, nulls last.
     """
-    spec = needs.text
     if spec.list is None:
-        return as_text(column(batch, spec.column))
-    values, order, parents = _items(
-        column(batch, spec.list), spec.field, None if spec.order == "stored" else spec.order
-    )
-    if order is not None:
-        table = pa.table({"parent": parents, "order": order})
-        by = pc.sort_indices(table, sort_keys=[("parent", "ascending"), ("order", "ascending")])
-        values, parents = values.take(by), parents.take(by)
-    if values.null_count:
-        there = values.is_valid()
-        values, parents = values.filter(there), parents.filter(there)
-    counts = np.bincount(parents.to_numpy(), minlength=len(batch))
-    offsets = np.concatenate(([0], np.cumsum(counts)))
-    lists = pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), as_text(values), mask=pa.array(counts == 0))
+        return _as_text(column_at(batch, str(spec.column)))
+    texts, keys, counts = _items(column_at(batch, spec.list), spec.field, spec.order)
+    parents = np.repeat(np.arange(len(batch)), counts)
+    if keys is not None:
+        table = pa.table({"parent": parents, "key": keys})
+        order = pc.sort_indices(table, sort_keys=[("parent", "ascending"), ("key", "ascending")])
+        texts = texts.take(order)
+    if texts.null_count:
+        counts = np.bincount(parents[texts.is_valid().to_numpy(zero_copy_only=False)], minlength=len(batch))
+        texts = texts.drop_null()
+    offsets = pa.array(np.concatenate(([0], np.cumsum(counts))), pa.int64())
+    lists = pa.LargeListArray.from_arrays(offsets, _as_text(texts), mask=pa.array(counts == 0))
     joined = pc.binary_join(lists, pa.scalar(spec.separator + spec.prefix, _TEXT))
     if not spec.prefix:
         return joined
     return pc.binary_join_element_wise(pa.scalar(spec.prefix, _TEXT), joined, pa.scalar("", _TEXT))
 
 
-def as_text(array: pa.Array) -> pa.LargeStringArray:
-    """A string array of any layout as LargeString; plain strings keep their bytes where they are."""
-    return array if array.type == _TEXT else pc.cast(array, _TEXT)
-
-
-def text_bytes(text: pa.LargeStringArray) -> np.ndarray:
-    """int64[rows + 1]: where each document starts and ends in the array's buffer, in bytes."""
-    offsets = np.frombuffer(text.buffers()[1], np.int64) if len(text) else np.zeros(1, np.int64)
-    return offsets[text.offset : text.offset + len(text) + 1]
+def text_offsets(text: pa.LargeStringArray) -> np.ndarray:
+    """int64[rows + 1], rising: where each document starts and ends in the array's data buffer, in bytes."""
+    if len(text) == 0:
+        return np.zeros(1, np.int64)
+    return np.frombuffer(text.buffers()[1], np.int64)[text.offset : text.offset + len(text) + 1]
 
 
 def invalid_rows(text: pa.LargeStringArray) -> list[int]:
-    """The rows whose bytes are not UTF-8, rising. One fast pass when there are none."""
+    """The rows whose bytes are not UTF-8, rising. One pass at memory speed where there are none."""
     try:
         text.validate(full=True)
     except pa.ArrowInvalid:
@@ -63,17 +61,21 @@ def invalid_rows(text: pa.LargeStringArray) -> list[int]:
     return []
 
 
-def _items(array: pa.Array, field: str | None, order: str | None) -> tuple[pa.Array, pa.Array | None, pa.Array]:
-    """The items of all lists end to end: their strings, the values to sort by, the row of each (int64)."""
-    if pa.types.is_struct(array.type):  # A struct of lists, as `datasets` stores a Sequence of dicts.
-        values = pc.struct_field(array, [field])
-        keys = None if order is None else pc.struct_field(array, [order]).flatten()
-        return values.flatten(), keys, pc.list_parent_indices(values)
-    if pa.types.is_fixed_size_list(array.type):
-        array = array.cast(pa.large_list(array.type.value_field))
-    values, parents = array.flatten(), pc.list_parent_indices(array)
-    if field is None:
-        return values, None, parents
-    assert not is_list(values.type)
-    keys = None if order is None else pc.struct_field(values, [order])
-    return pc.struct_field(values, [field]), keys, parents
+def _as_text(array: pa.Array) -> pa.LargeStringArray:
+    """A string array of any layout as LargeString; plain strings keep their bytes where they are."""
+    return array if array.type == _TEXT else pc.cast(array, _TEXT)
+
+
+def _items(array: pa.Array, field: str | None, order: str) -> tuple[pa.Array, pa.Array | None, np.ndarray]:
+    """The items of all lists end to end, what to sort them by, and int64[rows]: how many each row has."""
+
+    def flat(name: str | None) -> pa.Array:
+        if name is None:
+            return array.flatten()
+        if pa.types.is_struct(array.type):  # A struct of lists, as `datasets` stores a Sequence of dicts.
+            return pc.struct_field(array, [name]).flatten()
+        return pc.struct_field(array.flatten(), [name])
+
+    lists = pc.struct_field(array, [field]) if pa.types.is_struct(array.type) else array
+    counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy().astype(np.int64)
+    return flat(field), None if order == "stored" else flat(order), counts

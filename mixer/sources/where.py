@@ -2,15 +2,17 @@
 
     int_score >= 3 and metadata.lang in ['en', 'de'] and license is not null
 
-Python's own parser reads it and a fixed list of nodes is understood; nothing is ever evaluated as Python. Truth is
+Python's own parser reads it and a fixed list of nodes is understood; nothing is ever run as Python. Truth is
 three-valued as in SQL: a comparison with null is null, and a row is kept only where the whole predicate is true.
 """
 
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,8 +29,8 @@ _COMPARE = {
 }
 _WORDS = {"true": True, "false": False, "null": None}
 _HINT = (
-    "allowed are columns (a.b for a field of a struct), numbers, strings, true, false, == != < <= > >=, "
-    "in [..], not in [..], is null, is not null, and, or, not, ( )"
+    "allowed are columns (a.b or a['b'] for a field of a struct), numbers, strings, true, false, "
+    "== != < <= > >=, in [..], not in [..], is null, is not null, and, or, not, ( )"
 )
 
 
@@ -37,9 +39,11 @@ class Predicate:
     """A checked predicate over the columns of a record batch."""
 
     text: str
+    # Where it stands, for messages: sources.wiki.where
+    place: str
+    tree: ast.expr
     # Dotted paths of the columns that it reads.
     columns: frozenset[str]
-    tree: ast.expr
 
     def mask(self, batch: pa.RecordBatch) -> pa.BooleanArray:
         """Which rows of a batch are kept: bool[rows] without nulls (null counts as false).
@@ -49,159 +53,181 @@ class Predicate:
         """
         try:
             return pc.fill_null(_truth(self.tree, batch), False)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as err:
-            types = ", ".join(f"{path} is {column(batch, path).type}" for path in sorted(self.columns))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError, OverflowError) as err:
+            types = ", ".join(f"{path} is {column_at(batch, path).type}" for path in sorted(self.columns))
             raise RecipeError(
                 f"'{self.text}' does not fit the types of the columns: {types}",
-                where="where",
+                where=self.place,
                 hint="compare a column with a value of its own type",
             ) from err
 
+    @property
+    def literal_types(self) -> dict[str, type]:
+        """What each column is used as: float, str or bool; columns that are only tested for null are left out."""
+        return dict(_uses(self.tree))
 
-def parse_where(text: str) -> Predicate:
+
+def parse_where(text: str, place: str = "where") -> Predicate:
     """Parse a predicate.
 
     Raises:
         RecipeError: the text is not in the language; the message names the position.
     """
+    text = text.replace("\n", " ").strip()
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings(action="ignore"):  # A backslash in a string is the user's business.
+            tree = ast.parse(text, mode="eval").body
+        columns = frozenset(_check_truth(tree))
+    except _NotAllowedError as err:
+        position = getattr(err.node, "col_offset", 0) + 1
+        raise RecipeError(f"'{text}': {err} at position {position}", where=place, hint=_HINT) from err
     except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
-        position = getattr(err, "offset", None) or 1
-        hint = f"write == for equality; {_HINT}" if "=" in text else _HINT
-        raise RecipeError(f"'{text}' cannot be read at position {position}", where="where", hint=hint) from err
-    columns = frozenset(_check_truth(tree, text))
+        position = getattr(err, "offset", None) or len(text) + 1  # No offset: the text ends too early.
+        raise RecipeError(f"'{text}' cannot be read at position {position}", where=place, hint=_HINT) from err
     if not columns:
-        raise RecipeError(f"'{text}' names no column", where="where", hint=_HINT)
-    return Predicate(text=text, columns=columns, tree=tree)
+        raise RecipeError(f"'{text}' names no column", where=place, hint=_HINT)
+    return Predicate(text=text, place=place, tree=tree, columns=columns)
 
 
-def column(batch: pa.RecordBatch, path: str) -> pa.Array:
+def column_at(batch: pa.RecordBatch, path: str) -> pa.Array:
     """The column at a dotted path; a null struct has null fields."""
     first, *rest = path.split(".")
     array = batch.column(first)
     return pc.struct_field(array, rest) if rest else array
 
 
-def literals(predicate: Predicate) -> dict[str, type]:
-    """The Python type that each column is compared with: float, str or bool; columns only tested for null are left out."""
-    found: dict[str, type] = {}
-    for node in ast.walk(predicate.tree):
-        if isinstance(node, ast.Compare):
-            sides = [node.left, *node.comparators]
-            values = [value for side in sides for value in _literal_values(side)]
-            kinds = [
-                bool if isinstance(v, bool) else str if isinstance(v, str) else float for v in values if v is not None
-            ]
-            for path in (path for side in sides if (path := _path(side)) is not None):
-                if kinds:
-                    found.setdefault(path, kinds[0])
-        elif isinstance(node, (ast.BoolOp, ast.UnaryOp)):
-            operands = node.values if isinstance(node, ast.BoolOp) else [node.operand]
-            found.update({path: bool for operand in operands if (path := _path(operand)) is not None})
-    if (path := _path(predicate.tree)) is not None:
-        found[path] = bool
-    return found
-
-
-def _refuse(node: ast.AST, text: str, what: str) -> RecipeError:
-    position = getattr(node, "col_offset", 0) + 1
-    return RecipeError(f"'{text}': {what} at position {position}", where="where", hint=_HINT)
+class _NotAllowedError(Exception):
+    def __init__(self, node: ast.AST, message: str) -> None:
+        super().__init__(message)
+        self.node = node
 
 
 def _path(node: ast.AST) -> str | None:
     """The dotted path of a column, or None for anything else."""
-    if isinstance(node, ast.Attribute):
-        parent = _path(node.value)
-        return None if parent is None else f"{parent}.{node.attr}"
-    return node.id if isinstance(node, ast.Name) and node.id not in _WORDS else None
+    match node:
+        case ast.Name(id=name) if name not in _WORDS:
+            return name
+        case ast.Attribute(value=parent, attr=name) | ast.Subscript(value=parent, slice=ast.Constant(value=str(name))):
+            above = _path(parent)
+            return above and f"{above}.{name}"
+    return None
 
 
-def _literal_values(node: ast.AST) -> list:
-    """The values of a literal, of a negative number or of a list of them; empty for anything else."""
-    if isinstance(node, ast.List):
-        return [value for item in node.elts for value in _literal_values(item)]
-    if isinstance(node, ast.Name) and node.id in _WORDS:
-        return [_WORDS[node.id]]
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return [-value for value in _literal_values(node.operand)]
-    if isinstance(node, ast.Constant) and isinstance(node.value, (str, bool, int, float, type(None))):
-        return [node.value]
+def _literals(node: ast.AST) -> list[Any]:
+    """The value of a literal, or those of a list of literals; empty for anything else."""
+    match node:
+        case ast.Constant(value=bool() | int() | float() | str() | None as value):
+            return [value]
+        case ast.Name(id=name) if name in _WORDS:
+            return [_WORDS[name]]
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
+            return [-value]
+        case ast.List(elts=items):
+            return [value for item in items for value in _literals(item)]
     return []
 
 
-def _check_truth(node: ast.AST, text: str) -> Iterator[str]:
+def _check_truth(node: ast.AST) -> Iterator[str]:
     """Check a node that must be true or false; give the columns under it."""
-    if isinstance(node, ast.BoolOp):
-        for value in node.values:
-            yield from _check_truth(value, text)
-    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        yield from _check_truth(node.operand, text)
-    elif isinstance(node, ast.Compare):
-        yield from _check_compare(node, text)
-    elif (path := _path(node)) is not None:
-        yield path
-    else:
-        raise _refuse(node, text, "a comparison is expected")
-
-
-def _check_compare(node: ast.Compare, text: str) -> Iterator[str]:
-    sides = [node.left, *node.comparators]
-    for left, operator, right in zip(sides, node.ops, node.comparators):
-        if isinstance(operator, (ast.In, ast.NotIn)):
-            values = _literal_values(right)
-            if not isinstance(right, ast.List) or not values or len(values) != len(right.elts) or None in values:
-                raise _refuse(right, text, "a list of numbers or strings is expected after 'in'")
-            if len({isinstance(value, str) for value in values}) > 1 or _path(left) is None:
-                raise _refuse(left, text, "a column and a list of values of one type are expected round 'in'")
-        elif isinstance(operator, (ast.Is, ast.IsNot)):
-            if _literal_values(right) != [None] or _path(left) is None:
-                raise _refuse(right, text, "'is' is for 'column is null' and 'column is not null'")
-        elif type(operator) not in _COMPARE:
-            raise _refuse(node, text, "an unknown operator")
-        elif None in _literal_values(left) + _literal_values(right):
-            raise _refuse(right, text, "null is compared with 'is null' or 'is not null', not with a sign,")
-    for side in sides:
-        if (path := _path(side)) is not None:
+    match node:
+        case ast.BoolOp(values=values):
+            for value in values:
+                yield from _check_truth(value)
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            yield from _check_truth(operand)
+        case ast.Compare(left=left, ops=operators, comparators=rights):
+            for side, operator, right in zip([left, *rights], operators, rights):
+                yield from _check_comparison(side, operator, right)
+        case _ if (path := _path(node)) is not None:
             yield path
-        elif not _literal_values(side):
-            raise _refuse(side, text, "a column, a number or a string is expected")
+        case _:
+            raise _NotAllowedError(node, "a comparison is expected")
+
+
+def _check_comparison(left: ast.expr, operator: ast.cmpop, right: ast.expr) -> Iterator[str]:
+    values = _literals(right)
+    if isinstance(operator, (ast.In, ast.NotIn)):
+        complete = isinstance(right, ast.List) and 0 < len(right.elts) == len(values) and None not in values
+        if not complete or len({_use(value) for value in values}) != 1:
+            raise _NotAllowedError(right, "a list of numbers or a list of strings is expected after 'in'")
+    elif isinstance(operator, (ast.Is, ast.IsNot)):
+        if values != [None]:
+            raise _NotAllowedError(right, "null is expected after 'is' and 'is not'")
+    elif None in _literals(left) + values:
+        raise _NotAllowedError(left, "'is null' or 'is not null' is expected, not a comparison with null,")
+    elif _path(right) is None and (not values or isinstance(right, ast.List)):
+        raise _NotAllowedError(right, "a column, a number or a string is expected")
+    if _path(left) is None and (type(operator) not in _COMPARE or not _literals(left) or isinstance(left, ast.List)):
+        raise _NotAllowedError(left, "a column is expected")
+    yield from (path for side in (left, right) if (path := _path(side)) is not None)
+
+
+def _use(value: Any) -> type:
+    return type(value) if isinstance(value, (bool, str)) else float
+
+
+def _uses(node: ast.AST) -> Iterator[tuple[str, type]]:
+    """Each column that is compared with a literal, or stands for a truth, and the type that it must have."""
+    match node:
+        case ast.BoolOp(values=values):
+            for value in values:
+                yield from _uses(value)
+        case ast.UnaryOp(operand=operand):
+            yield from _uses(operand)
+        case ast.Compare(left=left, comparators=rights):
+            sides = [left, *rights]
+            uses = [_use(value) for side in sides for value in _literals(side) if value is not None]
+            yield from ((path, uses[0]) for side in sides if uses and (path := _path(side)) is not None)
+        case _ if (path := _path(node)) is not None:
+            yield path, bool
 
 
 def _truth(node: ast.AST, batch: pa.RecordBatch) -> pa.Array:
-    if isinstance(node, ast.BoolOp):
-        join = pc.and_kleene if isinstance(node.op, ast.And) else pc.or_kleene
-        truth = _truth(node.values[0], batch)
-        for value in node.values[1:]:
-            truth = join(truth, _truth(value, batch))
-        return truth
-    if isinstance(node, ast.UnaryOp):
-        return pc.invert(_truth(node.operand, batch))
-    if isinstance(node, ast.Compare):
-        sides = [node.left, *node.comparators]
-        truth = _compare(sides[0], node.ops[0], sides[1], batch)
-        for left, operator, right in zip(sides[1:], node.ops[1:], sides[2:]):
-            truth = pc.and_kleene(truth, _compare(left, operator, right, batch))
-        return truth
-    truth = column(batch, _path(node))
-    if not pa.types.is_boolean(truth.type) and not pa.types.is_null(truth.type):
+    match node:
+        case ast.BoolOp(op=operator, values=[first, *rest]):
+            join = pc.and_kleene if isinstance(operator, ast.And) else pc.or_kleene
+            truth = _truth(first, batch)
+            for value in rest:
+                truth = join(truth, _truth(value, batch))
+            return truth
+        case ast.UnaryOp(operand=operand):
+            return pc.invert(_truth(operand, batch))
+        case ast.Compare(left=left, ops=operators, comparators=rights):
+            truths = [_compare(*sides, batch) for sides in zip([left, *rights], operators, rights)]
+            truth = truths[0]
+            for other in truths[1:]:
+                truth = pc.and_kleene(truth, other)
+            return truth
+    truth = _value(node, batch)
+    if truth.type not in (pa.bool_(), pa.null()):
         raise pa.ArrowTypeError("a column by itself must be a boolean")
     return truth.cast(pa.bool_())
 
 
 def _compare(left: ast.AST, operator: ast.cmpop, right: ast.AST, batch: pa.RecordBatch) -> pa.Array:
     values = _value(left, batch)
-    if isinstance(operator, ast.Is):
-        return pc.is_null(values)
-    if isinstance(operator, ast.IsNot):
-        return pc.is_valid(values)
-    if isinstance(operator, (ast.In, ast.NotIn)):
-        found = pc.is_in(values, value_set=pa.array(_literal_values(right)))
-        found = found if isinstance(operator, ast.In) else pc.invert(found)
-        return pc.if_else(pc.is_valid(values), found, pa.scalar(None, pa.bool_()))
+    match operator:
+        case ast.Is():
+            return pc.is_null(values)
+        case ast.IsNot():
+            return pc.is_valid(values)
+        case ast.In() | ast.NotIn():
+            found = _is_in(values, pa.array(_literals(right)))
+            found = found if isinstance(operator, ast.In) else pc.invert(found)
+            return pc.if_else(pc.is_valid(values), found, pa.scalar(None, pa.bool_()))
     return _COMPARE[type(operator)](values, _value(right, batch))
+
+
+def _is_in(values: pa.Array, wanted: pa.Array) -> pa.Array:
+    pc.equal(values[:0], wanted[0])  # Raises where the types do not compare: a cast might go through.
+    if pa.types.is_integer(values.type) and pa.types.is_floating(wanted.type):
+        values = values.cast(pa.float64())  # `x in [1, 2.5]` on integers.
+    return pc.is_in(values, value_set=wanted.cast(values.type))
 
 
 def _value(node: ast.AST, batch: pa.RecordBatch) -> pa.Array | pa.Scalar:
     path = _path(node)
-    return column(batch, path) if path is not None else pa.scalar(_literal_values(node)[0])
+    if path is None:
+        return pa.scalar(_literals(node)[0])
+    array = column_at(batch, path)
+    return array.cast(array.type.value_type) if pa.types.is_dictionary(array.type) else array

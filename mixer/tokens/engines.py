@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from mixer.errors import TokenizerError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 class Engine(Protocol):
@@ -56,6 +54,9 @@ class GigatokenEngine:
         """Ids uint32 and offsets int64[documents + 1] of documents without nulls; no Python object per document."""
         if len(text) == 0:
             return np.empty(0, dtype=np.uint32), np.zeros(1, dtype=np.int64)
+        # awkward reads a slice's validity bitmap from the wrong bit, and takes texts for nulls; there are none.
+        _, offsets, data = text.buffers()
+        text = pa.LargeStringArray.from_buffers(len(text), offsets, data or pa.py_buffer(b""), offset=text.offset)
         layout = self._tokenizer.encode_batch(self._from_arrow(text), parallel=False).layout
         return np.asarray(layout.content.data), np.asarray(layout.offsets.data)
 

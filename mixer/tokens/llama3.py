@@ -8,7 +8,6 @@ list ALL pairs of entries that make an entry, ordered by the rank of the result,
 
 from __future__ import annotations
 
-import base64
 import binascii
 import json
 from pathlib import Path
@@ -50,11 +49,14 @@ def load_ranks(path: Path) -> dict[bytes, int]:
         TokenizerError: the file is missing or not in that format.
     """
     try:
-        pairs = [line.split() for line in path.read_bytes().splitlines() if line]
-        ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in pairs}
+        words = path.read_bytes().split()
+        ranks = {
+            binascii.a2b_base64(token, strict_mode=True): int(rank)
+            for token, rank in zip(words[::2], words[1::2], strict=True)
+        }
     except OSError as error:
         raise TokenizerError(f"cannot read the rank file: {error.strerror}", where=str(path)) from error
-    except (ValueError, binascii.Error) as error:
+    except ValueError as error:
         raise TokenizerError(
             "not a rank file (a base64 token and its rank on each line)",
             where=str(path),

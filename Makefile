@@ -1,0 +1,44 @@
+# Everything runs in a virtual environment of its own, .venv, made on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+SAMPLE := sample
+BENCH_DATA ?= $(SAMPLE)-200MB
+BENCH_SIZES ?= 200MB,1GB
+BENCH_ROUNDS ?= 3
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench clean
+
+help:  ## what there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/ready-dev: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,bench]'
+	@touch $@
+
+demo: .venv/ready  ## make the sample sources, build them, show the mixture
+	$(BIN)/mixer sample $(SAMPLE)
+	$(BIN)/mixer build recipes/sample.yaml -o out/sample
+	$(BIN)/mixer verify out/sample
+
+test: .venv/ready-dev  ## all tests
+	$(BIN)/python -m pytest -q
+
+check: .venv/ready-dev  ## style, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy mixer
+	$(BIN)/python -m pytest -q
+
+bench: .venv/ready-dev  ## the speed table of the README, from new records
+	$(BIN)/mixer sample $(BENCH_DATA) --size 200MB
+	$(BIN)/python benchmarks/run.py --data $(BENCH_DATA) --sizes $(BENCH_SIZES) --rounds $(BENCH_ROUNDS)
+	$(BIN)/python benchmarks/render.py
+
+clean:  ## remove the environment and everything that was built
+	rm -rf .venv $(SAMPLE) $(SAMPLE)-200MB out

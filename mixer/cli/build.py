@@ -1,0 +1,66 @@
+"""`mixer build RECIPE`: from a recipe to shards and a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixer.cli.options import Cache, Json, Root, cache_dir, manifests_dir
+
+
+def build(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="OUT", help="The build's folder. Default: out/<recipe name>.")
+    ] = None,
+    root: Root = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Worker processes. Default: one per core.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as in target.tokens=10M; repeatable."),
+    ] = None,
+    cache: Cache = None,
+    manifests: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where the manifest is copied to. Default: manifests/ beside recipes/."),
+    ] = None,
+    json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Build a recipe, or go on with a build that was stopped.
+
+    The same recipe and sources give the same shards, whatever the number of workers and interruptions.
+    """
+    from mixer.build.build import build as run_build
+    from mixer.recipe import load_recipe
+    from mixer.show.console import out_console, print_json, say
+    from mixer.show.inspect import print_summary, summary_json
+    from mixer.show.progress import BuildProgress
+    from mixer.show.tables import summarise
+
+    loaded = load_recipe(recipe, overrides or [])
+    out = out or Path("out") / loaded.name
+    copy = (manifests or manifests_dir(recipe)) / f"{loaded.name}.json"
+    with BuildProgress(quiet=quiet) as progress:
+        manifest = run_build(
+            loaded,
+            root=root or recipe.parent,
+            out=out,
+            workers=workers,
+            cache_dir=cache_dir(cache),
+            manifest_copy=copy,
+            on_plan=progress.on_plan,
+            on_progress=progress.on_progress,
+        )
+    summary = summarise(manifest)
+    if json:
+        print_json(summary_json(summary) | {"out": str(out), "manifest": str(out / "manifest.json"), "copy": str(copy)})
+        return
+    print_summary(summary, out_console())
+    if not quiet:
+        done = "built" if progress.num_calls else "built before, and every digest is still right"
+        say(f"{done}: {out}, with a copy of its manifest in {copy}")

@@ -1,0 +1,19 @@
+"""`mixer inspect OUT`: what a build holds."""
+
+from __future__ import annotations
+
+from mixer.cli.options import Build, Json
+
+
+def inspect(out: Build, json: Json = False) -> None:
+    """Show what each source got, in rows and in tokens."""
+    from mixer.shards.manifest import load_manifest
+    from mixer.show.console import out_console, print_json
+    from mixer.show.inspect import print_summary, summary_json
+    from mixer.show.tables import summarise
+
+    summary = summarise(load_manifest(out))
+    if json:
+        print_json(summary_json(summary))
+    else:
+        print_summary(summary, out_console())

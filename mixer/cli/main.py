@@ -1,0 +1,112 @@
+"""The console script `mixer`: the verbs, and what becomes of errors."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from mixer import __version__
+from mixer.cli.build import build
+from mixer.cli.inspect import inspect
+from mixer.cli.sample import sample
+from mixer.cli.schema import schema
+from mixer.cli.show import show
+from mixer.cli.verify import verify
+from mixer.errors import MixerError, UsageError, error_as_json
+from mixer.show.console import visible
+
+
+class Interrupted(MixerError):
+    """The user stopped mixer with ^C."""
+
+    exit_code = 130
+
+
+class Bug(MixerError):
+    """Something that mixer's author did not foresee."""
+
+    exit_code = 3
+
+
+# Rich help would cost more than all the rest of `mixer --help`.
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (sample, build, inspect, verify, show, schema):
+    app.command()(verb)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"mixer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _mixer(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Decide, build and feed the data mixture of a language model."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage or recipe, 3 bug, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever the locale
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; its exit code. Errors are told on stderr, with `--json` as one JSON line."""
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name="mixer", standalone_mode=False)
+        sys.stdout.flush()
+        if code != Interrupted.exit_code:  # which Typer makes of ^C
+            return code or 0
+        error: MixerError = Interrupted("interrupted", hint="the same command goes on where it was")
+    except (KeyboardInterrupt, typer.Abort):
+        error = Interrupted("interrupted", hint="the same command goes on where it was")
+    except BrokenPipeError:
+        # Who read stdout has gone, as `head` does; what is left in the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as cause:
+        error = as_mixer_error(cause)
+        if isinstance(error, Bug):
+            traceback.print_exception(cause)
+    print(error_as_json(error) if "--json" in arguments else f"error: {visible(str(error))}", file=sys.stderr)
+    return error.exit_code
+
+
+def as_mixer_error(error: Exception) -> MixerError:
+    """What the user can act on, or a bug."""
+    if isinstance(error, MixerError):
+        return error
+    if hasattr(error, "format_message"):  # wrong usage: Typer's own class, in its older versions Click's
+        context = getattr(error, "ctx", None)
+        return UsageError(error.format_message(), hint=f"see `{context.command_path if context else 'mixer'} --help`")
+    if isinstance(error, OSError) and error.strerror:
+        return MixerError(error.strerror, where=None if error.filename is None else str(error.filename))
+    if isinstance(error, MemoryError):
+        return MixerError("out of memory", hint="use fewer --workers, or a smaller task_tokens in the recipe")
+    return Bug(
+        f"bug in mixer: {type(error).__name__}: {error}",
+        hint="please report it with the lines above and the command, where you got mixer from",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Arguments that several verbs share, and where things lie unless told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Build = Annotated[Path, typer.Argument(metavar="OUT", help="The folder of a build, or its manifest.json.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Where the recipe's relative paths start."),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Where tokenizers and row counts are kept. Default: $MIXER_CACHE or ~/.cache/mixer."
+    ),
+]
+
+
+def cache_dir(given: Path | None) -> Path:
+    """The cache folder."""
+    from mixer.sources import default_cache_dir
+
+    return given or default_cache_dir()
+
+
+def build_folder(path: Path) -> Path:
+    """The folder of a build, given it or its manifest."""
+    return path if path.is_dir() else path.parent
+
+
+def remembered_root(folder: Path) -> Path | None:
+    """The root that a build was made with, if its log still tells."""
+    try:
+        return Path(json.loads((folder / "build-log.json").read_bytes())["root"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def manifests_dir(recipe: Path) -> Path:
+    """Where copies of manifests go: `manifests` beside a folder `recipes`, else in the recipe's folder."""
+    folder = recipe.resolve().parent
+    return (folder.parent if folder.name == "recipes" else folder) / "manifests"

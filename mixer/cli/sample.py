@@ -1,0 +1,31 @@
+"""`mixer sample DIR`: six small sources to try everything on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixer.cli.options import Json
+
+
+def sample(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or one with a sample.")],
+    size: Annotated[str, typer.Option(help="How much text, such as 200MB.")] = "50MB",
+    json: Json = False,
+) -> None:
+    """Make six small sources to try everything on; no network needed."""
+    from dataclasses import asdict
+
+    from mixer.recipe import parse_bytes
+    from mixer.sample import make_sample
+    from mixer.show.console import out_console, print_json, say
+    from mixer.show.sample import print_sample
+
+    report = make_sample(folder, parse_bytes(size))
+    if json:
+        print_json(asdict(report))
+        return
+    print_sample(report, out_console())
+    say(f"in {folder}; recipes/sample.yaml mixes them: mixer build recipes/sample.yaml")

@@ -1,0 +1,15 @@
+"""`mixer schema`: the JSON schema of recipes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def schema(json: Annotated[bool, typer.Option("--json", help="Changes nothing: it is JSON anyway.")] = False) -> None:
+    """Print the JSON schema of recipes, for editors."""
+    from mixer.recipe import recipe_schema
+    from mixer.show.console import print_json
+
+    print_json(recipe_schema())

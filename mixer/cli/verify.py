@@ -1,0 +1,82 @@
+"""`mixer verify OUT`: whether a build is what its manifest says."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mixer.cli.options import Build, Cache, Json, Root, build_folder, cache_dir, remembered_root
+from mixer.errors import UsageError
+
+
+def verify(
+    out: Build,
+    deep: Annotated[bool, typer.Option("--deep", help="Also make every sequence again from its sources.")] = False,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="The build's recipe: its folder is the root for --deep.")
+    ] = None,
+    root: Root = None,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """Check a build, and name each damaged shard and record batch."""
+    from mixer.shards.manifest import load_manifest
+    from mixer.shards.verify import find_damage
+    from mixer.show.console import print_json, say, visible
+
+    started = time.perf_counter()
+    folder, manifest = build_folder(out), load_manifest(out)
+    damage = []
+    for error in find_damage(folder, manifest):
+        damage.append(error)
+        if not json:
+            print(visible(f"{error.where}: {error.message}" if error.where else error.message), flush=True)
+    report: dict[str, Any] = {
+        "fine": not damage,
+        "id": manifest["id"],
+        "shards": len(manifest["shards"]),
+        "sequences": manifest["totals"]["sequences"],
+        "tokens": manifest["totals"]["tokens"],
+        "damage": [{"where": error.where, "message": error.message} for error in damage],
+    }
+    if deep and not damage:
+        report["deep"] = _check_deep(folder, manifest, _deep_root(folder, recipe, root), cache_dir(cache))
+    report["seconds"] = round(time.perf_counter() - started, 3)
+    if json:
+        print_json(report)
+    elif not damage:
+        print(_fine(report))
+    elif hint := next((error.hint for error in damage if error.hint), None):
+        say(f"hint: {hint}")
+    if damage:
+        raise typer.Exit(1)
+
+
+def _fine(report: dict[str, Any]) -> str:
+    again = f", {report['deep']['sequences']:,} sequences made again from their sources" if "deep" in report else ""
+    return (
+        f"fine: {report['shards']:,} shards, {report['sequences']:,} sequences, {report['tokens']:,} tokens{again}, "
+        f"in {report['seconds']:.1f} s"
+    )
+
+
+def _check_deep(folder: Path, manifest: dict[str, Any], root: Path, cache: Path) -> dict[str, int]:
+    from mixer.build.deep import check_deep
+
+    checked = check_deep(folder, manifest, root=root, cache_dir=cache, on_progress=lambda *_: None)
+    return {"shards": checked.num_shards, "sequences": checked.num_sequences}
+
+
+def _deep_root(folder: Path, recipe: Path | None, root: Path | None) -> Path:
+    """Where the sources are: as told, or as the build's log remembers.
+
+    Raises:
+        UsageError: nothing tells.
+    """
+    found = root or (recipe.parent if recipe else remembered_root(folder))
+    if found is None:
+        raise UsageError("--deep must know where the sources are", hint="give --recipe, or --root with its folder")
+    return found

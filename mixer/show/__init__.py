@@ -1,0 +1,1 @@
+"""What people read: tables, words, sequences and progress; no parsing, no work."""

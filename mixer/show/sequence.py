@@ -1,0 +1,188 @@
+"""One sequence of a build, decoded, with its segments."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mixer.errors import TokenizerError, UsageError
+from mixer.show.console import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from mixer.tokens.tokenizer import Tokenizer
+
+HEAD_CHARS, TAIL_CHARS = 700, 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A document's tokens in one sequence: positions `start` to `stop`.
+
+    `document_start` is the first of them in its document; `source` is None and `row` and `pass_` are -1 for padding.
+    """
+
+    start: int
+    stop: int
+    source: str | None
+    row: int
+    pass_: int
+    document_start: int
+    bos: bool
+    eos: bool
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values; `pass` is a word of Python, so its field has another name."""
+        fields = dataclasses.asdict(self)
+        return {("pass" if name == "pass_" else name): value for name, value in fields.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sequence:
+    """Sequence `number` of a build, row `row` of a shard; `next_id` follows it, -100 where nothing does."""
+
+    number: int
+    shard: str
+    row: int
+    next_id: int
+    num_pad: int
+    segments: tuple[Segment, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON values."""
+        return dataclasses.asdict(self) | {"segments": [segment.as_json() for segment in self.segments]}
+
+
+def locate(number: int, manifest: Mapping[str, Any]) -> tuple[str, int]:
+    """The shard's path and the row in it of a sequence, counted over all shards in the manifest's order. Pure.
+
+    Raises:
+        UsageError: there is no such sequence.
+    """
+    total = sum(shard["sequences"] for shard in manifest["shards"])
+    if not 0 <= number < total:
+        raise UsageError(
+            f"there is no sequence {number}",
+            where="--sequence",
+            hint=f"choose one of 0 to {total - 1}" if total else "the build has no sequences",
+        )
+    row = number
+    for shard in manifest["shards"]:
+        if row < shard["sequences"]:
+            return shard["path"], row
+        row -= shard["sequences"]
+    raise AssertionError
+
+
+def read_sequence(folder: Path, manifest: Mapping[str, Any], number: int, tokenizer: Tokenizer) -> Sequence:
+    """Read and decode one sequence.
+
+    Raises:
+        UsageError: there is no such sequence.
+        TokenizerError: the tokenizer is not the build's.
+        IntegrityError: the shard is missing or unreadable.
+    """
+    from mixer.shards.shard import open_shard, read_columns
+
+    path, row = locate(number, manifest)
+    check_tokenizer(tokenizer, manifest)
+    batch, row_in_batch = divmod(row, manifest["batch_sequences"])
+    columns = read_columns(open_shard(folder / path).get_batch(batch).slice(row_in_batch, 1))
+    names = [source["name"] for source in manifest["sources"]]
+    ids, segments, start = columns.input_ids[0], [], 0
+    for run, stop in enumerate(columns.run_stop.tolist()):
+        source = int(columns.segment_source[run])
+        inner = ids[start:stop] if source >= 0 else ids[:0]
+        bos = len(inner) > 0 and inner[0] == tokenizer.bos_id and manifest["recipe"]["sequence"]["bos"]
+        eos = len(inner) > 0 and inner[-1] == tokenizer.eos_id and manifest["recipe"]["sequence"]["eos"]
+        segments.append(
+            Segment(
+                start=start,
+                stop=stop,
+                source=names[source] if source >= 0 else None,
+                row=int(columns.segment_row[run]),
+                pass_=int(columns.segment_pass[run]),
+                document_start=int(columns.segment_start[run]),
+                bos=bool(bos),
+                eos=bool(eos),
+                text=tokenizer.decode(inner[int(bos) : len(inner) - int(eos)]),
+            )
+        )
+        start = stop
+    return Sequence(
+        number=number,
+        shard=path,
+        row=row,
+        next_id=int(columns.next_id[0]),
+        num_pad=int(columns.num_pad[0]),
+        segments=tuple(segments),
+    )
+
+
+def check_tokenizer(tokenizer: Tokenizer, manifest: Mapping[str, Any]) -> None:
+    """Refuse a tokenizer that is not the one of the build.
+
+    Raises:
+        TokenizerError: the fingerprints differ.
+    """
+    asked = manifest["tokenizer"]["fingerprint"]
+    if tokenizer.fingerprint != asked:
+        raise TokenizerError(
+            f"has fingerprint {tokenizer.fingerprint}, the build was made with {asked}",
+            where=f"tokenizer {tokenizer.name}",
+            hint="give the folder of the build's recipe as --root, with the same tokenizer in it",
+        )
+
+
+def print_sequence(sequence: Sequence, console: Console, *, full: bool, wrap: bool) -> None:
+    """Print a sequence for people: a header for each segment, then its text, shortened in the middle unless full."""
+    from rich.text import Text
+
+    num = len(sequence.segments)
+    console.print(
+        Text(
+            f"sequence {sequence.number:,} is row {sequence.row:,} of {sequence.shard}: "
+            f"{num} {'segment' if num == 1 else 'segments'}, {sequence.num_pad:,} ids of padding, "
+            + (f"next id {sequence.next_id}" if sequence.next_id >= 0 else "no next id"),
+            style="bold",
+        )
+    )
+    for segment in sequence.segments:
+        console.print()
+        console.print(Text(f"── {_header(segment)}", style="cyan"))
+        if segment.source is not None:
+            console.print(_text(segment, full=full), soft_wrap=not wrap)
+
+
+def _header(segment: Segment) -> str:
+    span = f"{segment.start:,}..{segment.stop:,}"
+    if segment.source is None:
+        return f"{span}  padding"
+    first = segment.document_start
+    return (
+        f"{span}  {segment.source} row {segment.row:,}, pass {segment.pass_}, "
+        f"tokens {first:,}..{first + segment.stop - segment.start:,} of its document"
+    )
+
+
+def _text(segment: Segment, *, full: bool) -> Any:
+    from rich.text import Text
+
+    text = Text()
+    if segment.bos:
+        text.append("<BOS>", style="reverse")
+    left_out = len(segment.text) - HEAD_CHARS - TAIL_CHARS
+    if full or left_out <= 0:
+        text.append(visible(segment.text))
+    else:
+        text.append(visible(segment.text[:HEAD_CHARS]))
+        text.append(f" … {left_out:,} characters left out … ", style="reverse")
+        text.append(visible(segment.text[-TAIL_CHARS:]))
+    if segment.eos:
+        text.append("<EOS>", style="reverse")
+    return text

@@ -1,0 +1,161 @@
+"""Which files a source's paths name: globs, single files, and folders written by `datasets`."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixer.errors import DataError, RecipeError
+from mixer.sources.opening import COMPRESSIONS
+
+_FORMATS = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+}
+_MAX_NAMES_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFiles:
+    """The files of a source, each once."""
+
+    # The longest folder without a glob that holds them all.
+    base: Path
+    # Relative to `base`, parts separated by '/', in code point order.
+    paths: tuple[str, ...]
+
+
+def find_files(patterns: Sequence[str], root: Path, place: str) -> FoundFiles:
+    """The files that match at least one of the patterns.
+
+    A folder written by `save_to_disk` stands for its Arrow files, in the order of its state.json.
+
+    Raises:
+        RecipeError: an address is remote; a pattern matches nothing, or a folder that is no data set.
+        DataError: a folder of `datasets` is damaged.
+    """
+    # Each file's place in the order: what was matched, and the number in it where that is a folder.
+    ranks: dict[Path, tuple[Path, int]] = {}
+    folders = []
+    for pattern in patterns:
+        folder, matches = _match(pattern, root, place)
+        folders.append(folder)
+        for match in matches:
+            saved = _saved_files(match, place) if match.is_dir() else None
+            for number, path in enumerate([match] if saved is None else saved):
+                ranks.setdefault(path, (match, number))
+    base = Path(os.path.commonpath(folders))
+    ordered = sorted((match.relative_to(base).as_posix(), number, path) for path, (match, number) in ranks.items())
+    paths = tuple(path.relative_to(base).as_posix() for _, _, path in ordered)
+    for name in paths:
+        if any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise RecipeError(f"the file name {name!a} is not UTF-8", where=place, hint="rename the file")
+    return FoundFiles(base=base, paths=paths)
+
+
+def format_of(path: str, place: str) -> str:
+    """The format that a file's name tells.
+
+    Raises:
+        RecipeError: it tells none.
+    """
+    stem, suffix = os.path.splitext(path.lower())
+    inner = os.path.splitext(stem)[1] if suffix in COMPRESSIONS else suffix
+    format = _FORMATS.get(inner)
+    if format is None or (inner != suffix and format != "jsonl"):
+        raise RecipeError(
+            f"the name of '{path}' tells no format; known are {', '.join(_FORMATS)}, .jsonl.gz, .jsonl.zst",
+            where=place,
+            hint="set format: parquet, arrow or jsonl, or narrow the pattern",
+        )
+    return format
+
+
+def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
+    """The folder of a pattern up to its first glob, and what it matches: files and folders of `datasets`."""
+    if "://" in pattern:
+        raise RecipeError(
+            f"'{pattern}': remote sources are not read by this version",
+            where=place,
+            hint="download the files and give their local path",
+        )
+    whole = root / Path(pattern).expanduser()
+    if whole.is_dir():
+        if _saved_files(whole, place) is None:
+            raise RecipeError(
+                f"'{pattern}' is a folder, and not one that `datasets` saved; it holds {_listing(whole)}",
+                where=place,
+                hint=f"name files with a glob: {pattern.rstrip('/')}/*{_suffix_in(whole)}",
+            )
+        return whole.resolve(), [whole.resolve()]
+    parts = whole.parts
+    fixed = next((number for number, part in enumerate(parts) if glob.has_magic(part)), len(parts) - 1)
+    if os.path.lexists(whole):
+        fixed = len(parts) - 1
+    folder, rest = Path(*parts[:fixed]).resolve(), parts[fixed:]
+    if ".." in rest:
+        raise RecipeError(f"'{pattern}': '..' cannot follow a glob", where=place, hint="write the path without it")
+    names = [rest[0]] if os.path.lexists(whole) else glob.glob(os.path.join(*rest), root_dir=folder, recursive=True)
+    found = [folder / os.path.normpath(name) for name in names]
+    # A folder is left out, unless it holds a data set or has the name of a file: then reading it says what it is.
+    matches = [path for path in found if not path.is_dir() or path.suffix in _FORMATS or _saved_files(path, place)]
+    if not matches:
+        raise RecipeError(f"'{pattern}' matches no file", where=place, hint=_what_is_there(folder))
+    return folder, matches
+
+
+def _saved_files(folder: Path, place: str) -> list[Path] | None:
+    """The files of a folder written by `save_to_disk`, in its order; None for another folder."""
+    splits_path, state_path = folder / "dataset_dict.json", folder / "state.json"
+    try:
+        if splits_path.is_file():
+            splits = json.loads(splits_path.read_bytes())["splits"]
+            if len(splits) != 1:
+                raise RecipeError(
+                    f"'{folder}' holds {len(splits)} splits: {', '.join(splits)}",
+                    where=place,
+                    hint="add the name of one split to the path",
+                )
+            return _saved_files(folder / splits[0], place)
+        if state_path.is_file():
+            return [folder / file["filename"] for file in json.loads(state_path.read_bytes())["_data_files"]]
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise DataError(
+            f"'{folder}' is not a whole save_to_disk folder: {err!r}", where=place, hint="save the data set again"
+        ) from err
+    return None
+
+
+def _what_is_there(folder: Path) -> str:
+    there = next(path for path in (folder, *folder.parents) if path.is_dir())
+    missing = f"{there} has no '{folder.relative_to(there).parts[0]}'; " if there != folder else ""
+    return f"{missing}{there} holds {_listing(there)}"
+
+
+def _listing(folder: Path) -> str:
+    try:
+        names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
+    except OSError as err:
+        return f"what cannot be listed ({err.strerror})"
+    more = len(names) - _MAX_NAMES_SHOWN
+    shown = ", ".join(f"'{name}'" for name in names[:_MAX_NAMES_SHOWN])
+    return (shown + (f" and {more} more" if more > 0 else "")) or "nothing"
+
+
+def _suffix_in(folder: Path) -> str:
+    """What the names of the data files in a folder end in."""
+    for path in sorted(folder.iterdir()):
+        suffixes = path.suffixes[-2:] if path.suffix in COMPRESSIONS else path.suffixes[-1:]
+        if suffixes and suffixes[0] in _FORMATS:
+            return "".join(suffixes)
+    return ""

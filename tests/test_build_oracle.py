@@ -1,0 +1,107 @@
+"""The build equals a second, slow implementation: draws, tokens, packing, provenance, and where it ends."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import oracle
+import pytest
+from conftest import Workshop
+
+from mixer.mixing.tasks import task_tokens
+
+
+def both(workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = None) -> tuple[dict, list[oracle.Shard]]:
+    """Build, and hold every shard against the oracle's; returns the manifest and the oracle's shards."""
+    manifest = workshop.build(out, recipe)
+    expected = oracle.build(recipe, workshop.root, manifest["draws_per_task"], max_draws, oracle.llama3())
+    with_rows = [shard for shard in expected if shard.rows]
+    assert [tuple(shard["draws"]) for shard in manifest["shards"]] == [shard.draws for shard in with_rows]
+    assert [shard["task"] for shard in manifest["shards"]] == [shard.task for shard in with_rows]
+    for found, shard in zip(workshop.rows(out, manifest), with_rows, strict=True):
+        for column in shard.rows[0]:
+            assert [row[column] for row in found] == [row[column] for row in shard.rows], column
+    for index, source in enumerate(manifest["sources"]):
+        assert sum(source["skipped"].values()) == sum(shard.skipped[index] for shard in expected)
+    return manifest, expected
+
+
+@pytest.mark.usefixtures("small_tasks")
+@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+@pytest.mark.parametrize("seed", [0, 1, 2**62])
+def test_a_build_equals_the_oracle_in_every_column(workshop: Workshop, tmp_path: Path, packing: str, seed: int) -> None:
+    """Every id, border, next id and provenance of six sources over several tasks and passes, for both packings."""
+    recipe = workshop.recipe(seed=seed, sequence={"length": 64 if seed else 128, "packing": packing})
+    manifest, shards = both(workshop, tmp_path / "out", recipe)
+    assert len(shards) > 5
+    assert max(source["passes"] for source in manifest["sources"]) > 2
+    assert manifest["totals"]["tokens"] >= 30_000 > manifest["totals"]["tokens"] - len(shards[-1].rows[-1]["input_ids"])
+
+
+@pytest.mark.usefixtures("small_tasks")
+@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+@pytest.mark.parametrize(
+    ("target", "max_draws"),
+    [
+        ({"rows": 333}, 333),
+        ({"sequences": 130}, None),
+        ({"tokens": 1}, None),
+        ({"tokens": 64}, None),
+        ({"tokens": 4096 * 3}, None),
+    ],
+)
+def test_every_kind_of_target_ends_where_the_oracle_ends(
+    workshop: Workshop, tmp_path: Path, packing: str, target: dict, max_draws: int | None
+) -> None:
+    """Rows exactly, sequences exactly, tokens to the sequence."""
+    recipe = workshop.recipe(target=target, sequence={"packing": packing})
+    manifest, _ = both(workshop, tmp_path / "out", recipe, max_draws)
+    (kind, amount) = next(iter(target.items()))
+    if kind == "tokens":
+        last = manifest["shards"][-1]
+        ids = workshop.rows(tmp_path / "out", manifest)[-1][-1]
+        assert manifest["totals"]["tokens"] >= amount > manifest["totals"]["tokens"] - (64 - ids["num_pad"])
+        assert last["sequences"] > 0
+    else:
+        assert manifest["totals"][{"rows": "draws"}.get(kind, kind)] == amount
+
+
+@pytest.mark.usefixtures("small_tasks")
+@pytest.mark.parametrize(("bos", "eos"), [(True, False), (False, True), (False, False)])
+def test_bos_and_eos_are_switched_alone(workshop: Workshop, tmp_path: Path, bos: bool, eos: bool) -> None:
+    """Each switch adds its id round every document and nothing else."""
+    recipe = workshop.recipe(sequence={"bos": bos, "eos": eos}, target={"tokens": 9000})
+    manifest, _ = both(workshop, tmp_path / "out", recipe)
+    ids = [token for shard in workshop.rows(tmp_path / "out", manifest) for row in shard for token in row["input_ids"]]
+    assert (oracle.BOS in ids, oracle.EOS in ids) == (bos, eos)
+
+
+@pytest.mark.usefixtures("small_tasks")
+@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+def test_skipped_documents_are_counted_by_reason_and_leave_no_token(
+    workshop: Workshop, tmp_path: Path, packing: str
+) -> None:
+    """Null, empty and too long texts: rows are documents and skipped rows."""
+    recipe = workshop.recipe(max_document_tokens=60, target={"rows": 400}, sequence={"packing": packing})
+    manifest, shards = both(workshop, tmp_path / "out", recipe, 400)
+    seen: set[str] = set()
+    for index, source in enumerate(manifest["sources"]):
+        documents = [doc for shard in shards for doc in shard.documents if doc.source == index]
+        assert source["documents"] == len(documents)
+        assert source["rows"] == source["documents"] + sum(source["skipped"].values())
+        assert source["tokens"] == sum(len(document.tokens) for document in documents)
+        seen |= source["skipped"].keys()
+    assert seen == {"null_text", "empty_text", "too_long"}
+
+
+def test_the_size_of_a_task_depends_on_the_total_alone() -> None:
+    """A power of two between 1 Mi and 64 Mi tokens."""
+    assert [task_tokens(total) for total in (0, 1, 64 << 20, (64 << 20) + 64, 1e9, 1e15)] == [
+        1 << 20,
+        1 << 20,
+        1 << 20,
+        1 << 21,
+        1 << 24,
+        1 << 26,
+    ]

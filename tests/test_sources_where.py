@@ -1,0 +1,150 @@
+"""The predicate language: what it means, what it refuses, and that nothing in it is run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mixer.errors import RecipeError
+from mixer.sources.where import parse_where
+
+BATCH = pa.record_batch(
+    {
+        "n": pa.array([1, 2, 3, None], pa.int64()),
+        "score": pa.array([0.5, None, 2.5, float("nan")], pa.float64()),
+        "lang": pa.array(["en", "de", None, "fr"]).dictionary_encode(),
+        "ok": pa.array([True, False, None, True]),
+        "meta": pa.array([{"a": {"b": "x"}}, {"a": None}, None, {"a": {"b": "y"}}]),
+        "odd": pa.array([{"WARC-Type": "r"}, None, None, None]),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("n >= 2", [1, 2]),
+        ("n != 2", [0, 2]),
+        ("2 <= n < 3", [1]),
+        ("n == 2.0 or n > 2.5", [1, 2]),
+        ("n > -1", [0, 1, 2]),
+        ("n in [1, 3]", [0, 2]),
+        ("n in [1, 2.5]", [0]),
+        ("n not in [1, 3]", [1]),
+        ("score > n", []),
+        ("score < n", [0, 2]),
+        ("score >= 0", [0, 2]),
+        ("lang == 'en'", [0]),
+        ("lang in ['en', 'fr']", [0, 3]),
+        ("lang not in ['en', 'fr']", [1]),
+        ("lang is null", [2]),
+        ("lang is not null and n is null", [3]),
+        ("ok", [0, 3]),
+        ("not ok", [1]),
+        ("ok == false", [1]),
+        ("ok or lang is null", [0, 2, 3]),
+        ("not (ok and n == 1)", [1, 2]),
+        ("meta.a.b == 'x'", [0]),
+        ("meta.a.b is null", [1, 2]),
+        ("odd['WARC-Type'] == \"r\"", [0]),
+        ("  n >= 2\n and n <= 2 ", [1]),
+    ],
+)
+def test_a_predicate_keeps_the_rows_for_which_it_is_true(text: str, kept: list[int]) -> None:
+    """Null is neither true nor false, and is not kept."""
+    mask = parse_where(text).mask(BATCH)
+    assert [row for row, keep in enumerate(mask.to_pylist()) if keep] == kept
+    assert mask.null_count == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read at position 1"),
+        ("n = 3", "cannot be read at position 3"),
+        ("n >= 3 and", "cannot be read at position 11"),
+        ("n > 1 or n + 1 > 3", "a column is expected at position 10"),
+        ("__import__('os').system('x') == 0", "a column is expected at position 1"),
+        ("f(n)", "a comparison is expected at position 1"),
+        ("[x for x in y]", "a comparison is expected at position 1"),
+        ("lambda: 0", "a comparison is expected at position 1"),
+        ("n[0] == 1", "a column is expected at position 1"),
+        ("n == f'{n}'", "a column, a number or a string is expected at position 6"),
+        ("n == null", "'is null' or 'is not null' is expected"),
+        ("n is 3", "null is expected after 'is' and 'is not' at position 6"),
+        ("n in 3", "a list of numbers or a list of strings is expected after 'in' at position 6"),
+        ("n in []", "a list of numbers"),
+        ("n in [1, 'a']", "a list of numbers"),
+        ("n in [null]", "a list of numbers"),
+        ("3 in [3]", "a column is expected at position 1"),
+        ("n == -'a'", "a column, a number or a string is expected at position 6"),
+        ("n == [1]", "a column, a number or a string is expected"),
+        ("1 < 2", "names no column"),
+        ("true", "a comparison is expected"),
+        ("n == b'x'", "a column, a number or a string is expected"),
+        ("(" * 300 + "n" + ")" * 300, "cannot be read"),
+    ],
+)
+def test_what_is_not_in_the_language_is_refused_with_its_position(text: str, message: str) -> None:
+    """The error says where, and what is allowed."""
+    with pytest.raises(RecipeError) as caught:
+        parse_where(text, "sources.wiki.where")
+    assert message in caught.value.message
+    assert caught.value.where == "sources.wiki.where"
+    assert "is not null" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("text", ["n == 'a'", "lang > 3", "n", "meta == 1", "lang in [1]", "n == 1" + "0" * 30])
+def test_a_comparison_of_unlike_types_names_the_types(text: str) -> None:
+    """A column is never cast to what it happens to be compared with."""
+    with pytest.raises(RecipeError, match="does not fit the types of the columns"):
+        parse_where(text).mask(BATCH)
+
+
+def test_the_columns_and_the_types_that_they_need_are_known() -> None:
+    """JSON lines are parsed with these types; a column tested for null may be of any."""
+    predicate = parse_where("a.b > 1 and (c in ['x'] or not d) and e is null and 'y' != f['g-h']")
+    assert predicate.columns == {"a.b", "c", "d", "e", "f.g-h"}
+    assert predicate.literal_types == {"a.b": float, "c": str, "d": bool, "f.g-h": str}
+
+
+def predicates() -> st.SearchStrategy[tuple[str, Any]]:
+    """Texts of predicates over `n`, each with a function of n to True, False or None."""
+    number = st.integers(-2, 2)
+    compared = st.sampled_from(["==", "!=", "<", "<=", ">", ">="])
+    leaf = st.one_of(
+        st.builds(
+            lambda op, k: (f"n {op} {k}", lambda n: None if n is None else eval(f"{n} {op} {k}")), compared, number
+        ),
+        st.builds(lambda ks: (f"n in {ks}", lambda n: None if n is None else n in ks), st.lists(number, min_size=1)),
+        st.just(("n is null", lambda n: n is None)),
+    )
+
+    def both(one: tuple, word: str, other: tuple) -> tuple[str, Any]:
+        decisive = word == "or"
+
+        def truth(n: int | None) -> bool | None:
+            values = (one[1](n), other[1](n))
+            return decisive if decisive in values else None if None in values else not decisive
+
+        return f"({one[0]} {word} {other[0]})", truth
+
+    def negated(one: tuple) -> tuple[str, Any]:
+        return f"not ({one[0]})", lambda n: None if one[1](n) is None else not one[1](n)
+
+    return st.recursive(
+        leaf, lambda inner: st.builds(both, inner, st.sampled_from(["and", "or"]), inner) | st.builds(negated, inner)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(predicate=predicates(), values=st.lists(st.none() | st.integers(-3, 3), max_size=6))
+def test_truth_is_three_valued(predicate: tuple[str, Any], values: list[int | None]) -> None:
+    """Any nesting of and, or, not equals Kleene's tables applied row by row."""
+    text, truth = predicate
+    mask = parse_where(text).mask(pa.record_batch({"n": pa.array(values, pa.int64())}))
+    assert mask.to_pylist() == [truth(value) is True for value in values]
