@@ -3,8 +3,8 @@
     python benchmarks/prepare.py RECIPE ROOT OUT 'FORM=BYTES' ...
 
 Documents are drawn as `mixer build` draws them: each source gives its share of the rows, over and over where it has
-too few. A form goes to `OUT/FORM-BYTES/`. The output is JSON: the mean bytes of a drawn row, the bytes of text of each form,
-and each source's share of the rows.
+too few. A form goes to `OUT/FORM-BYTES/`. The output is JSON: the mean bytes of a drawn row, the bytes of text of each
+form, and each source's share of the rows.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def row_shares(recipe: Recipe) -> dict[str, float]:
 
 
 def draw(text: pa.LargeStringArray, num_rows: int) -> pa.LargeStringArray:
-    """`num_rows` documents: evenly spaced ones where there are more, all of them several times where there are fewer."""
+    """`num_rows` documents: evenly spaced where there are more of them, over and over where there are fewer."""
     num_rows = max(1, num_rows)
     step = max(1.0, len(text) / num_rows)
     return text.take(pa.array((np.arange(num_rows) * step).astype(np.int64) % len(text)))

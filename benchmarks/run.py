@@ -76,7 +76,13 @@ def measure(bench: Bench, contestant: Contestant, *, watch_memory: bool) -> Iter
     done = run_process(contestant.command, environment=_environment(), watch_memory=watch_memory)
     report = contestant.report(done.stdout)
     versions = {"versions": dict(report.versions)}
-    yield names | _speed(done.seconds, report.text_bytes) | {"peak_bytes": done.peak_bytes} | versions | report.extra
+    yield (
+        names
+        | _speed(done.seconds, report.text_bytes)
+        | {"peak_bytes": done.peak_bytes}
+        | versions
+        | dict(report.extra)
+    )
     for figure, (seconds, text_bytes) in report.inside.items():
         inside = {"contestant": f"{contestant.name}-{figure}", "size": contestant.size}
         yield inside | _speed(seconds, text_bytes) | {"peak_bytes": None} | versions
@@ -110,9 +116,10 @@ def _words(record: dict[str, Any]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """This environment, with this checkout's mixer first and the hub out of reach."""
+    """This environment, with this checkout's mixer first, compiled modules kept and the hub out of reach."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    return os.environ | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
 
 
 def _options(argv: list[str] | None) -> argparse.Namespace:

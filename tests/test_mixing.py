@@ -14,14 +14,14 @@ from mixer.mixing.tasks import document_slots
 
 
 def test_draws_of_two_to_one() -> None:
-    """Weights 2 and 1: a, b, a, and again from the start."""
+    """Weights 2 and 1: a, a, b, and again from the start."""
     schedule = DrawSchedule([2, 1])
-    assert schedule.sources(0, 7).tolist() == [0, 1, 0, 0, 1, 0, 0]
-    assert schedule.sources(4, 7).tolist() == [1, 0, 0]
+    assert schedule.sources(0, 7).tolist() == [0, 0, 1, 0, 0, 1, 0]
+    assert schedule.sources(4, 7).tolist() == [0, 1, 0]
     assert schedule.sources(3, 3).tolist() == []
-    assert schedule.counts(5).tolist() == [3, 2]
+    assert schedule.counts(5).tolist() == [4, 1]
     assert schedule.counts(0).tolist() == [0, 0]
-    assert [schedule.draws_until(1, count) for count in (1, 2, 3)] == [2, 5, 8]
+    assert [schedule.draws_until(1, count) for count in (1, 2, 3)] == [3, 6, 9]
 
 
 def test_weights_are_taken_as_the_decimals_that_were_written() -> None:
@@ -53,7 +53,7 @@ def test_a_period_too_long_to_compute_is_refused() -> None:
 def test_weights_in_tokens_become_weights_in_rows() -> None:
     """Equal tokens, rows ten times as long: a tenth of the rows."""
     long, short = row_weights([1, 1], [1000.0, 100.0])
-    assert abs(short / long - 10) < 1e-4
+    assert abs(short / long - 10) < 1e-3
 
 
 def test_rows_of_a_pass_are_the_blocks_in_a_keyed_order() -> None:

@@ -181,7 +181,7 @@ def test_columns_tested_for_null_may_be_of_any_type(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(json_lines(rows))
     assert read_texts(tmp_path, Source("a.jsonl", where="m is not null")) == ["a"]
     assert read_texts(tmp_path, Source("a.jsonl", where="k is null")) == ["a", "c"]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    pq.write_table(pa.Table.from_pylist([{"k": None} | row for row in rows]), tmp_path / "a.parquet")
     assert read_texts(tmp_path, Source("a.parquet", where="m is not null and k is null")) == ["a"]
 
 

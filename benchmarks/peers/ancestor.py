@@ -2,9 +2,8 @@
 
     python benchmarks/peers/ancestor.py SOURCES_FOLDER BUFFER_ROWS NAME=SHARE ...
 
-One process, as in a rank of the ancestor's training job. The sources are parquet with nothing but the text; the buffer
-holds as many rows as there are, at most the ancestor's 100,000. Sources that run out start again until all have run out,
-so the bytes of text are counted here.
+One process, as in a rank of the ancestor's training job. The sources are parquet with nothing but the text. Sources
+that run out start again until all have run out, so the bytes of text are counted here.
 """
 
 from __future__ import annotations
@@ -23,10 +22,13 @@ from tiktoken.load import load_tiktoken_bpe
 
 _BOS, _EOS = 128_000, 128_001
 _CUT = 8193
-# Of its own accord `datasets` sleeps for 5 seconds whenever a parquet source has run out: here that would be most of the
-# time, over a real corpus it is nothing.
+# Of its own accord `datasets` sleeps for 5 seconds whenever a parquet source has run out: here that would be most of
+# the time, over a real corpus it is nothing.
 datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
-_PATTERN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 
 def main(folder: Path, buffer_rows: int, shares: dict[str, float]) -> None:

@@ -15,6 +15,7 @@ import os
 import sys
 import time
 from importlib.metadata import version
+from itertools import pairwise
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def main(mode: str, text_path: str, tokenizer_path: str, num_calls: int) -> None
     else:
         num_processes = len(os.sched_getaffinity(0))
         borders = np.searchsorted(ends, np.linspace(0, ends[-1], num_processes + 1))
-        parts = [text[start:stop] for start, stop in zip(borders[:-1], borders[1:])]
+        parts = [text[start:stop] for start, stop in pairwise(borders)]
         seconds = _seconds_in_processes(tokenizer, parts, num_calls)
     num_bytes = int(ends[-1])
     warm = {"seconds": sum(seconds[1:]), "text_bytes": num_bytes * (num_calls - 1)}

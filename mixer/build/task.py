@@ -113,6 +113,10 @@ class TaskRunner:
             result = result.with_shard(self._write(task.number, columns))
         return result
 
+    def close(self) -> None:
+        """Wait for what is still being written to the disk."""
+        self._syncing.shutdown()
+
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds spent in each stage of the last task; for the build log."""

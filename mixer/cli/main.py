@@ -74,11 +74,12 @@ def run(arguments: list[str]) -> int:
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="mixer", standalone_mode=False)
         sys.stdout.flush()
-        if code != Interrupted.exit_code:  # which Typer makes of ^C
-            return code or 0
-        error: MixerError = Interrupted("interrupted", hint="the same command goes on where it was")
+        if code == Interrupted.exit_code:  # which Typer makes of ^C
+            raise KeyboardInterrupt
+        return code or 0
     except (KeyboardInterrupt, typer.Abort):
-        error = Interrupted("interrupted", hint="the same command goes on where it was")
+        goes_on = "the same command goes on where it was" if arguments[0] == "build" else None
+        error: MixerError = Interrupted("interrupted", hint=goes_on)
     except BrokenPipeError:
         # Who read stdout has gone, as `head` does; what is left in the buffer must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -56,10 +56,14 @@ def verify(
 
 
 def _fine(report: dict[str, Any]) -> str:
-    again = f", {report['deep']['sequences']:,} sequences made again from their sources" if "deep" in report else ""
+    from mixer.show.numbers import counted, duration
+
+    again = (
+        f"{counted(report['deep']['sequences'], 'sequence')} made again from the sources, " if "deep" in report else ""
+    )
     return (
-        f"fine: {report['shards']:,} shards, {report['sequences']:,} sequences, {report['tokens']:,} tokens{again}, "
-        f"in {report['seconds']:.1f} s"
+        f"fine: {counted(report['shards'], 'shard')}, {counted(report['sequences'], 'sequence')}, "
+        f"{counted(report['tokens'], 'token')}, {again}in {duration(report['seconds'])}"
     )
 
 

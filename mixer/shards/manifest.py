@@ -87,7 +87,7 @@ def load_manifest(path: Path) -> dict[str, Any]:
         found = manifest_id(manifest)
         paths = [shard["path"] for shard in manifest["shards"]]
         paths += [source["snapshot"]["path"] for source in manifest["sources"] if "path" in source["snapshot"]]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise FormatError(f"not a manifest of mixer: {error!r}", where=str(path)) from error
     if found != manifest.get("id"):
         raise IntegrityError(

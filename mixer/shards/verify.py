@@ -68,6 +68,9 @@ def find_damage(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Integrity
             sequences + shard["sequences"],
             padding + shard["padding"],
         )
+    known = {folder / shard["path"] for shard in manifest["shards"]}
+    for path in sorted({*folder.glob("shards/*.arrow")} - known):
+        yield IntegrityError("not a shard of this build, but read as one by its data-set card", where=str(path))
     for name, found in (("tokens", tokens), ("sequences", sequences), ("padding", padding)):
         if found != manifest["totals"][name]:
             yield IntegrityError(f"{name} of the shards are {found:,}, in totals {manifest['totals'][name]:,}")
@@ -136,6 +139,10 @@ def shard_problems(
         yield f"the content's digest is {state.hexdigest()}, not {shard['content_xxh3']}"
 
 
+def _items_are_null(column: pa.Array) -> bool:
+    return pa.types.is_nested(column.type) and column.flatten().null_count > 0
+
+
 def _run_lengths(columns: Any) -> np.ndarray:
     starts = np.concatenate([[0], columns.run_stop[:-1]])
     starts[columns.run_offsets[:-1]] = 0
@@ -144,11 +151,11 @@ def _run_lengths(columns: Any) -> np.ndarray:
 
 def batch_problem(batch: pa.RecordBatch, manifest: Mapping[str, Any]) -> str | None:
     """The first rule of the format that a record batch breaks; None where it keeps them all. Pure."""
+    if any(column.null_count or _items_are_null(column) for column in batch.columns):
+        return "there are nulls"
     columns = read_columns(batch)
     length = manifest["sequence_length"]
     num = batch.num_rows
-    if any(column.null_count for column in batch.columns):
-        return "there are nulls"
     borders, offsets = np.asarray(batch["cu_seqlens"].flatten()), columns.run_offsets
     runs = np.diff(offsets)
     if (runs < 1).any():

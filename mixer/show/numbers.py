@@ -10,6 +10,11 @@ def exact(count: int) -> str:
     return f"{count:,}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count of things: `1 shard`, `1,226 shards`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def short(count: float) -> str:
     """A count in at most six characters: `9,999`, `10.0M`, `809B`."""
     if count < 10_000:

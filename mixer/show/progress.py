@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from mixer.show.console import err_console, say
-from mixer.show.numbers import duration, num_bytes, percent, short
+from mixer.show.numbers import counted, duration, num_bytes, percent, short
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,10 +56,9 @@ class BuildProgress:
         self._total_tokens = expected_tokens(plan)
         self._start_seconds = self._last_line = self._clock()
         if not self._quiet:
-            tasks = plan.estimated_tasks
             say(
-                f"{plan.recipe.name}: {len(self._names)} sources, about {short(self._total_tokens)} tokens "
-                f"in {tasks:,} {'task' if tasks == 1 else 'tasks'}"
+                f"{plan.recipe.name}: {counted(len(self._names), 'source')}, about {short(self._total_tokens)} tokens "
+                f"in {counted(plan.estimated_tasks, 'task')}"
             )
 
     def on_progress(self, progress: Progress) -> None:
@@ -92,7 +91,7 @@ class BuildProgress:
             left = (self._total_tokens - tokens) * seconds / new_tokens
             parts.append(f"{duration(left)} left" if left else f"in {duration(seconds)}")
         if progress.num_resumed:
-            parts.append(f"{progress.num_resumed:,} tasks from before")
+            parts.append(f"{counted(progress.num_resumed, 'task')} from before")
         return " · ".join(parts)
 
     def _draw(self, progress: Progress) -> None:

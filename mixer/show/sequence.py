@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mixer.errors import TokenizerError, UsageError
 from mixer.show.console import visible
+from mixer.show.numbers import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -143,11 +144,10 @@ def print_sequence(sequence: Sequence, console: Console, *, full: bool, wrap: bo
     """Print a sequence for people: a header for each segment, then its text, shortened in the middle unless full."""
     from rich.text import Text
 
-    num = len(sequence.segments)
     console.print(
         Text(
             f"sequence {sequence.number:,} is row {sequence.row:,} of {sequence.shard}: "
-            f"{num} {'segment' if num == 1 else 'segments'}, {sequence.num_pad:,} ids of padding, "
+            f"{counted(len(sequence.segments), 'segment')}, {sequence.num_pad:,} ids of padding, "
             + (f"next id {sequence.next_id}" if sequence.next_id >= 0 else "no next id"),
             style="bold",
         )

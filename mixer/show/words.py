@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mixer.show.numbers import exact, percent
+from mixer.show.numbers import counted, exact, percent
 from mixer.show.tables import SourceRow, Summary
 
 FAR_FACTOR = 1.5
@@ -72,10 +72,9 @@ def _different(summary: Summary) -> Iterator[str]:
 def totals_in_words(summary: Summary) -> list[str]:
     """The totals, a line each."""
     cut = summary.truncated_documents / summary.documents if summary.documents else 0.0
-    shards = f"{exact(summary.shards)} {'shard' if summary.shards == 1 else 'shards'}"
     return [
-        f"{exact(summary.sequences)} sequences of {exact(summary.sequence_length)} in {shards} "
-        f"({summary.tokenizer}, {summary.packing})",
+        f"{counted(summary.sequences, 'sequence')} of {exact(summary.sequence_length)} "
+        f"in {counted(summary.shards, 'shard')} ({summary.tokenizer}, {summary.packing})",
         f"{exact(summary.tokens)} tokens, {exact(summary.padding)} of padding ({percent(summary.padding_share)}), "
         f"{exact(summary.tokens_left_out)} left out at the end",
         f"{exact(summary.documents)} documents, {exact(summary.truncated_documents)} cut at the end of a sequence "

@@ -17,6 +17,7 @@ import pyarrow.json as pj
 from mixer.errors import DataError, RecipeError
 from mixer.sources.lines import Lines, iter_lines
 from mixer.sources.needs import Needs, missing_column
+from mixer.sources.opening import reading
 from mixer.sources.piece import Piece
 
 # Numbers are read as float64: another line may hold 3.5 where this one holds 3.
@@ -58,7 +59,9 @@ def check_columns(paths: Iterable[Path], needs: Needs) -> None:
     damaged = None
     for path in paths:
         missing, names, wrong = set(needs.paths), dict[str, None](), None
-        for record in _records(next((lines for lines in iter_lines(path) if len(lines)), ())):
+        with reading(needs.at(path)):
+            first = next((lines for lines in iter_lines(path) if len(lines)), ())
+        for record in _records(first):
             damaged = damaged or path
             if record is None:
                 continue

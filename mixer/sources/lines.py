@@ -58,7 +58,7 @@ def iter_lines(path: Path) -> Iterator[Lines]:
     buffer, is_end = np.empty(PIECE_BYTES, np.uint8), np.empty(PIECE_BYTES, bool)
     number, filled = 1, 0
     with open_stream(path) as file:
-        while num_read := file.readinto(memoryview(buffer)[filled:]):
+        while num_read := file.readinto(buffer[filled:].data):
             fresh = buffer[filled : filled + num_read]
             ends = np.flatnonzero(np.equal(fresh, _NEWLINE, out=is_end[:num_read])) + filled
             filled += num_read

@@ -102,7 +102,7 @@ def missing_column(path: str, columns: Sequence[str], where: str) -> RecipeError
     """The error for a path that no row has."""
     shown = ", ".join(f"'{name}'" for name in columns[:_MAX_COLUMNS_SHOWN])
     more = len(columns) - _MAX_COLUMNS_SHOWN
-    near = difflib.get_close_matches(path, columns, 1) or [name for name in columns if name in ("text", "content")]
+    near = difflib.get_close_matches(path, columns, 1)
     return RecipeError(
         f"column '{path}' is not in the source; columns are {shown}" + (f" and {more} more" if more > 0 else ""),
         where=where,

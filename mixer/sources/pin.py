@@ -46,12 +46,10 @@ def pin(name: str, source: Source, root: Path, cache: PinCache | None = None) ->
     files = find_files([source.path] if isinstance(source.path, str) else source.path, root, needs.place)
     format = _common_format(files.paths, needs.place) if source.format == "auto" else source.format
     paths = [files.base / path for path in files.paths]
+    if format == "jsonl":
+        jsonl.check_columns(paths, needs)  # Keys come and go from line to line: one file speaks for all.
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1, len(paths))) as pool:
         pinned = list(pool.map(partial(_pin_file, format=format, needs=needs, cache=cache), paths))
-    if format == "jsonl":
-        # Keys come and go from line to line: one file speaks for all.
-        with reading(needs.place):
-            jsonl.check_columns(paths, needs)
     return make_snapshot(
         format=format,
         files=[
@@ -78,17 +76,18 @@ def _pin_file(path: Path, *, format: str, needs: Needs, cache: PinCache | None) 
     with reading(needs.at(path)):
         state = FileState.of(path)
         known = cache.recall(state) if cache else {}
-        key = identity([format, *needs.paths, needs.predicate.text if needs.predicate else None])
-        match known:
-            case {"xxh3": str(xxh3)}:
-                pass
-            case _:
-                xxh3 = xxh3_file(path)
+        predicate = needs.predicate.text if needs.predicate else None
+        key = identity([format, needs.text.list, list(needs.paths), predicate])
         match known.get(key):
             case [list(rows), list(kept)] if len(rows) == len(kept) and all(type(n) is int for n in rows + kept):
                 pass
             case _:
                 rows, kept = FORMATS[format].count_blocks(path, needs)
+        match known:
+            case {"xxh3": str(xxh3)}:
+                pass
+            case _:
+                xxh3 = xxh3_file(path)
         if FileState.of(path) != state:
             raise DataError("the file changed while it was read", where=needs.at(path), hint="wait for its writer")
         facts = known | {"xxh3": xxh3, key: [rows, kept]}

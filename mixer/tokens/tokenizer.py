@@ -15,6 +15,7 @@ from mixer.errors import TokenizerError
 from mixer.files import publish_bytes
 from mixer.tokens import llama3
 from mixer.tokens.engines import Engine, load_engine
+from mixer.tokens.long_pretokens import LONG_DOCUMENT_BYTES, LongPretokens
 from mixer.tokens.reference import Reference, TiktokenReference, TokenizersReference
 
 if TYPE_CHECKING:
@@ -61,11 +62,35 @@ class Tokenizer:
     def encode(self, text: pa.LargeStringArray) -> TokenBatch:
         """The ids of each document, without BOS or EOS.
 
+        Documents with enormous pretokens go another way, with the same ids (`long_pretokens.py`).
+
         Args:
             text: documents, no nulls, valid UTF-8.
         """
+        bounds = np.frombuffer(text.buffers()[1], dtype=np.int64)[text.offset : text.offset + len(text) + 1]
+        large = np.flatnonzero(np.diff(bounds) >= LONG_DOCUMENT_BYTES) if self.ranks_path is not None else ()
+        parts: list[TokenBatch] = []
+        done = 0
+        for document in large:
+            ids = self._long_pretokens.encode(text[document].as_buffer().to_pybytes())
+            if ids is not None:
+                parts.append(self._encode(text[done:document]))
+                parts.append(TokenBatch(ids=ids, offsets=np.array([0, len(ids)], dtype=np.int64)))
+                done = document + 1
+        return _joined([*parts, self._encode(text[done:])]) if parts else self._encode(text)
+
+    def _encode(self, text: pa.LargeStringArray) -> TokenBatch:
         ids, offsets = self.engine.encode(text)
         return TokenBatch(ids=ids, offsets=offsets)
+
+    @cached_property
+    def _long_pretokens(self) -> LongPretokens:
+        import pyarrow as pa
+
+        assert self.ranks_path is not None
+        return LongPretokens(
+            self.ranks_path, lambda document: self._encode(pa.array([document], pa.large_string())).ids
+        )
 
     def decode(self, ids: np.ndarray) -> str:
         """The text of some ids; ids that stand for no text are left out, broken UTF-8 is replaced."""
@@ -81,6 +106,14 @@ class Tokenizer:
             "eos_id": self.eos_id,
             "pad_id": self.pad_id,
         }
+
+
+def _joined(parts: list[TokenBatch]) -> TokenBatch:
+    lengths = [np.diff(part.offsets) for part in parts]
+    return TokenBatch(
+        ids=np.concatenate([part.ids for part in parts]),
+        offsets=np.concatenate([[0], np.cumsum(np.concatenate(lengths))]),
+    )
 
 
 def load_tokenizer(name: str, *, root: Path, cache_dir: Path) -> Tokenizer:
@@ -115,13 +148,13 @@ def _from_file(name: str, path: Path, cache_dir: Path) -> Tokenizer:
         content = json.loads(path.read_bytes())
         vocab, added = content["model"]["vocab"], content.get("added_tokens") or []
         specials = {token["content"]: token["id"] for token in added if token.get("special")}
+        ids = list(vocab.values()) if isinstance(vocab, dict) else list(range(len(vocab)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TokenizerError(f"not a tokenizer.json: {error!r}", where=str(path)) from error
     # Special added tokens would turn strings of the text into control ids; the others are part of the vocabulary.
     plain = {**content, "added_tokens": [token for token in added if not token.get("special")], "post_processor": None}
     data = json.dumps(plain, ensure_ascii=False).encode()
     named = _named_specials(path.with_name("tokenizer_config.json"), specials)
-    ids = list(vocab.values()) if isinstance(vocab, dict) else list(range(len(vocab)))
     return Tokenizer(
         name=name,
         json_path=_keep(data, cache_dir),
@@ -158,7 +191,7 @@ def _from_ranks(name: str, path: Path, cache_dir: Path) -> Tokenizer:
     content = path.read_bytes()
     data_name = f"ranks-{xxh3(content)}.json"
     json_path = cache_dir / "tokenizers" / data_name
-    num_ranks = content.count(b"\n") + (not content.endswith(b"\n"))
+    num_ranks = len(content.split()) // 2
     if not json_path.is_file():
         ranks = llama3.load_ranks(path)
         num_ranks = len(ranks)

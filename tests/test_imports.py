@@ -1,0 +1,87 @@
+"""The folders are the data flow: a module imports only from rows above it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mixer
+
+PACKAGE = Path(mixer.__file__).parent
+ROWS = [
+    {"errors", "digest", "rng", "files"},
+    {"recipe"},
+    {"sources"},
+    {"mixing"},
+    {"tokens"},
+    {"packing"},
+    {"shards"},
+    {"build"},
+    {"sample", "feed"},
+    {"show"},
+    {"cli"},
+]
+PURE = ("mixing", "packing")
+IMPURE = {"os", "io", "pathlib", "time", "datetime", "logging", "random", "tempfile", "shutil", "subprocess", "socket"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def row_of(place: str) -> int:
+    return next(number for number, names in enumerate(ROWS) if place in names)
+
+
+def place_of(path: Path) -> str:
+    """The row's name of a module: its folder, or its file at the root."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def test_every_module_has_its_row() -> None:
+    """A new folder has to be put into the table."""
+    assert {place_of(path) for path in MODULES} - {"__init__", "__main__"} <= set().union(*ROWS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_imports_only_from_rows_above_it(path: Path) -> None:
+    """Its own folder, rows above, and nothing else of mixer."""
+    place = place_of(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if place in ("__init__", "__main__") or parts[0] != "mixer" or len(parts) < 2:
+            continue
+        if not any(parts[1] in names for names in ROWS):
+            continue  # `from mixer import __version__`
+        same = parts[1] == place or row_of(place) == row_of(parts[1]) == 0
+        assert same or row_of(parts[1]) < row_of(place), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_only_the_command_line_knows_typer(path: Path) -> None:
+    """Nothing else depends on how the commands are parsed."""
+    roots = {name.split(".")[0] for name in imports(path)}
+    assert place_of(path) == "cli" or "typer" not in roots
+
+
+@pytest.mark.parametrize("place", PURE)
+def test_what_decides_touches_no_file_and_no_clock(place: str) -> None:
+    """Mixing and packing are pure."""
+    for path in (PACKAGE / place).rglob("*.py"):
+        names = set(imports(path))
+        assert not {name.split(".")[0] for name in names} & IMPURE, path
+        assert not {name for name in names if name.startswith("mixer.files")}, path
+        calls = {node.id for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Name)}
+        assert not calls & {"open", "print", "input"}, path

@@ -1,0 +1,325 @@
+"""What people read: numbers, the table, the words, and the text of documents."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from mixer.build.engine import Progress
+from mixer.build.plan import Plan
+from mixer.build.result import SourceCounts, TaskResult
+from mixer.cli.options import build_folder, manifests_dir, remembered_root
+from mixer.errors import UsageError
+from mixer.mixing.target import Extent
+from mixer.recipe import parse_recipe
+from mixer.show.console import visible
+from mixer.show.inspect import print_summary, summary_json
+from mixer.show.numbers import aligned_percent, counted, duration, num_bytes, percent, short
+from mixer.show.progress import BuildProgress
+from mixer.show.sequence import locate
+from mixer.show.tables import Summary, summarise
+from mixer.show.words import surprises, totals_in_words
+
+
+def test_short_counts():
+    """Counts keep three digits and a unit, and stay exact below ten thousand."""
+    shown = [short(count) for count in (0, 7, 9999, 10_000, 999_499, 999_500, 10_006_504, 809 * 10**9, 5.5e12)]
+    assert shown == ["0", "7", "9,999", "10.0K", "999K", "1.00M", "10.0M", "809B", "5.50T"]
+
+
+@given(st.integers(0, 10**15 - 10**12))
+@settings(deadline=None, max_examples=60)
+def test_short_counts_stay_short_and_near(count):
+    """At most six characters, and within half a percent of the truth."""
+    text = short(count)
+    assert len(text) <= 6
+    unit = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}.get(text[-1])
+    value = float(text[:-1]) * unit if unit else int(text.replace(",", ""))
+    assert abs(value - count) <= 0.006 * count
+
+
+def test_percent_is_never_zero_for_what_is_not():
+    """Small shares keep two digits; the smallest say so."""
+    assert [percent(share) for share in (0, 1e-9, 0.0023, 0.00994, 0.00995, 0.798, 1)] == [
+        "0.0 %", "<0.01 %", "0.23 %", "0.99 %", "1.0 %", "79.8 %", "100.0 %",
+    ]  # fmt: skip
+    assert [aligned_percent(share) for share in (0, 1e-9, 0.798)] == ["0.00 %", "<0.01 %", "79.80 %"]
+
+
+def test_bytes_durations_and_nouns():
+    """Decimal units; seconds, then minutes, then hours; one thing has no s."""
+    assert [num_bytes(count) for count in (999, 1_500, 40_127_277, 2.5e9)] == [
+        "999 bytes", "1.50 kB", "40.1 MB", "2.50 GB",
+    ]  # fmt: skip
+    assert [duration(seconds) for seconds in (0, 9.94, 9.96, 59.6, 200, 43_400)] == [
+        "0.0 s", "9.9 s", "10 s", "1:00", "3:20", "12:03:20",
+    ]  # fmt: skip
+    assert [counted(count, "shard") for count in (0, 1, 1226)] == ["0 shards", "1 shard", "1,226 shards"]
+
+
+def test_the_summary_counts_left_out_tokens_as_read():
+    """A row's mean size is that of the documents, whether or not all of it fitted before the build's end."""
+    summary = summarise(manifest(source("a", rows=10, tokens=90, tokens_left_out=10, text_bytes=400)))
+    (row,) = summary.sources
+    assert (row.tokens_per_row, row.bytes_per_token) == (10.0, 4.0)
+    assert (summary.tokens_per_row, summary.bytes_per_token) == (10.0, 4.0)
+    assert summary.padding_share == 0.1
+
+
+def test_an_empty_source_is_no_division_by_zero():
+    """A source that was never drawn has zeros, a row in the table, and no surprise."""
+    summary = summarise(manifest(source("a", rows=10, tokens=100), source("b", rows=0, tokens=0, weight=0.001)))
+    assert (summary.sources[1].tokens_per_row, summary.sources[1].bytes_per_token) == (0.0, 0.0)
+    assert surprises(summary) == []
+
+
+def test_a_share_of_tokens_far_from_the_rows_is_said():
+    """Rows are not tokens: the farthest source first, with its mean row and how that compares."""
+    summary = summarise(manifest(source("web", rows=900, tokens=200), source("code", rows=100, tokens=800)))
+    assert surprises(summary) == [
+        "web is 90.0 % of the rows and 20.0 % of the tokens: a row of it is 0 tokens, 0.22 times the mean",
+        "code is 10.0 % of the rows and 80.0 % of the tokens: a row of it is 8 tokens, 8.0 times the mean",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "tokens", "far"),
+    [(500, 600, False), (500, 760, True), (10, 28, False), (10, 31, True), (31, 10, True), (490, 500, False)],
+)
+def test_far_needs_both_a_factor_and_a_difference(rows, tokens, far):
+    """A factor of 1.5 AND 2 points: a tiny source may be ten times off without a word."""
+    summary = summarise(
+        manifest(source("a", rows=rows, tokens=tokens), source("b", rows=1000 - rows, tokens=1000 - tokens))
+    )
+    assert any(line.startswith("a is ") for line in surprises(summary)) is far
+
+
+def test_a_repeated_source_is_said():
+    """More than one pass is named, most passes first; exactly one is not."""
+    sources = [
+        source("once", rows=100, rows_available=100, tokens=100),
+        source("more", rows=100, rows_available=99, tokens=100),
+        source("often", rows=100, rows_available=31, tokens=100),
+    ]
+    assert surprises(summarise(manifest(*sources))) == [
+        "often was read 3.2 times: 100 draws from 31 rows",
+        "more was read a little more than once: 100 draws from 99 rows",
+    ]
+
+
+def test_skipped_rows_are_said_with_their_reasons():
+    """Each reason in words; one that is not known yet as it is."""
+    skipped = {"empty_text": 1200, "too_long": 3, "bad_row": 0, "odd_reason": 1}
+    assert surprises(summarise(manifest(source("a", rows=9000, tokens=100, skipped=skipped)))) == [
+        "a: 1,204 of the 9,000 rows drawn were skipped: 1,200 with an empty text, "
+        "3 longer than max_document_tokens, 1 odd reason"
+    ]
+
+
+def test_other_ids_than_the_reference_are_said():
+    """A document that the reference tokenizer encodes otherwise is no small thing."""
+    content = manifest(source("a", rows=10, tokens=100)) | {"reference_check": {"documents": 37, "different": 1}}
+    assert surprises(summarise(content)) == [
+        "1 of the 37 documents that the reference tokenizer checked got other ids from it"
+    ]
+
+
+def test_totals_in_words():
+    """Sequences, tokens, padding, cut documents and the check, each with its share."""
+    assert totals_in_words(summarise(manifest(source("a", rows=10, tokens=90, tokens_left_out=5)))) == [
+        "10 sequences of 10 in 1 shard (llama3, concat)",
+        "90 tokens, 10 of padding (10.0 %), 5 left out at the end",
+        "10 documents, 4 cut at the end of a sequence (40.0 %)",
+        "37 documents checked against the reference tokenizer, 0 different",
+    ]
+
+
+def test_the_table_of_a_narrow_window_leaves_out_the_least():
+    """At 60 columns the essential columns are there, whole."""
+    content = manifest(source("web", rows=900, tokens=200), source("code", rows=100, tokens=800))
+    lines = render(summarise(content), width=60)
+    assert lines[1].split() == ["source", "rows", "got", "tokens", "got", "/row", "passes"]
+    assert lines[3].split() == ["web", "900", "90.00", "%", "200", "20.00", "%", "0", "0.09"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.text("abcdefg-", min_size=1, max_size=60), st.integers(0, 10**11), st.integers(0, 10**14)),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from([80, 100, 160]),
+    st.sampled_from(["rows", "tokens"]),
+)
+@settings(deadline=None, max_examples=40)
+def test_no_line_is_wider_than_the_window(sources, width, weights):
+    """Whatever the counts and names, the table fits in 80 columns and more."""
+    content = manifest(*(source(name, rows=rows, tokens=tokens) for name, rows, tokens in sources))
+    content["recipe"]["weights"] = weights
+    assert max(map(len, render(summarise(content), width=width))) <= width
+
+
+def test_the_json_has_the_notes():
+    """What people read as `!` lines programs get as `notes`."""
+    summary = summarise(manifest(source("web", rows=900, tokens=200), source("code", rows=100, tokens=800)))
+    assert summary_json(summary)["notes"] == surprises(summary)
+    assert summary_json(summary)["sources"][1]["token_share"] == 0.8
+
+
+def test_visible_escapes_what_a_terminal_obeys():
+    """Escape, bell, C1, bidirectional overrides and line separators are written out; text in any script stays."""
+    assert visible("a\x1b[2J\x07\x9b1m\u202e\u2028\r\x7f") == r"a\x1b[2J\x07\x9b1m\u202e\u2028\r\x7f"
+    kept = "猫 naïve\t\n \u3000\u00a0👩\u200d🚀 नमस्ते"
+    assert visible(kept) == kept
+
+
+@given(st.text())
+@settings(deadline=None, max_examples=60)
+def test_nothing_visible_is_a_control_character(text):
+    """Of the control characters only line feed and tab get through."""
+    shown = visible(text)
+    assert all(char in "\n\t" or not (ord(char) < 32 or 127 <= ord(char) < 160) for char in shown)
+    assert visible(shown) == shown
+
+
+@given(st.lists(st.integers(0, 4), max_size=6))
+@settings(deadline=None, max_examples=60)
+def test_sequences_are_counted_over_all_shards(sizes):
+    """Every number has one place, in the manifest's order; none is beyond."""
+    content = {"shards": [{"path": f"shards/{number}", "sequences": size} for number, size in enumerate(sizes)]}
+    expected = [(f"shards/{number}", row) for number, size in enumerate(sizes) for row in range(size)]
+    assert [locate(number, content) for number in range(sum(sizes))] == expected
+    for number in (-1, sum(sizes)):
+        with pytest.raises(UsageError, match=f"there is no sequence {number}"):
+            locate(number, content)
+
+
+def test_progress_counts_what_this_run_did(capsys):
+    """Speed and time left come from this run's tasks; those from before count for the share done only."""
+    now = [0.0]
+    shown = BuildProgress(quiet=True, clock=lambda: now[0])
+    now[0] = 100.0
+    shown.on_plan(plan(tokens=1000))
+    progress = Progress(estimated_tasks=10)
+    progress.add(result(0, tokens=500), {})
+    shown.on_progress(progress)
+    assert shown.line(progress) == "50.0 % · 500 of 1,000 tokens · 1 task from before"
+    now[0] = 110.0
+    progress.add(result(1, tokens=100), {"read": 1.0})
+    shown.on_progress(progress)
+    assert shown.line(progress) == (
+        "60.0 % · 600 of 1,000 tokens · 10 tokens/s · 40 bytes/s of text · 40 s left · 1 task from before"
+    )
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_elsewhere_than_on_a_terminal_is_a_line_now_and_then(capsys):
+    """The plan, a line every five seconds, and the last one; nothing twice."""
+    now = [0.0]
+    with BuildProgress(quiet=False, clock=lambda: now[0]) as shown:
+        shown.on_plan(plan(tokens=800))
+        progress = Progress(estimated_tasks=8)
+        for task in range(8):
+            now[0] += 2.0
+            progress.add(result(task, tokens=100), {"read": 1.0})
+            shown.on_progress(progress)
+    words = capsys.readouterr().err.splitlines()
+    assert [line.split(" · ")[0] for line in words] == [
+        "tiny: 1 source, about 800 tokens in 8 tasks", "37.5 %", "75.0 %", "100.0 %",
+    ]  # fmt: skip
+    assert words[-1] == "100.0 % · 800 of 800 tokens · 50 tokens/s · 200 bytes/s of text · in 16 s"
+
+
+def test_where_things_lie(tmp_path):
+    """Manifests go beside `recipes`, else into the recipe's folder; a build's log remembers its root."""
+    (tmp_path / "recipes").mkdir()
+    assert manifests_dir(tmp_path / "recipes" / "a.yaml") == tmp_path / "manifests"
+    assert manifests_dir(tmp_path / "a.yaml") == tmp_path / "manifests"
+    assert build_folder(tmp_path) == build_folder(tmp_path / "manifest.json") == tmp_path
+    assert remembered_root(tmp_path) is None
+    (tmp_path / "build-log.json").write_text('{"root": "/data"}')
+    assert remembered_root(tmp_path) == Path("/data")
+
+
+def source(name: str, *, rows: int, tokens: int, **fields) -> dict:
+    """A source of a manifest; its shares are filled in by `manifest`."""
+    base = {"weight": 1, "rows_available": 10_000, "documents": rows, "skipped": {}, "text_bytes": 4 * tokens}
+    base |= {"tokens_left_out": 0, "truncated_documents": 0} | fields
+    return {"name": name, "rows": rows, "tokens": tokens, "passes": rows / base["rows_available"], **base}
+
+
+def manifest(*sources: dict) -> dict:
+    """The parts of a manifest that are shown: one shard, sequences of 10, a tenth of it padding."""
+    rows, tokens, weight = (sum(source[name] for source in sources) for name in ("rows", "tokens", "weight"))
+    shares = [
+        {
+            "share_asked": source["weight"] / weight,
+            "row_share_asked": source["weight"] / weight,
+            "row_share": source["rows"] / rows if rows else 0.0,
+            "token_share": source["tokens"] / tokens if tokens else 0.0,
+        }
+        for source in sources
+    ]
+    return {
+        "id": "0" * 64,
+        "name": "tiny",
+        "recipe": {"sequence": {"packing": "concat"}, "weights": "rows"},
+        "tokenizer": {"name": "llama3"},
+        "sequence_length": 10,
+        "sources": [one | share for one, share in zip(sources, shares)],
+        "shards": [{"path": "shards/00000.arrow", "bytes": 1000}],
+        "totals": {
+            "draws": rows,
+            "documents": rows,
+            "text_bytes": sum(source["text_bytes"] for source in sources),
+            "sequences": 10,
+            "tokens": tokens,
+            "padding": 10,
+            "tokens_left_out": sum(source["tokens_left_out"] for source in sources),
+            "truncated_documents": 4,
+        },
+        "reference_check": {"documents": 37, "different": 0},
+    }
+
+
+def render(summary: Summary, width: int) -> list[str]:
+    """The lines that a terminal of this width shows."""
+    file = io.StringIO()
+    print_summary(summary, Console(file=file, width=width, force_terminal=True, no_color=True, color_system=None))
+    return file.getvalue().splitlines()
+
+
+def plan(tokens: int) -> Plan:
+    """A plan of one source, of ten tokens a draw and ten draws a task."""
+    mapping = {"target": {"tokens": tokens}, "sources": {"a": {"weight": 1, "path": "a.jsonl"}}}
+    return Plan(
+        recipe=parse_recipe(mapping, where="test", default_name="tiny"),
+        tokenizer={},
+        snapshots=(),
+        tokens_per_row=(10.0,),
+        integer_weights=(1,),
+        draws_per_task=10,
+        extent=Extent(max_draws=None, end_tokens=tokens, end_sequences=None, estimated_draws=tokens // 10),
+    )
+
+
+def result(task: int, tokens: int) -> TaskResult:
+    """A finished task of one source with four bytes a token."""
+    return TaskResult(
+        task=task,
+        start=0,
+        stop=10,
+        limit=None,
+        num_sequences=1,
+        num_tokens=tokens,
+        num_pad=0,
+        shard=None,
+        sources=(SourceCounts(rows=10, documents=10, num_bytes=4 * tokens, tokens=tokens),),
+        checked=0,
+        different=0,
+    )
