@@ -17,13 +17,13 @@ HERE = Path(__file__).parent
 START, STOP = "<!-- bench:start -->", "<!-- bench:end -->"
 LABELS = {
     "mixer": "**`mixer build`**: mix, tokenize, check, shuffle, pack, write",
-    "gigatoken-processes-warm": "the limit: gigatoken alone in one process a core, text in memory and seen before",
-    "gigatoken-processes": "the same with start-up and the first encounter with the text",
-    "gigatoken-threads-warm": "gigatoken alone in threads, text in memory and seen before",
-    "gigatoken-threads": "the same with start-up and the first encounter with the text",
-    "megatron": "Megatron-LM's gigatoken preprocessor: no mixing, no shuffle, no packing",
-    "megatron-no-imports": "the same without its imports",
-    "datatrove": "datatrove `DocumentTokenizer`, 2 workers: no mixing, no packing",
+    "gigatoken-processes-warm": "**the limit**: gigatoken alone, a process a core, text in memory, second encode of it",
+    "gigatoken-threads-warm": "gigatoken alone, threads, text in memory, second encode of it",
+    "gigatoken-processes": "gigatoken alone, a process a core, text in memory",
+    "gigatoken-threads": "gigatoken alone, threads, text in memory",
+    "megatron-no-imports": "Megatron-LM's gigatoken preprocessor, imports left out: no mixing, shuffling, packing",
+    "megatron": "Megatron-LM's gigatoken preprocessor: no mixing, shuffling, packing",
+    "datatrove": "datatrove `DocumentTokenizer`, 2 workers: no mixing, packing",
     "ancestor": "`interleave_datasets`, buffer shuffle, tiktoken, cut, one process: nothing written",
 }
 

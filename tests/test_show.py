@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from mixer.build.engine import Progress
+from mixer.build.account import Progress
 from mixer.build.plan import Plan
 from mixer.build.result import SourceCounts, TaskResult
 from mixer.cli.options import build_folder, manifests_dir, remembered_root
@@ -80,10 +80,15 @@ def test_an_empty_source_is_no_division_by_zero():
 
 def test_a_share_of_tokens_far_from_the_rows_is_said():
     """Rows are not tokens: the farthest source first, with its mean row and how that compares."""
-    summary = summarise(manifest(source("web", rows=900, tokens=200), source("code", rows=100, tokens=800)))
-    assert surprises(summary) == [
-        "web is 90.0 % of the rows and 20.0 % of the tokens: a row of it is 0 tokens, 0.22 times the mean",
-        "code is 10.0 % of the rows and 80.0 % of the tokens: a row of it is 8 tokens, 8.0 times the mean",
+    sources = [
+        source("web", rows=50, tokens=80),
+        source("code", rows=20, tokens=900),
+        source("books", rows=30, tokens=20),
+    ]
+    assert surprises(summarise(manifest(*sources))) == [
+        "code is 20.0 % of the rows and 90.0 % of the tokens: a row of it is 45 tokens, 4.5 times the mean",
+        "web is 50.0 % of the rows and 8.0 % of the tokens: a row of it is 2 tokens, 0.16 times the mean",
+        "books is 30.0 % of the rows and 2.0 % of the tokens: a row of it is 1 token, 0.07 times the mean",
     ]
 
 
@@ -140,11 +145,11 @@ def test_totals_in_words():
 
 
 def test_the_table_of_a_narrow_window_leaves_out_the_least():
-    """At 60 columns the essential columns are there, whole."""
+    """At 60 columns the shares are there, whole; what was asked and what a token weighs are not."""
     content = manifest(source("web", rows=900, tokens=200), source("code", rows=100, tokens=800))
     lines = render(summarise(content), width=60)
-    assert lines[1].split() == ["source", "rows", "got", "tokens", "got", "/row", "passes"]
-    assert lines[3].split() == ["web", "900", "90.00", "%", "200", "20.00", "%", "0", "0.09"]
+    assert lines[1].split() == ["source", "rows", "asked", "got", "tokens", "got", "/row", "passes"]
+    assert lines[3].split() == ["web", "900", "50.00", "%", "90.00", "%", "200", "20.00", "%", "0", "0.09"]
 
 
 @given(
@@ -200,17 +205,17 @@ def test_sequences_are_counted_over_all_shards(sizes):
 
 
 def test_progress_counts_what_this_run_did(capsys):
-    """Speed and time left come from this run's tasks; those from before count for the share done only."""
-    now = [0.0]
+    """Speed and time left come from what is done from the first call on; what was done before is no speed."""
+    now = [100.0]
     shown = BuildProgress(quiet=True, clock=lambda: now[0])
-    now[0] = 100.0
     shown.on_plan(plan(tokens=1000))
-    progress = Progress(estimated_tasks=10)
-    progress.add(result(0, tokens=500), {})
+    progress = Progress(estimated_tasks=10, num_resumed=1)
+    progress.add(result(0, tokens=500))
+    now[0] = 105.0
     shown.on_progress(progress)
     assert shown.line(progress) == "50.0 % · 500 of 1,000 tokens · 1 task from before"
-    now[0] = 110.0
-    progress.add(result(1, tokens=100), {"read": 1.0})
+    now[0] = 115.0
+    progress.add(result(1, tokens=100))
     shown.on_progress(progress)
     assert shown.line(progress) == (
         "60.0 % · 600 of 1,000 tokens · 10 tokens/s · 40 bytes/s of text · 40 s left · 1 task from before"
@@ -226,7 +231,7 @@ def test_progress_elsewhere_than_on_a_terminal_is_a_line_now_and_then(capsys):
         progress = Progress(estimated_tasks=8)
         for task in range(8):
             now[0] += 2.0
-            progress.add(result(task, tokens=100), {"read": 1.0})
+            progress.add(result(task, tokens=100))
             shown.on_progress(progress)
     words = capsys.readouterr().err.splitlines()
     assert [line.split(" · ")[0] for line in words] == [

@@ -45,6 +45,7 @@ def build(
     loaded = load_recipe(recipe, overrides or [])
     out = out or Path("out") / loaded.name
     copy = (manifests or manifests_dir(recipe)) / f"{loaded.name}.json"
+    was_there = (out / "manifest.json").exists()
     with BuildProgress(quiet=quiet) as progress:
         manifest = run_build(
             loaded,
@@ -62,5 +63,5 @@ def build(
         return
     print_summary(summary, out_console())
     if not quiet:
-        done = "built" if progress.num_calls else "built before, and every digest is still right"
+        done = "built before, and every digest is still right" if was_there else "built"
         say(f"{done}: {out}, with a copy of its manifest in {copy}")

@@ -14,7 +14,7 @@ from mixer.errors import UsageError
 
 def verify(
     out: Build,
-    deep: Annotated[bool, typer.Option("--deep", help="Also make every sequence again from its sources.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also hold it against its sources.")] = False,
     recipe: Annotated[
         Path | None, typer.Option(metavar="RECIPE", help="The build's recipe: its folder is the root for --deep.")
     ] = None,
@@ -25,15 +25,17 @@ def verify(
     """Check a build, and name each damaged shard and record batch."""
     from mixer.shards.manifest import load_manifest
     from mixer.shards.verify import find_damage
-    from mixer.show.console import print_json, say, visible
+    from mixer.show.console import print_json, say
+    from mixer.show.verify import fine_line, print_damage
 
     started = time.perf_counter()
     folder, manifest = build_folder(out), load_manifest(out)
+    sources_root = _sources_root(folder, recipe, root) if deep else None
     damage = []
     for error in find_damage(folder, manifest):
         damage.append(error)
         if not json:
-            print(visible(f"{error.where}: {error.message}" if error.where else error.message), flush=True)
+            print_damage(error)
     report: dict[str, Any] = {
         "fine": not damage,
         "id": manifest["id"],
@@ -42,39 +44,28 @@ def verify(
         "tokens": manifest["totals"]["tokens"],
         "damage": [{"where": error.where, "message": error.message} for error in damage],
     }
-    if deep and not damage:
-        report["deep"] = _check_deep(folder, manifest, _deep_root(folder, recipe, root), cache_dir(cache))
+    if sources_root is not None and not damage:
+        report["deep"] = _check_deep(folder, manifest, sources_root, cache_dir(cache))
     report["seconds"] = round(time.perf_counter() - started, 3)
     if json:
         print_json(report)
     elif not damage:
-        print(_fine(report))
+        print(fine_line(report))
     elif hint := next((error.hint for error in damage if error.hint), None):
         say(f"hint: {hint}")
     if damage:
         raise typer.Exit(1)
 
 
-def _fine(report: dict[str, Any]) -> str:
-    from mixer.show.numbers import counted, duration
-
-    again = (
-        f"{counted(report['deep']['sequences'], 'sequence')} made again from the sources, " if "deep" in report else ""
-    )
-    return (
-        f"fine: {counted(report['shards'], 'shard')}, {counted(report['sequences'], 'sequence')}, "
-        f"{counted(report['tokens'], 'token')}, {again}in {duration(report['seconds'])}"
-    )
-
-
 def _check_deep(folder: Path, manifest: dict[str, Any], root: Path, cache: Path) -> dict[str, int]:
     from mixer.build.deep import check_deep
+    from mixer.show.console import say
 
-    checked = check_deep(folder, manifest, root=root, cache_dir=cache, on_progress=lambda *_: None)
-    return {"shards": checked.num_shards, "sequences": checked.num_sequences}
+    checked = check_deep(folder, manifest, root=root, cache_dir=cache, on_progress=say)
+    return {"sequences": checked.num_sequences, "segments": checked.num_segments, "shards": checked.num_shards}
 
 
-def _deep_root(folder: Path, recipe: Path | None, root: Path | None) -> Path:
+def _sources_root(folder: Path, recipe: Path | None, root: Path | None) -> Path:
     """Where the sources are: as told, or as the build's log remembers.
 
     Raises:

@@ -35,9 +35,8 @@ class BuildProgress:
         self._names: list[str] = []
         self._total_tokens = 0.0
         self._start_seconds = self._last_line = clock()
-        self._resumed_tokens = self._resumed_bytes = 0
+        self._base_tokens = self._base_bytes = 0
         self._said = self._newest = ""
-        self.num_calls = 0
 
     def __enter__(self) -> BuildProgress:
         return self
@@ -63,10 +62,10 @@ class BuildProgress:
 
     def on_progress(self, progress: Progress) -> None:
         """Take a finished task into account."""
-        self.num_calls += 1
-        if progress.num_tasks == progress.num_resumed:
-            self._resumed_tokens = progress.num_tokens
-            self._resumed_bytes = _text_bytes(progress)
+        if progress.num_resumed and not self._base_tokens:
+            # How many of these tokens are from an earlier run is not told, so speed counts from here on.
+            self._base_tokens, self._base_bytes = progress.num_tokens, _text_bytes(progress)
+            self._start_seconds = self._clock()
         if self._console is None:
             return
         self._newest = self.line(progress)
@@ -79,15 +78,15 @@ class BuildProgress:
 
     def line(self, progress: Progress) -> str:
         """The progress in one line."""
-        # The task in which the build ends is run in full first, and then again up to its end.
+        # The task in which the build ends is made whole first, and then again up to there.
         tokens = min(progress.num_tokens, self._total_tokens)
         done = tokens / self._total_tokens if self._total_tokens else 1.0
         parts = [percent(done), f"{short(tokens)} of {short(self._total_tokens)} tokens"]
         seconds = self._clock() - self._start_seconds
-        new_tokens = progress.num_tokens - self._resumed_tokens
-        if new_tokens and seconds > 0:
+        new_tokens = progress.num_tokens - self._base_tokens
+        if new_tokens > 0 and seconds > 0:
             parts.append(f"{short(new_tokens / seconds)} tokens/s")
-            parts.append(f"{num_bytes((_text_bytes(progress) - self._resumed_bytes) / seconds)}/s of text")
+            parts.append(f"{num_bytes((_text_bytes(progress) - self._base_bytes) / seconds)}/s of text")
             left = (self._total_tokens - tokens) * seconds / new_tokens
             parts.append(f"{duration(left)} left" if left else f"in {duration(seconds)}")
         if progress.num_resumed:

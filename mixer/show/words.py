@@ -42,7 +42,7 @@ def share_in_words(row: SourceRow, summary: Summary) -> str:
         return f"{share}: its rows hold no tokens"
     times = row.tokens_per_row / summary.tokens_per_row
     shown = f"{times:.1f}" if times >= 1 else f"{times:.2f}" if times >= 0.095 else f"{times:.1g}"
-    return f"{share}: a row of it is {exact(round(row.tokens_per_row))} tokens, {shown} times the mean"
+    return f"{share}: a row of it is {counted(round(row.tokens_per_row), 'token')}, {shown} times the mean"
 
 
 def repeats_in_words(row: SourceRow) -> str:

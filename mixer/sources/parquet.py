@@ -1,4 +1,4 @@
-"""Parquet files: a block is a row group; only the leaves that are needed are read."""
+"""Parquet files: a block is a row group, or some neighbouring ones; only the leaves that are needed are read."""
 
 from __future__ import annotations
 
@@ -14,26 +14,40 @@ from mixer.sources.opening import open_file
 from mixer.sources.piece import PIECE_BYTES, Piece
 
 _MAX_PIECE_ROWS = 65_536
+MAX_BLOCKS = 64
+"""Blocks of a file. Opening one parses the footer of the whole file, so a file of 700 small row groups, as FineWeb's
+are, would cost more to open than to decode: there, blocks are runs of ceil(groups / 64) neighbouring row groups."""
 
 
 def count_blocks(path: Path, needs: Needs) -> tuple[list[int], list[int]]:
-    """Rows and kept rows of each row group: from the footer alone, unless there is a `where`."""
+    """Rows and kept rows of each block: from the footer alone, unless there is a `where`."""
     with _open(path, needs) as file:
-        rows = [file.metadata.row_group(block).num_rows for block in range(file.num_row_groups)]
+        blocks = _blocks(file.num_row_groups)
+        rows = [sum(file.metadata.row_group(group).num_rows for group in groups) for groups in blocks]
         if needs.predicate is None:
             return rows, rows
         kept = [
-            sum(needs.predicate.mask(batch).true_count for batch in _batches(file, block, needs.predicate.columns))
-            for block in range(len(rows))
+            sum(needs.predicate.mask(batch).true_count for batch in _batches(file, groups, needs.predicate.columns))
+            for groups in blocks
         ]
         return rows, kept
 
 
+def _blocks(num_groups: int) -> list[range]:
+    """The row groups of each block."""
+    step = max(1, -(-num_groups // MAX_BLOCKS))
+    return [range(first, min(first + step, num_groups)) for first in range(0, num_groups, step)]
+
+
 def read_block(path: Path, block: int, needs: Needs, skip_rows: int) -> Iterator[Piece]:
-    """The row group's rows, in order. Pages cannot be skipped, so they come from row 0 on whatever is to be skipped."""
+    """The block's rows, in order. Pages cannot be skipped, but row groups can: rows come from the first needed one."""
     first_row = 0
     with _open(path, needs) as file:
-        for batch in _batches(file, block, needs.paths):
+        groups = _blocks(file.num_row_groups)[block]
+        while len(groups) > 1 and first_row + file.metadata.row_group(groups[0]).num_rows <= skip_rows:
+            first_row += file.metadata.row_group(groups[0]).num_rows
+            groups = groups[1:]
+        for batch in _batches(file, groups, needs.paths):
             yield Piece(batch=batch, first_row=first_row)
             first_row += len(batch)
 
@@ -45,17 +59,16 @@ def _open(path: Path, needs: Needs) -> Iterator[pq.ParquetFile]:
         yield file
 
 
-def _batches(file: pq.ParquetFile, block: int, paths: Iterable[str]) -> Iterator[pa.RecordBatch]:
-    """A row group in batches of about 8 MB, with the leaves at or under these paths."""
-    group, names = file.metadata.row_group(block), []
-    num_bytes = 0
+def _batches(file: pq.ParquetFile, groups: range, paths: Iterable[str]) -> Iterator[pa.RecordBatch]:
+    """Row groups in batches of about 8 MB, with the leaves at or under these paths."""
+    metadata = [file.metadata.row_group(group) for group in groups]
     wanted = tuple(paths)
-    leaves = (path for field in file.schema_arrow for path, _ in leaf_paths(field))
-    for number, leaf in enumerate(leaves):
-        if any(leaf == path or leaf.startswith(f"{path}.") for path in wanted):
-            names.append(group.column(number).path_in_schema)  # `files.text` is `files.list.element.text` here.
-            num_bytes += group.column(number).total_uncompressed_size
-    batch_rows = PIECE_BYTES * group.num_rows // max(1, num_bytes)
+    leaves = enumerate(path for field in file.schema_arrow for path, _ in leaf_paths(field))
+    needed = [number for number, leaf in leaves if any(leaf == path or leaf.startswith(f"{path}.") for path in wanted)]
+    # `files.text` is `files.list.element.text` here.
+    names = [metadata[0].column(number).path_in_schema for number in needed]
+    num_bytes = sum(group.column(number).total_uncompressed_size for group in metadata for number in needed)
+    batch_rows = PIECE_BYTES * sum(group.num_rows for group in metadata) // max(1, num_bytes)
     return file.iter_batches(
-        min(max(1, batch_rows), _MAX_PIECE_ROWS), row_groups=[block], columns=names, use_threads=False
+        min(max(1, batch_rows), _MAX_PIECE_ROWS), row_groups=list(groups), columns=names, use_threads=False
     )

@@ -164,6 +164,15 @@ def test_verify_names_the_damaged_shard_and_batch(copied, capsys):
     assert {damage["where"] for damage in report["damage"]} >= {f"{copied}/shards/00000.arrow"}
 
 
+def test_verify_deep_holds_a_build_against_its_sources(copied, capsys):
+    """The build's log leads to the sources; of another text in them the build is not."""
+    assert run(["verify", str(copied), "--deep"]) == 0
+    assert "encoded again by the reference tokenizer, 1 shard built again" in capsys.readouterr().out
+    (copied / "else").mkdir()
+    assert run(["verify", str(copied), "--deep", "--root", str(copied / "else"), "--json"]) != 0
+    assert json.loads(capsys.readouterr().err.splitlines()[-1])["where"] == "sources.dclm"
+
+
 def test_verify_deep_asks_for_the_sources(copied, capsys):
     """Without a log, --recipe or --root there is no way to the sources: wrong usage."""
     (copied / "build-log.json").unlink()
@@ -285,12 +294,12 @@ def test_an_unforeseen_error_is_3(monkeypatch, capsys):
 def test_an_interrupted_build_is_130_and_goes_on(project, cli_environment, tmp_path):
     """^C ends a build with 130 and no manifest; the same command finishes it from the tasks that were done."""
     arguments = ["build", "recipes/sample.yaml", "-o", str(tmp_path / "o"), "--manifests", str(tmp_path)]
-    arguments += ["--set", "target.tokens=3M", "--set", "task_tokens=1Mi", "--workers", "1"]
+    arguments += ["--set", "target.tokens=6M", "--set", "task_tokens=1Mi", "--workers", "1"]
     command = [sys.executable, "-m", "mixer.cli.main", *arguments]
     stopped = subprocess.Popen(
         command, cwd=project, env=cli_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    wait_for(lambda: any((tmp_path / "o" / "shards").glob("*.arrow")))
+    wait_for(lambda: any((tmp_path / "o" / ".mixer" / "tasks").glob("[!.]*")))
     stopped.send_signal(signal.SIGINT)
     out, err = stopped.communicate(timeout=60)
     assert (stopped.returncode, out) == (130, "")

@@ -1,0 +1,59 @@
+"""The vectors of format.md, against the page itself and an implementation of Philox written from its paper."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import xxhash
+
+import mixer
+from mixer import rng
+from mixer.mixing.draws import DrawSchedule
+from mixer.mixing.tasks import document_slots
+
+PAGE = (Path(mixer.__file__).parent / "format.md").read_text()
+MASK = (1 << 64) - 1
+
+
+def philox4x64(key: int, count: int) -> list[int]:
+    """Philox4x64-10 in plain Python, from Salmon et al. (2011), table 2 and figure 2."""
+    out: list[int] = []
+    counter = 0
+    while len(out) < count:
+        counter += 1
+        x = [(counter >> (64 * word)) & MASK for word in range(4)]
+        k0, k1 = key & MASK, key >> 64
+        for _ in range(10):
+            product0, product1 = x[0] * 0xD2E7470EE14C6C93, x[2] * 0xCA5A826395121157
+            x = [(product1 >> 64) ^ x[1] ^ k0, product1 & MASK, (product0 >> 64) ^ x[3] ^ k1, product0 & MASK]
+            k0, k1 = (k0 + 0x9E3779B97F4A7C15) & MASK, (k1 + 0xBB67AE8584CAA73B) & MASK
+        out += x
+    return out[:count]
+
+
+def vector(label: str) -> list[str]:
+    """The values that the page prints behind a label."""
+    match = re.search(rf"^    {re.escape(label)}\s{{2,}}(.*)$", PAGE, re.MULTILINE)
+    assert match is not None, label
+    return match.group(1).removesuffix("...").split()
+
+
+def test_streams_are_philox_keyed_by_the_digest_of_canonical_json() -> None:
+    """Another language that follows the page gets the page's numbers."""
+    key = xxhash.xxh3_128_intdigest(b'[1,"blocks","dclm",0]')
+    words = philox4x64(key, 8)
+    assert vector('key of [1,"blocks","dclm",0]') == [f"{key:#034x}"]
+    assert vector("its first outputs") == [f"{word:#018x}" for word in words[:3]]
+    assert vector("its permutation of 8") == [str(place) for place in sorted(range(8), key=lambda i: words[i])]
+    assert rng.words(rng.key(1, "blocks", "dclm", 0), 8).tolist() == words
+
+
+def test_draws_and_slots_are_those_of_the_page() -> None:
+    """The worked examples of the page are what the code does."""
+    assert [str(source) for source in DrawSchedule([3, 2, 1]).sources(0, 6)] == vector("weights 3, 2, 1")
+    recipe = [str(source) for source in DrawSchedule([40, 44, 3, 2, 10, 1]).sources(0, 20)]
+    assert recipe == vector("weights 40, 44, 3, 2, 10, 1")
+    slots = document_slots(np.array([0, 1, 0, 0, 1], dtype=np.int16), ["a", "b"], 1, 0)
+    line = re.search(r"documents go to slots ([\d ]+)", PAGE)
+    assert line is not None
+    assert slots.tolist() == [int(slot) for slot in line.group(1).split()]
