@@ -60,8 +60,9 @@ def build(
     Raises:
         MixerError: by kind, what to do about it.
     """
-    workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count()
-    if workers is None or workers < 1:
+    if workers is None:
+        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers < 1:
         raise UsageError("workers must be at least 1", where="--workers")
     started = time.time()
     clock = time.perf_counter()
@@ -76,6 +77,7 @@ def build(
             check_shards(out, manifest)
             if manifest_copy is not None:
                 publish_bytes(manifest_copy, (out / MANIFEST).read_bytes())
+            folder.forget_tasks()
             return manifest
         results, progress = run_tasks(plan, tokenizer, folder, workers=workers, on_progress=on_progress)
         content = manifest_content(plan, results)

@@ -36,7 +36,7 @@ def manifest_content(plan: Plan, results: Sequence[TaskResult]) -> dict[str, Any
         "sources": _sources(plan, counts, num_draws, num_tokens),
         "shards": [
             {
-                **result.shard,
+                **{key: result.shard[key] for key in ("path", "bytes", "file_xxh3", "content_xxh3")},
                 "task": result.task,
                 "draws": [result.start, result.stop],
                 "sequences": result.num_sequences,

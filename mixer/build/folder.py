@@ -42,11 +42,7 @@ class BuildFolder:
 
     def __enter__(self) -> BuildFolder:
         self._check_free()
-        for folder in (self._results, self.out / "shards"):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise TaskError(f"cannot make the folder: {error.strerror}", where=str(folder)) from error
+        self._make(self._state)
         self._lock = os.open(self._state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,6 +53,8 @@ class BuildFolder:
             ) from error
         try:
             self._check_plan()
+            self._make(self._results)
+            self._make(self.out / "shards")
         except BaseException:
             self.release()
             raise
@@ -70,6 +68,12 @@ class BuildFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TaskError(f"cannot make the folder: {error.strerror}", where=str(folder)) from error
 
     def _check_free(self) -> None:
         """Refuse a folder with files that no build of ours made."""
@@ -127,7 +131,7 @@ class BuildFolder:
         publish_bytes(self._results / f"{result.task:05d}.json", canonical_json(result.as_json()), durable=False)
 
     def _remove_strays(self) -> None:
-        for stray in [*self.out.glob("shards/.*.tmp"), *self._results.glob(".*.tmp")]:
+        for stray in [*self.out.rglob(".*.tmp")]:
             stray.unlink(missing_ok=True)
 
     def drop_after(self, last: int) -> None:

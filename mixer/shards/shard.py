@@ -166,7 +166,7 @@ def open_shard(path: Path) -> pa.ipc.RecordBatchFileReader:
         return pa.ipc.open_file(pa.memory_map(str(path)))
     except FileNotFoundError as error:
         raise IntegrityError("the shard is missing", where=str(path), hint="build again: it is made anew") from error
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise IntegrityError(f"not a readable Arrow IPC file: {error}", where=str(path)) from error
 
 

@@ -107,7 +107,7 @@ def shard_problems(
             batch = reader.get_batch(number)
             batch.validate(full=True)
             columns = read_columns(batch)
-        except (pa.ArrowInvalid, OSError, ValueError, IndexError) as error:
+        except (pa.ArrowException, OSError, ValueError, IndexError) as error:
             yield f"{place}: not readable: {error}"
             continue
         last = number == reader.num_record_batches - 1
