@@ -39,7 +39,23 @@ SOURCES: dict[str, dict[str, Any]] = {
 def write_mixture(folder: Path, seed: int = 7) -> Path:
     """Six sources of tens of rows in small blocks and all formats, with null and empty texts among them."""
     chance = random.Random(seed)
-    words = "the of and to Größe 猫 x=1 \n\n 1234 don't <|end_of_text|> 🙂 return ( ) \t  ünï café".split(" ")
+    words = (
+        "the",
+        "of",
+        "and",
+        "Größe",
+        "猫",
+        "x=1",
+        "\n\n",
+        "1234",
+        "don't",
+        "<|end_of_text|>",
+        "🙂",
+        "(",
+        "\t",
+        "",
+        "ünï",
+    )
 
     def text(most: int) -> str:
         return " ".join(chance.choice(words) for _ in range(chance.randint(1, most)))
@@ -90,9 +106,8 @@ class Workshop:
 
     def build(self, out: Path, recipe: Recipe, **arguments: Any) -> dict[str, Any]:
         """Build with one worker unless told otherwise."""
-        return build_module.build(
-            recipe, **{"root": self.root, "out": out, "cache_dir": self.cache_dir, "workers": 1} | arguments
-        )
+        arguments = {"root": self.root, "out": out, "cache_dir": self.cache_dir, "workers": 1, **arguments}
+        return build_module.build(recipe, **arguments)
 
     @staticmethod
     def rows(out: Path, manifest: dict[str, Any]) -> list[list[dict]]:

@@ -48,7 +48,9 @@ def record(out: Path) -> tuple[str, dict[str, str]]:
     return load_manifest(out)["id"], files
 
 
-def start(recipe: Any, root: Path, out: Path, cache: Path, workers: int, task_tokens: int, **env: str) -> subprocess.Popen:
+def start(
+    recipe: Any, root: Path, out: Path, cache: Path, workers: int, task_tokens: int, **env: str
+) -> subprocess.Popen:
     """A build in another process, and in a process group of its own; prints a line after every task."""
     arguments = [recipe.model_dump_json(), root, out, cache, workers, task_tokens]
     return subprocess.Popen(
@@ -66,8 +68,16 @@ def finish(process: subprocess.Popen) -> None:
 
 
 @pytest.mark.usefixtures("small_tasks")
-@pytest.mark.parametrize("target", [{"tokens": 30_000}, {"tokens": 100}, {"sequences": 77}, {"rows": 500}])
-@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+@pytest.mark.parametrize(
+    ("target", "packing"),
+    [
+        ({"tokens": 30_000}, "concat"),
+        ({"tokens": 30_000}, "best-fit"),
+        ({"tokens": 100}, "concat"),
+        ({"sequences": 77}, "best-fit"),
+        ({"rows": 500}, "concat"),
+    ],
+)
 def test_the_number_of_workers_changes_nothing(
     workshop: Workshop, tmp_path: Path, target: dict[str, int], packing: str
 ) -> None:
@@ -141,7 +151,10 @@ def test_ten_kills_at_keyed_moments_change_nothing(workshop: Workshop, sample: P
 
     Nothing is left over, and no worker outlives its parent.
     """
-    source = {"dclm": {"weight": 10, "path": "dclm/*"}, "stack": {"weight": 2, "path": "stack-v2/*", "text": "files[].text"}}
+    source = {
+        "dclm": {"weight": 10, "path": "dclm/*"},
+        "stack": {"weight": 2, "path": "stack-v2/*", "text": "files[].text"},
+    }
     recipe = workshop.recipe(target={"tokens": 3_000_000}, sources=source, sequence={"length": 2048})
     where = (sample, tmp_path / "killed", workshop.cache_dir, 2, 1 << 16)
     straight = start(recipe, sample, tmp_path / "straight", workshop.cache_dir, 2, 1 << 16)

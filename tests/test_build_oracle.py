@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import oracle
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import Workshop
 
+from mixer.mixing import tasks
 from mixer.mixing.tasks import task_tokens
+from mixer.shards.verify import find_damage
 
 
 def both(workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = None) -> tuple[dict, list[oracle.Shard]]:
@@ -23,8 +29,24 @@ def both(workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = Non
         for column in shard.rows[0]:
             assert [row[column] for row in found] == [row[column] for row in shard.rows], column
     for index, source in enumerate(manifest["sources"]):
+        packed: Counter[int] = Counter()
+        for shard in with_rows:
+            for row in shard.rows:
+                lengths = [stop - start for start, stop in pairwise(row["cu_seqlens"])]
+                for length, of, number in zip(lengths, row["segment_source"], row["segment_row"], strict=True):
+                    packed[number] += length if of == index else 0
+        assert source["tokens"] == packed.total()
+        left_out = sum(len(doc.tokens) for shard in expected for doc in shard.documents if doc.source == index)
+        assert source["tokens_left_out"] == left_out - packed.total()
+        assert source["rows"] == drawn_rows(expected, index)
         assert sum(source["skipped"].values()) == sum(shard.skipped[index] for shard in expected)
     return manifest, expected
+
+
+def drawn_rows(shards: list[oracle.Shard], source: int) -> int:
+    """Rows of a source that were drawn, skipped ones included."""
+    documents = [document for shard in shards for document in shard.documents if document.source == source]
+    return len(documents) + sum(shard.skipped[source] for shard in shards)
 
 
 @pytest.mark.usefixtures("small_tasks")
@@ -105,3 +127,21 @@ def test_the_size_of_a_task_depends_on_the_total_alone() -> None:
         1 << 24,
         1 << 26,
     ]
+
+
+@pytest.mark.parametrize("packing", ["concat", "best-fit"])
+@pytest.mark.parametrize("target", [{"rows": 900}, {"tokens": 70}, {"sequences": 3}])
+def test_tasks_without_any_text_make_no_shard(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str, target: dict[str, int]
+) -> None:
+    """One row in a hundred has text: most tasks are empty, and the build is still that of the oracle."""
+    monkeypatch.setattr(tasks, "MIN_TASK_TOKENS", 1)
+    monkeypatch.setattr(tasks, "TASKS_WANTED", 40)
+    texts = ["some words to pack" if row % 100 == 7 else (None, "")[row % 2] for row in range(300)]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "thin.parquet", row_group_size=50)
+    thin = Workshop(root=tmp_path, cache_dir=workshop.cache_dir)
+    sources = {"thin": {"weight": 1, "path": "*.parquet"}}
+    recipe = thin.recipe(sources=sources, target=target, sequence={"length": 4, "packing": packing})
+    manifest, shards = both(thin, tmp_path / "out", recipe, target.get("rows"))
+    assert any(not shard.rows for shard in shards)
+    assert list(find_damage(tmp_path / "out", manifest)) == []

@@ -93,9 +93,7 @@ def supplies(most: int | None = None) -> list[Supply]:
     return [Supply(name="web", num_rows=300, max_passes=most), Supply(name="maths", num_rows=10, max_passes=most)]
 
 
-def reach(
-    target: tuple | None, when_exhausted: str, most: int | None = None, tokens_per_draw: float = 100.0
-) -> Extent:
+def reach(target: tuple | None, when_exhausted: str, most: int | None = None, tokens_per_draw: float = 100.0) -> Extent:
     return extent(
         SCHEDULE,
         supplies(most),

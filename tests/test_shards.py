@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from mixer.digest import xxh3_file
 from mixer.errors import FormatError, IntegrityError
-from mixer.shards.manifest import check_inside, load_manifest, manifest_id
+from mixer.shards import manifest as manifest_module
+from mixer.shards.manifest import check_inside, load_manifest, load_snapshot, manifest_id
 from mixer.shards.shard import shard_schema
 from mixer.shards.verify import check_shards, find_damage
 
@@ -219,7 +220,9 @@ def test_another_schema_is_reported(copy_of_finished: Path) -> None:
 def test_record_batches_of_another_size_are_reported(copy_of_finished: Path) -> None:
     """Readers compute where a sequence is from the size of a record batch."""
     rewrite(copy_of_finished, 0, rows_of(copy_of_finished, 0), batch=5)
-    assert damages(copy_of_finished)[0].startswith(f"{copy_of_finished}/shards/00000.arrow: record batch 0: 5 sequences")
+    assert damages(copy_of_finished)[0].startswith(
+        f"{copy_of_finished}/shards/00000.arrow: record batch 0: 5 sequences"
+    )
 
 
 @pytest.mark.parametrize("change", ["missing", "extra"])
@@ -267,14 +270,14 @@ def test_a_shard_cut_short_is_reported(copy_of_finished: Path, cut: int) -> None
 
 
 @pytest.fixture(scope="module")
-def flippable(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, bytes, dict]]:
+def flippable(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, dict]:
     """A build of one shard, small enough to try all of its regions."""
     out = tmp_path_factory.mktemp("flips") / "out"
     shutil.copytree(finished, out)
     manifest = load_manifest(out)
     manifest["shards"] = manifest["shards"][-1:]
     path = out / manifest["shards"][0]["path"]
-    yield path, path.read_bytes(), manifest
+    return path, path.read_bytes(), manifest
 
 
 @settings(deadline=None, max_examples=60)
@@ -362,3 +365,22 @@ def test_datasets_reads_the_same_sequences(finished: Path, tmp_path: Path) -> No
     assert loaded.features["segment_source"] == datasets.List(datasets.Value("int16"))
     assert loaded.features["segment_row"] == datasets.List(datasets.Value("int64"))
     assert loaded.to_list() == expected
+
+
+def test_a_damaged_snapshot_beside_the_manifest_is_reported(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source of many files has its file list in a file of its own, whose digest the manifest has."""
+    monkeypatch.setattr(manifest_module, "SIDECAR_FILES", 1)
+    out = tmp_path / "out"
+    manifest = workshop.build(out, workshop.recipe(target={"rows": 50}))
+    entry = manifest["sources"][0]
+    assert entry["snapshot"]["num_files"] == len(load_snapshot(out, entry)["files"]) == 3
+    assert damages(out) == []
+    path = out / entry["snapshot"]["path"]
+    path.write_bytes(path.read_bytes().replace(b'"rows":[18]', b'"rows":[19]', 1))
+    with pytest.raises(IntegrityError, match="digest"):
+        load_snapshot(out, entry)
+    assert any(str(path) in one for one in damages(out))
+    path.unlink()
+    assert any(str(path) in one for one in damages(out))

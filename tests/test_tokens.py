@@ -223,7 +223,11 @@ def test_a_trained_tokenizer_builds_with_the_ids_of_tokenizers(
     for found, shard in zip(workshop.rows(tmp_path / "out", manifest), expected, strict=True):
         ids = [[swapped.get(token, token) for token in row["input_ids"]] for row in shard.rows]
         assert [row["input_ids"] for row in found] == ids
-    assert (manifest["tokenizer"]["bos_id"], manifest["tokenizer"]["eos_id"], manifest["tokenizer"]["pad_id"]) == (0, 1, 2)
+    assert (manifest["tokenizer"]["bos_id"], manifest["tokenizer"]["eos_id"], manifest["tokenizer"]["pad_id"]) == (
+        0,
+        1,
+        2,
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -241,7 +245,9 @@ def test_special_strings_of_a_trained_tokenizer_stay_plain_text(
 def test_a_tokenizer_without_bos_is_refused_where_bos_is_asked_for(workshop: Workshop, tmp_path: Path) -> None:
     """The message names the switch; without it the build goes on."""
     tokenizer, _ = byte_level_bpe([])
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
     path = train(tmp_path, tokenizer, trainer, ["some text"])
     with pytest.raises(RecipeError) as caught:
         workshop.build(tmp_path / "out", workshop.recipe(tokenizer=str(path)))

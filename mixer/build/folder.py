@@ -131,7 +131,7 @@ class BuildFolder:
         publish_bytes(self._results / f"{result.task:05d}.json", canonical_json(result.as_json()), durable=False)
 
     def _remove_strays(self) -> None:
-        for stray in [*self.out.rglob(".*.tmp")]:
+        for stray in [*self.out.rglob(".*.[0-9]*.tmp")]:
             stray.unlink(missing_ok=True)
 
     def drop_after(self, last: int) -> None:

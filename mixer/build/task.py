@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -34,8 +35,10 @@ from mixer.tokens.tokenizer import Tokenizer
 KEPT, NULL, EMPTY, BAD, TOO_LONG = range(5)
 SKIP_REASONS = {NULL: "null_text", EMPTY: "empty_text", BAD: "bad_row", TOO_LONG: "too_long"}
 
+_T = TypeVar("_T")
+_LARGE_BYTES = 1 << 20
 _ENCODE_BYTES = 4 << 20
-"""Text is gathered up to this before it is encoded: a call costs half a millisecond, whatever its size."""
+"""Pieces of text that are not large are gathered before they are encoded: a call costs half a millisecond."""
 _CHECKED_DOCUMENTS = 4
 _CHECKED_BYTES = 16 << 10
 """Per task and per document: the reference is 15 times slower than the engine, and has to stay a small part."""
@@ -138,31 +141,60 @@ class TaskRunner:
         )
         chosen = _chosen_for_check(self._plan.recipe.seed, task.number, num_draws)
         checked = different = draw = used = 0
-        waiting: list[Texts] = []
-        waiting_bytes = 0
-        for source, reader in enumerate(self._readers):
-            first, count = int(first_draws[source]), int(counts[source])
-            for rows in self._orders[source].ranges(first, first + count):
-                for texts in self._timed_each(reader.read(rows.block, rows.start, rows.stop), "read"):
-                    stop = draw + len(texts.rows)
-                    documents.row[draw:stop] = texts.rows
-                    documents.pass_number[draw:stop] = rows.pass_number
-                    draw = stop
-                    waiting.append(texts)
-                    waiting_bytes += texts.text.nbytes
-                    if waiting_bytes >= _ENCODE_BYTES or draw == num_draws:
-                        texts = _joined(waiting)
-                        used = self._tokenize(documents, texts, draw - len(texts.rows), used)
-                        some = chosen[(chosen >= draw - len(texts.rows)) & (chosen < draw)]
-                        with self._timed("check"):
-                            same = [self._same(documents, texts, place, draw, used) for place in some.tolist()]
-                        checked += len(same) - same.count(None)
-                        different += same.count(False)
-                        waiting, waiting_bytes = [], 0
+        for pass_numbers, texts in self._gathered(counts, first_draws):
+            stop = draw + len(texts.rows)
+            documents.row[draw:stop] = texts.rows
+            documents.pass_number[draw:stop] = pass_numbers
+            used = self._tokenize(documents, texts, draw, used)
+            with self._timed("check"):
+                some = chosen[(chosen >= draw) & (chosen < stop)].tolist()
+                same = [self._same(documents, texts, place, stop, used) for place in some]
+            checked += len(same) - same.count(None)
+            different += same.count(False)
+            draw = stop
         if draw != num_draws:
             raise IntegrityError(f"{draw:,} rows were read for {num_draws:,} draws", where=f"task {task.number}")
         documents.ids = self._ids
         return documents, checked, different
+
+    def _gathered(self, counts: np.ndarray, first_draws: np.ndarray) -> Iterator[tuple[np.ndarray, Texts]]:
+        """The rows of a task, source by source, in pieces worth encoding, with the pass of each row."""
+        small: list[Texts] = []
+        passes: list[np.ndarray] = []
+        num_bytes = 0
+        for source in range(len(self._readers)):
+            first, count = int(first_draws[source]), int(counts[source])
+            for pass_number, texts in self._timed_each(self._rows(source, first, first + count), "read"):
+                pass_numbers = np.full(len(texts.rows), pass_number, dtype=np.int32)
+                large = texts.text.nbytes >= _LARGE_BYTES
+                if small and (large or num_bytes >= _ENCODE_BYTES):
+                    yield np.concatenate(passes), _joined(small)
+                    small, passes, num_bytes = [], [], 0
+                if large:
+                    yield pass_numbers, texts
+                else:
+                    small.append(texts)
+                    passes.append(pass_numbers)
+                    num_bytes += texts.text.nbytes
+        if small:
+            yield np.concatenate(passes), _joined(small)
+
+    def _rows(self, source: int, start: int, stop: int) -> Iterator[tuple[int, Texts]]:
+        """The rows of a source's draws [start, stop), with their pass.
+
+        A source that comes round within the task is read once; it is no larger than the task.
+        """
+        reader, order = self._readers[source], self._orders[source]
+        blocks: dict[int, Texts] = {}
+        for rows in order.ranges(start, stop):
+            if stop - start <= order.num_rows:
+                for texts in reader.read(rows.block, rows.start, rows.stop):
+                    yield rows.pass_number, texts
+                continue
+            if rows.block not in blocks:
+                num_kept = int(self._plan.snapshots[source].block_kept[rows.block])
+                blocks[rows.block] = _joined(list(reader.read(rows.block, 0, num_kept)))
+            yield rows.pass_number, blocks[rows.block].part(rows.start, rows.stop)
 
     def _tokenize(self, documents: _Documents, texts: Texts, draw: int, used: int) -> int:
         """Append the ids of some rows; returns how many ids are in the buffer now."""
@@ -324,7 +356,7 @@ class TaskRunner:
         finally:
             self._seconds[stage] = self._seconds.get(stage, 0.0) + time.perf_counter() - started
 
-    def _timed_each(self, items: Iterator[Texts], stage: str) -> Iterator[Texts]:
+    def _timed_each(self, items: Iterator[_T], stage: str) -> Iterator[_T]:
         """The items, with the time that they took to come."""
         while True:
             with self._timed(stage):

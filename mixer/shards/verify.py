@@ -14,6 +14,7 @@ import pyarrow as pa
 from mixer.digest import xxh3_file
 from mixer.errors import IntegrityError
 from mixer.packing.columns import NO_ID
+from mixer.shards.manifest import load_snapshot
 from mixer.shards.shard import RUN_COLUMNS, open_shard, read_columns, shard_schema
 
 
@@ -68,6 +69,11 @@ def find_damage(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Integrity
             sequences + shard["sequences"],
             padding + shard["padding"],
         )
+    for source in manifest["sources"]:
+        try:
+            load_snapshot(folder, source)
+        except IntegrityError as error:
+            yield error
     known = {folder / shard["path"] for shard in manifest["shards"]}
     for path in sorted({*folder.glob("shards/*.arrow")} - known):
         yield IntegrityError("not a shard of this build, but read as one by its data-set card", where=str(path))

@@ -34,10 +34,14 @@ def documents(batch: pa.RecordBatch, spec: TextSpec) -> pa.LargeStringArray:
     if texts.null_count:
         counts = np.bincount(parents[texts.is_valid().to_numpy(zero_copy_only=False)], minlength=len(batch))
         texts = texts.drop_null()
+    texts, empty = _as_text(texts), counts == 0
+    if spec.prefix and not spec.separator:
+        # An empty string before the first item: the join then puts the prefix before every item, in one copy.
+        texts, counts = _empty_before_each_list(texts, counts), counts + 1
     offsets = pa.array(np.concatenate(([0], np.cumsum(counts))), pa.int64())
-    lists = pa.LargeListArray.from_arrays(offsets, _as_text(texts), mask=pa.array(counts == 0))
+    lists = pa.LargeListArray.from_arrays(offsets, texts, mask=pa.array(empty))
     joined = pc.binary_join(lists, pa.scalar(spec.separator + spec.prefix, _TEXT))
-    if not spec.prefix:
+    if not (spec.prefix and spec.separator):
         return joined
     return pc.binary_join_element_wise(pa.scalar(spec.prefix, _TEXT), joined, pa.scalar("", _TEXT))
 
@@ -64,6 +68,15 @@ def invalid_rows(text: pa.LargeStringArray) -> list[int]:
 def _as_text(array: pa.Array) -> pa.LargeStringArray:
     """A string array of any layout as LargeString; plain strings keep their bytes where they are."""
     return array if array.type == _TEXT else pc.cast(array, _TEXT)
+
+
+def _empty_before_each_list(texts: pa.LargeStringArray, counts: np.ndarray) -> pa.LargeStringArray:
+    """The items of all lists with an empty one before each list's first; no text is copied."""
+    starts = np.cumsum(counts) - counts
+    offsets = text_offsets(texts)
+    longer = np.insert(offsets, starts, offsets[starts])
+    data = texts.buffers()[2] if len(texts) else pa.py_buffer(b"")
+    return pa.LargeStringArray.from_buffers(len(texts) + len(counts), pa.py_buffer(longer), data)
 
 
 def _items(array: pa.Array, field: str | None, order: str) -> tuple[pa.Array, pa.Array | None, np.ndarray]:

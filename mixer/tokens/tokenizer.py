@@ -152,7 +152,12 @@ def _from_file(name: str, path: Path, cache_dir: Path) -> Tokenizer:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TokenizerError(f"not a tokenizer.json: {error!r}", where=str(path)) from error
     # Special added tokens would turn strings of the text into control ids; the others are part of the vocabulary.
-    plain = {**content, "added_tokens": [token for token in added if not token.get("special")], "post_processor": None}
+    plain = {
+        **content,
+        "added_tokens": [token for token in added if not token.get("special")],
+        "post_processor": None,
+        "model": _without_specials(content["model"], specials),
+    }
     data = json.dumps(plain, ensure_ascii=False).encode()
     named = _named_specials(path.with_name("tokenizer_config.json"), specials)
     return Tokenizer(
@@ -165,6 +170,20 @@ def _from_file(name: str, path: Path, cache_dir: Path) -> Tokenizer:
         pad_id=next((named[kind] for kind in ("pad_token", "eos_token") if named[kind] is not None), 0),
         ranks_path=None,
     )
+
+
+def _without_specials(model: dict, specials: dict[str, int]) -> dict:
+    """The model with its special entries under names that no text can give them.
+
+    BPE reaches an entry by merges alone, and specials have none; other models look words and pieces up by name.
+    """
+    if "merges" in model:
+        return model
+    hidden = {name: f"\ufdd0 {name}" for name in specials if name != model.get("unk_token")}
+    vocab = model["vocab"]
+    if isinstance(vocab, dict):
+        return {**model, "vocab": {hidden.get(name, name): number for name, number in vocab.items()}}
+    return {**model, "vocab": [[hidden.get(name, name), score] for name, score in vocab]}
 
 
 def _named_specials(config_path: Path, specials: dict[str, int]) -> dict[str, int | None]:

@@ -19,7 +19,7 @@ from conftest import Workshop, contents
 from mixer.build import task as task_module
 from mixer.build.engine import Progress
 from mixer.build.task import TaskRunner
-from mixer.errors import BuildStateError, DataError, IntegrityError, RecipeError, TaskError, UsageError
+from mixer.errors import BuildStateError, DataError, IntegrityError, MixerError, RecipeError, TaskError, UsageError
 from mixer.shards.manifest import load_manifest
 from mixer.shards.verify import find_damage
 
@@ -249,6 +249,28 @@ def test_a_full_disk_ends_the_build_and_leaves_no_half_shard(
     assert without_log(out) == without_log(finished)
 
 
+@pytest.mark.parametrize("name", ["README.md", "build-log.json", "manifest.json", "copy.json", "plan.json"])
+def test_a_full_disk_under_the_parent_is_an_error_that_says_so(
+    workshop: Workshop, finished: Path, tmp_path: Path, name: str
+) -> None:
+    """The system's own words; with room again, the same command goes on."""
+    whole = Path.replace
+
+    def no_space(self: Path, target: Path) -> Path:
+        if Path(target).name == name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        return whole(self, target)
+
+    out = tmp_path / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "replace", no_space)
+        with pytest.raises((MixerError, OSError), match="No space left on device"):
+            workshop.build(out, workshop.recipe(), manifest_copy=tmp_path / "copy.json")
+    workshop.build(out, workshop.recipe(), manifest_copy=tmp_path / "copy.json")
+    assert without_log(out) == without_log(finished)
+    assert (tmp_path / "copy.json").read_bytes() == (out / "manifest.json").read_bytes()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_worker_that_is_killed_ends_the_build_and_nothing_is_lost(
     workshop: Workshop, finished: Path, tmp_path: Path, workers: int
@@ -264,7 +286,7 @@ def test_a_worker_that_is_killed_ends_the_build_and_nothing_is_lost(
     out = tmp_path / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TaskRunner, "run", killed)
-        with pytest.raises(TaskError, match="a worker process died"):
+        with pytest.raises(TaskError, match=r"worker process that did task 2 died \(exit code -9\)"):
             workshop.build(out, workshop.recipe(), workers=workers)
     assert not (out / "manifest.json").exists()
     workshop.build(out, workshop.recipe(), workers=workers)

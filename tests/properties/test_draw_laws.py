@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import oracle
@@ -21,7 +22,7 @@ integers = st.lists(st.integers(1, 1000), min_size=1, max_size=12)
 decimals = st.lists(st.integers(1, 9999).map(lambda n: n / 10_000), min_size=1, max_size=12)
 
 
-def check_quota(weights: list[int | float]) -> None:
+def check_quota(weights: Sequence[int | float]) -> None:
     """Every prefix is within one row of every share, and every view of the draws tells the same."""
     schedule = DrawSchedule(weights)
     draws = schedule.sources(0, NUM_DRAWS)
@@ -93,7 +94,7 @@ def test_rows_do_not_depend_on_how_draws_are_cut(block_rows: list[int], cuts: li
         return [(r.pass_number, r.block, row) for r in order.ranges(start, stop) for row in range(r.start, r.stop)]
 
     expected = flat(whole, 0, num_draws)
-    backwards = [flat(whole, start, stop) for start, stop in reversed(list(zip(borders, borders[1:])))]
+    backwards = [flat(whole, start, stop) for start, stop in reversed(list(pairwise(borders)))]
     assert [row for part in reversed(backwards) for row in part] == expected
     assert len(set(expected)) == len(expected) == num_draws
 

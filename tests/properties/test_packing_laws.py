@@ -49,7 +49,9 @@ def test_end_to_end_equals_the_naive_packing(lengths: list[int], capacity: int) 
 def test_columns_equal_the_naive_columns(end_to_end: bool, lengths: list[int], capacity: int, kept: int) -> None:
     """All columns, also where only the first sequences are kept."""
     numbered = iter(range(10**6))
-    documents = [oracle.Document(n % 3, n * 7, n % 2, [next(numbered) for _ in range(size)]) for n, size in enumerate(lengths)]
+    documents = [
+        oracle.Document(n % 3, n * 7, n % 2, [next(numbered) for _ in range(size)]) for n, size in enumerate(lengths)
+    ]
     length = np.array(lengths, dtype=np.int64)
     layout = (lay_end_to_end if end_to_end else lay_best_fit)(length, capacity).first(kept)
     columns = build_columns(
