@@ -39,9 +39,9 @@ _T = TypeVar("_T")
 _LARGE_BYTES = 1 << 20
 _ENCODE_BYTES = 4 << 20
 """Pieces of text that are not large are gathered before they are encoded: a call costs half a millisecond."""
-_CHECKED_DOCUMENTS = 4
-_CHECKED_BYTES = 16 << 10
-"""Per task and per document: the reference is 15 times slower than the engine, and has to stay a small part."""
+_CHECKED_DOCUMENTS, _CHECKED_BYTES = 4, 16 << 10
+"""Per task, and per document: the reference is 15 times slower than the engine, and has to stay a small part."""
+_CHECK_CANDIDATES = 16
 
 
 @dataclass(slots=True, kw_only=True)
@@ -147,10 +147,11 @@ class TaskRunner:
             documents.pass_number[draw:stop] = pass_numbers
             used = self._tokenize(documents, texts, draw, used)
             with self._timed("check"):
-                some = chosen[(chosen >= draw) & (chosen < stop)].tolist()
-                same = [self._same(documents, texts, place, stop, used) for place in some]
-            checked += len(same) - same.count(None)
-            different += same.count(False)
+                for place in chosen[(chosen >= draw) & (chosen < stop)].tolist():
+                    if checked < _CHECKED_DOCUMENTS:
+                        same = self._same(documents, texts, place, stop, used)
+                        checked += same is not None
+                        different += same is False
             draw = stop
         if draw != num_draws:
             raise IntegrityError(f"{draw:,} rows were read for {num_draws:,} draws", where=f"task {task.number}")
@@ -372,8 +373,8 @@ def shard_path(number: int) -> str:
 
 
 def _chosen_for_check(seed: int, task: int, num_draws: int) -> np.ndarray:
-    """Which documents, in reading order, are also encoded by the reference."""
-    words = rng.words(rng.key(seed, "check", task), _CHECKED_DOCUMENTS)
+    """Which documents, in reading order, may also be encoded by the reference; skipped and long ones will not."""
+    words = rng.words(rng.key(seed, "check", task), _CHECK_CANDIDATES)
     return np.unique((words % np.uint64(num_draws)).astype(np.int64))
 
 

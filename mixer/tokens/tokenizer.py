@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -238,16 +239,22 @@ def _keep(data: bytes, cache_dir: Path) -> Path:
 
 
 def _hub_file(repo: str) -> Path:
-    """The `tokenizer.json` of a hub repository, from the hub's local cache or the hub."""
+    """The `tokenizer.json` of a hub repository, from the hub's local cache or the hub.
+
+    Raises:
+        TokenizerError: no such repository or file, no access, or no network and nothing in the cache.
+    """
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
 
     try:
-        for extra in ("tokenizer_config.json",):
-            hf_hub_download(repo, extra)
-        return Path(hf_hub_download(repo, "tokenizer.json"))
+        path = Path(hf_hub_download(repo, "tokenizer.json"))
+        with suppress(EntryNotFoundError):  # not every repository has one; it names BOS, EOS and padding
+            hf_hub_download(repo, "tokenizer_config.json")
     except Exception as error:  # the client raises many kinds, among them those of its HTTP library
         raise TokenizerError(
             f"cannot get tokenizer.json from the hub: {error}",
             where=repo,
             hint="check the id and your token (HF_TOKEN), or give a path to a tokenizer.json",
         ) from error
+    return path
