@@ -12,7 +12,7 @@ import oracle
 import pyarrow as pa
 import pytest
 from conftest import Workshop
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HfTokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
@@ -20,6 +20,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 from mixer.errors import RecipeError, TokenizerError
 from mixer.recipe import Source, parse_recipe
 from mixer.sources import SourceReader, pin
+from mixer.tokens import long_pretokens
 from mixer.tokens.engines import GigatokenEngine, TokenizersEngine
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
@@ -147,6 +148,63 @@ def test_decoding_gives_the_text_back(llama3: Tokenizer) -> None:
     """Special ids give no text."""
     ids, _ = llama3.engine.encode(large(["Größe 猫 🙂"]))
     assert llama3.decode(ids) == "Größe 猫 🙂"
+
+
+FILL = "some words, here. " * 60_000
+ENORMOUS = {
+    "spaces before a digit": " " * 70_000 + "5 end",
+    "tabs before symbols": "\t\t" + "=" * 70_000 + " end",
+    "odd spaces before emoji": "\u00a0\u00a0" + "🙂" * 20_000 + " end",
+    "indented symbols": "x\n\t\t" + "#" * 70_000 + "\n",
+    "newlines before a digit": "\n" * 70_000 + "5",
+    "spaces before letters": "  " + "x" * 70_000,
+}
+
+
+@pytest.mark.parametrize("what", ENORMOUS)
+def test_an_enormous_pretoken_changes_no_id_round_it(llama3: Tokenizer, what: str) -> None:
+    """In a document of over 1 MiB, which is encoded piece by piece."""
+    text = FILL + ENORMOUS[what]
+    assert llama3.encode(large([text])).ids.tolist() == oracle.llama3()(text)
+
+
+PIECES = [
+    " ",
+    "\n",
+    "\r\n",
+    "\t",
+    "\u00a0",
+    " \n",
+    "a",
+    "aB",
+    "abcdefgh",
+    "é",
+    "猫犬",
+    "0",
+    "=-",
+    "#",
+    "🙂",
+    "'s",
+    "\x00",
+    ".",
+]
+stretches = st.tuples(st.sampled_from(PIECES), st.sampled_from([1, 2, 5, 300]))
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(parts=st.lists(stretches, max_size=8))
+def test_documents_of_long_pretokens_have_the_ids_of_tiktoken(
+    llama3: Tokenizer, monkeypatch: pytest.MonkeyPatch, parts: list[tuple[str, int]]
+) -> None:
+    """Stretches of any kind in any order; what counts as long is made short."""
+    monkeypatch.setattr(long_pretokens, "_LONG_PRETOKEN", 256)
+    monkeypatch.setattr(long_pretokens, "_WINDOW", 200)
+    monkeypatch.setattr(long_pretokens, "_FIRST_OVERLAP", 4)
+    assert llama3.ranks_path is not None
+    windows = long_pretokens.LongPretokens(llama3.ranks_path, lambda text: llama3.engine.encode(large([text]))[0])
+    text = "".join(piece * count for piece, count in parts)
+    found = windows.encode(text.encode())
+    assert found is None or found.tolist() == oracle.llama3()(text)
 
 
 # Other tokenizers.

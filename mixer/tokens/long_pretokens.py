@@ -82,24 +82,34 @@ class LongPretokens:
             return None
         parts: list[np.ndarray] = []
         done = 0
-        for start, stop in [*spans, (len(document), len(document))]:
-            if done < start:
-                parts.append(self._encode(document[done:start].decode()))
+        for before, start, stop in [*spans, (len(document), len(document), len(document))]:
+            before = max(done, before)
+            for first, last in ((done, before), (before, start)):
+                if first < last:
+                    parts.append(self._encode(document[first:last].decode()))
             if start < stop:
                 parts += self._encode_run(document[start:stop].decode())
             done = stop
         return np.concatenate(parts)
 
-    def _long_spans(self, document: bytes) -> Iterator[tuple[int, int]]:
-        """Where the long pretokens are, in bytes; looked for only between borders that are far apart."""
+    def _long_spans(self, document: bytes) -> Iterator[tuple[int, int, int]]:
+        """Where the long pretokens are, in bytes; looked for only between borders that are far apart.
+
+        A run of white space leaves its last character to what follows, so its end has to be seen with what follows:
+        each stretch is read one character further, and a pretoken of white space before a long one, which begins at
+        the first number, is encoded by itself.
+        """
         for start, stop in _far_borders(document):
-            text = document[start:stop].decode()
+            text = document[start : stop + 4].decode(errors="ignore")
+            space = 0
             for match in self._pattern.finditer(text):
                 if match.end() - match.start() >= _LONG_PRETOKEN // 4:
                     first = start + len(text[: match.start()].encode())
                     size = len(match.group().encode())
                     if size >= _LONG_PRETOKEN:
-                        yield first, first + size
+                        yield first - space, first, first + size
+                alone = match.group().isspace() and match.group()[-1] not in "\r\n"
+                space = len(match.group().encode()) if alone else 0
 
     def _encode_run(self, run: str) -> Iterator[np.ndarray]:
         """The ids of one pretoken, window by window."""
