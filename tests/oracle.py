@@ -81,9 +81,10 @@ class Shard:
 
 def build(recipe: Recipe, root: Path, draws_per_task: int, max_draws: int | None, encode: Encode) -> list[Shard]:
     """The shards of a recipe, task by task, to its target."""
-    blocks = [read_source(source, root) for source in recipe.sources.values()]
-    names = list(recipe.sources)
-    drawn = draws([source.weight for source in recipe.sources.values()])
+    sources = dict(sorted(recipe.sources.items()))  # numbered by name
+    blocks = [read_source(source, root) for source in sources.values()]
+    names = list(sources)
+    drawn = draws([source.weight for source in sources.values()])
     target = recipe.target.model_dump() if recipe.target else {}
     kind = "tokens" if target.get("tokens") else "sequences"
     wanted = target.get("tokens") or target.get("sequences")

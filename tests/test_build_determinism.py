@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Workshop, contents, write_mixture
+from workshop import Workshop, contents, write_mixture
 
 from mixer import rng
 from mixer.build.folder import BuildFolder

@@ -11,7 +11,7 @@ import oracle
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import Workshop
+from workshop import Workshop
 
 from mixer.mixing import tasks
 from mixer.mixing.tasks import task_tokens

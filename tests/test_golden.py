@@ -34,7 +34,11 @@ def test_todays_mixer_builds_the_same(name: str, tmp_path: Path) -> None:
     """The id, and so every draw, id, segment and digest, is that of the committed build."""
     folder = GOLDEN / f"v{FORMAT_VERSION}"
     built = build(
-        load_recipe(folder / f"{name}.yaml"), root=folder, out=tmp_path / "out", workers=1, cache_dir=default_cache_dir()
+        load_recipe(folder / f"{name}.yaml"),
+        root=folder,
+        out=tmp_path / "out",
+        workers=1,
+        cache_dir=default_cache_dir(),
     )
     committed = load_manifest(folder / name)
     contents = [shard["content_xxh3"] for shard in built["shards"]]

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import xxhash
-from conftest import Workshop, contents
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from workshop import Workshop, contents
 
 from mixer.digest import xxh3_file
 from mixer.errors import FormatError, IntegrityError
@@ -232,7 +232,8 @@ def test_missing_and_extra_sequences_are_reported(copy_of_finished: Path, change
     count = len(rows)
     rows = rows[:-1] if change == "missing" else [*rows, rows[0]]
     rewrite(copy_of_finished, 1, rows, batch=16)
-    assert f"00001.arrow: {len(rows)} sequences instead of {count}" in damages(copy_of_finished)[0]
+    told = f"00001.arrow: {len(rows)} sequences instead of {count}"
+    assert any(told in damage for damage in damages(copy_of_finished))
 
 
 def test_swapped_shards_are_reported(copy_of_finished: Path) -> None:
@@ -346,7 +347,7 @@ def test_totals_that_do_not_add_up_are_reported(copy_of_finished: Path) -> None:
     """Totals and tokens per source are held against the shards."""
     manifest = load_manifest(copy_of_finished)
     manifest["totals"]["sequences"] += 1
-    manifest["sources"][2]["tokens"] -= 3
+    manifest["sources"][0]["tokens"] -= 3
     publish(copy_of_finished, manifest)
     first, second = damages(copy_of_finished)
     assert first.startswith("sequences of the shards are")
@@ -374,7 +375,7 @@ def test_a_damaged_snapshot_beside_the_manifest_is_reported(
     monkeypatch.setattr(manifest_module, "SIDECAR_FILES", 1)
     out = tmp_path / "out"
     manifest = workshop.build(out, workshop.recipe(target={"rows": 50}))
-    entry = manifest["sources"][0]
+    entry = next(source for source in manifest["sources"] if source["name"] == "crawl")
     assert entry["snapshot"]["num_files"] == len(load_snapshot(out, entry)["files"]) == 3
     assert damages(out) == []
     path = out / entry["snapshot"]["path"]

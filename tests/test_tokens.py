@@ -11,11 +11,11 @@ from typing import Any
 import oracle
 import pyarrow as pa
 import pytest
-from conftest import Workshop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HfTokenizer
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
+from workshop import Workshop
 
 from mixer.errors import RecipeError, TokenizerError
 from mixer.recipe import Source, parse_recipe

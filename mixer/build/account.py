@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from mixer.build.plan import Plan
 from mixer.build.result import Limit, SourceCounts, TaskResult
@@ -60,9 +61,8 @@ class Account:
         self._last: int | None = None
         self._again: Task | None = None
         extent = plan.extent
-        self._kind, self._wanted = (
-            ("tokens", extent.end_tokens) if extent.end_tokens is not None else ("sequences", extent.end_sequences)
-        )
+        self._kind: Literal["tokens", "sequences"] = "tokens" if extent.end_tokens is not None else "sequences"
+        self._wanted = extent.end_tokens if extent.end_tokens is not None else extent.end_sequences
 
     @property
     def complete(self) -> bool:

@@ -17,7 +17,7 @@ from mixer.build.content import manifest_content
 from mixer.build.engine import run_tasks
 from mixer.build.folder import BuildFolder
 from mixer.build.plan import Plan, make_plan
-from mixer.errors import UsageError
+from mixer.errors import TaskError, UsageError
 from mixer.files import publish_bytes
 from mixer.recipe import Recipe
 from mixer.shards.card import dataset_card
@@ -27,6 +27,7 @@ from mixer.sources import PinCache
 from mixer.tokens.tokenizer import load_tokenizer
 
 BUILD_LOG = "build-log.json"
+_VERSIONS = ("pyarrow", "numpy", "gigatoken", "tokenizers")
 
 
 def build(
@@ -64,42 +65,67 @@ def build(
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers < 1:
         raise UsageError("workers must be at least 1", where="--workers")
-    started = time.time()
-    clock = time.perf_counter()
+    clock = _Clock()
     tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
-    engine = tokenizer.engine.name
+    tokenizer.engine  # noqa: B018 - loaded before the workers are forked, so that they share it
     plan = make_plan(recipe, tokenizer, root=root, cache=PinCache(cache_dir / "pins"))
-    planned = time.perf_counter() - clock
+    clock.planned = clock.seconds()
     on_plan(plan)
     with BuildFolder(out, plan) as folder:
-        if (out / MANIFEST).exists():
-            manifest = load_manifest(out)
-            check_shards(out, manifest)
-            if manifest_copy is not None:
-                publish_bytes(manifest_copy, (out / MANIFEST).read_bytes())
+        try:
+            if (out / MANIFEST).exists():
+                manifest = load_manifest(out)
+                check_shards(out, manifest)
+                if manifest_copy is not None:
+                    publish_bytes(manifest_copy, (out / MANIFEST).read_bytes())
+            else:
+                results, progress = run_tasks(plan, tokenizer, folder, workers=workers, on_progress=on_progress)
+                content = manifest_content(plan, results)
+                log = _build_log(plan, progress, clock, root=root, workers=workers, engine=tokenizer.engine.name)
+                publish_bytes(out / "README.md", dataset_card(content).encode())
+                publish_bytes(out / BUILD_LOG, (json.dumps(log, indent=1) + "\n").encode())
+                folder.sync_shards()
+                manifest = publish_manifest(out, content, manifest_copy)
             folder.forget_tasks()
             return manifest
-        results, progress = run_tasks(plan, tokenizer, folder, workers=workers, on_progress=on_progress)
-        content = manifest_content(plan, results)
-        publish_bytes(out / "README.md", dataset_card(content).encode())
-        log = {
-            "started_unix": started,
-            "seconds": time.perf_counter() - clock,
-            "plan_seconds": planned,
-            "stage_seconds": progress.stage_seconds,
-            "tasks": progress.num_tasks,
-            "tasks_resumed": progress.num_resumed,
-            "workers": workers,
-            "engine": engine,
-            "host": platform.node(),
-            "platform": platform.platform(),
-            "python": platform.python_version(),
-            "root": str(root.resolve()),
-            "bases": {name: str(snapshot.base) for name, snapshot in zip(plan.source_names, plan.snapshots)},
-            "versions": {"mixer": __version__} | {name: version(name) for name in ("pyarrow", "numpy", "gigatoken", "tokenizers")},
-        }
-        publish_bytes(out / BUILD_LOG, (json.dumps(log, indent=1) + "\n").encode())
-        folder.sync_shards()
-        manifest = publish_manifest(out, content, manifest_copy)
-        folder.forget_tasks()
-        return manifest
+        except OSError as error:
+            raise TaskError(
+                f"cannot write: {error.strerror or error}",
+                where=str(error.filename or out),
+                hint="make room or fix the folder; the same command goes on where it was",
+            ) from error
+
+
+class _Clock:
+    """When a build began, and how long its plan took."""
+
+    def __init__(self) -> None:
+        self.started_unix = time.time()
+        self._start = time.perf_counter()
+        self.planned = 0.0
+
+    def seconds(self) -> float:
+        """Seconds since the build began."""
+        return time.perf_counter() - self._start
+
+
+def _build_log(
+    plan: Plan, progress: Progress, clock: _Clock, *, root: Path, workers: int, engine: str
+) -> dict[str, Any]:
+    """Times, hosts and versions: what is no part of the manifest, since it is not the same everywhere."""
+    return {
+        "started_unix": clock.started_unix,
+        "seconds": clock.seconds(),
+        "plan_seconds": clock.planned,
+        "stage_seconds": progress.stage_seconds,
+        "tasks": progress.num_tasks,
+        "tasks_resumed": progress.num_resumed,
+        "workers": workers,
+        "engine": engine,
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "root": str(root.resolve()),
+        "bases": {name: str(snapshot.base) for name, snapshot in zip(plan.source_names, plan.snapshots)},
+        "versions": {"mixer": __version__} | {name: version(name) for name in _VERSIONS},
+    }

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from mixer.build.account import Account, Progress
 from mixer.build.folder import BuildFolder
@@ -86,7 +87,7 @@ def _next_job(account: Account, worker: _Worker, workers: int) -> tuple[Task, Li
 def _ready(busy: list[_Worker]) -> list[_Worker]:
     """Wait until a worker has something to say, or has died."""
     waiting = {worker.pipe: worker for worker in busy} | {worker.process.sentinel: worker for worker in busy}
-    return list({id(worker): worker for worker in (waiting[item] for item in wait(list(waiting)))}.values())  # type: ignore[index]
+    return list({id(worker): worker for worker in (waiting[item] for item in wait(list(waiting)))}.values())
 
 
 class _Worker:
@@ -94,7 +95,7 @@ class _Worker:
 
     def __init__(self, plan: Plan, tokenizer: Tokenizer, folder: BuildFolder) -> None:
         # fork shares the loaded tokenizer; spawn, where there is no safe fork, loads it in each worker
-        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self.pipe, theirs = context.Pipe()
         self.job: tuple[Task, Limit | None] | None = None
         self.run: list[Task] = []

@@ -5,13 +5,12 @@ A plan holds decisions only: it is the same on every machine, for any number of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
 
 from mixer.digest import identity
 from mixer.errors import DataError, RecipeError
@@ -29,7 +28,7 @@ from mixer.tokens.tokenizer import Tokenizer
 class Plan:
     """What is built.
 
-    `snapshots` has one entry per source, in the recipe's order; so has `tokens_per_row`, the mean measured on a
+    `snapshots` has one entry per source, sorted by name; so has `tokens_per_row`, the mean measured on a
     keyed sample, BOS and EOS included. `integer_weights` are the weights in rows that the draws follow.
     """
 
@@ -43,7 +42,7 @@ class Plan:
 
     @property
     def source_names(self) -> list[str]:
-        """Names of the sources, in the recipe's order; their indices are what shards hold."""
+        """Names of the sources, sorted; their indices are what shards hold."""
         return list(self.recipe.sources)
 
     @cached_property
@@ -62,7 +61,6 @@ class Plan:
             "format_version": FORMAT_VERSION,
             "recipe": self.recipe.normalised(),
             "tokenizer": self.tokenizer,
-            "source_order": self.source_names,
             "snapshots": {name: snapshot.identity for name, snapshot in zip(self.source_names, self.snapshots)},
             "integer_weights": list(self.integer_weights),
             "draws_per_task": self.draws_per_task,
@@ -84,8 +82,7 @@ class Plan:
     @property
     def tokens_per_draw(self) -> float:
         """The expected tokens of a draw."""
-        weights = np.array(self.integer_weights) / sum(self.integer_weights)
-        return float(weights @ np.array(self.tokens_per_row))
+        return mean_tokens(self.integer_weights, self.tokens_per_row)
 
 
 def make_plan(recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCache) -> Plan:
@@ -101,11 +98,11 @@ def make_plan(recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCac
         RecipeError: the recipe cannot be met.
         DataError: a source is missing, unreadable or empty.
     """
+    # Sources are numbered by name: the order of the keys of a YAML mapping means nothing.
+    recipe = recipe.model_copy(update={"sources": dict(sorted(recipe.sources.items()))})
     check_specials(recipe, tokenizer)
     if recipe.epochs.mode == "redraw" and recipe.epochs.count > 1:
-        raise RecipeError(
-            "redraw is not built by this version", where="epochs.mode", hint="use `mode: reshuffle`"
-        )
+        raise RecipeError("redraw is not built by this version", where="epochs.mode", hint="use `mode: reshuffle`")
     snapshots = tuple(pin(name, source, root, cache) for name, source in recipe.sources.items())
     for name, snapshot in zip(recipe.sources, snapshots):
         if snapshot.num_kept == 0:
@@ -119,8 +116,8 @@ def make_plan(recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCac
         for (name, source), snapshot in zip(recipe.sources.items(), snapshots)
     )
     schedule = _schedule(recipe, tokens_per_row)
-    weights = schedule.integer_weights
-    tokens_per_draw = float(weights @ np.array(tokens_per_row)) / schedule.period_draws
+    weights = tuple(schedule.integer_weights.tolist())
+    tokens_per_draw = mean_tokens(weights, tokens_per_row)
     length = recipe.sequence.length
     reach = extent(
         schedule,
@@ -140,10 +137,15 @@ def make_plan(recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCac
         tokenizer=tokenizer.as_json(),
         snapshots=snapshots,
         tokens_per_row=tokens_per_row,
-        integer_weights=tuple(weights.tolist()),
+        integer_weights=weights,
         draws_per_task=max(1, round(wanted / tokens_per_draw)),
         extent=reach,
     )
+
+
+def mean_tokens(weights: Sequence[int], tokens_per_row: Sequence[float]) -> float:
+    """The mean of tokens per row over the draws; exactly rounded, so that every machine makes tasks of one size."""
+    return math.fsum(weight * tokens for weight, tokens in zip(weights, tokens_per_row, strict=True)) / sum(weights)
 
 
 def check_specials(recipe: Recipe, tokenizer: Tokenizer) -> None:

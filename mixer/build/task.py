@@ -415,5 +415,3 @@ def _sequences_until(layout: Layout, limit: Limit) -> int:
         return limit.amount
     reached = np.cumsum(layout.sequence_length - layout.num_pad())
     return int(np.searchsorted(reached, limit.amount)) + 1
-
-

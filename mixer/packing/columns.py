@@ -135,15 +135,11 @@ def _fold(stream: np.ndarray, layout: Layout, num_pad: int, pad_id: int) -> np.n
     return stream[:wanted].reshape(layout.num_sequences, layout.sequence_length)
 
 
-def _gather(
-    stream: np.ndarray, position: np.ndarray, layout: Layout, num_pad: np.ndarray, pad_id: int
-) -> np.ndarray:
+def _gather(stream: np.ndarray, position: np.ndarray, layout: Layout, num_pad: np.ndarray, pad_id: int) -> np.ndarray:
     """Segments and padding put together by one compiled gather of binary values."""
     starts = np.concatenate([position, np.full(len(num_pad), len(stream))])
     lengths = np.concatenate([layout.length, num_pad])
     source = np.concatenate([stream, np.full(int(num_pad.max(initial=0)), pad_id, dtype=np.int32)])
     order = np.argsort(np.concatenate([layout.sequence, np.arange(len(num_pad))]), kind="stable")
-    views = pa.LargeListViewArray.from_arrays(
-        pa.array(starts[order]), pa.array(lengths[order]), pa.array(source)
-    )
+    views = pa.LargeListViewArray.from_arrays(pa.array(starts[order]), pa.array(lengths[order]), pa.array(source))
     return np.asarray(views.flatten()).reshape(layout.num_sequences, layout.sequence_length)

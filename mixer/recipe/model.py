@@ -148,7 +148,7 @@ class Recipe(_Part):
         """The recipe's identity: JSON values, every default filled in, sizes as integers.
 
         Two spellings of one recipe give equal values. The order of keys, and so of the sources, means
-        nothing here: who numbers the sources must sort their names.
+        nothing here: the plan numbers the sources by name.
         """
         return self.model_dump(mode="json")
 

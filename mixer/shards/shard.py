@@ -71,9 +71,7 @@ def write_shard(path: Path, columns: Columns) -> ShardDigests:
         with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema) as writer:
             for start in range(0, num_sequences, step):
                 writer.write_batch(batch.slice(start, step))
-    return ShardDigests(
-        num_bytes=sink.tell(), file_xxh3=sink.hexdigest(), content_xxh3=content_digest(_flat(columns))
-    )
+    return ShardDigests(num_bytes=sink.tell(), file_xxh3=sink.hexdigest(), content_xxh3=content_digest(_flat(columns)))
 
 
 class _HashingSink:
@@ -110,7 +108,7 @@ class _HashingSink:
 
 def _arrays(columns: Columns, schema: pa.Schema) -> list[pa.Array]:
     """The columns as Arrow arrays over the same memory."""
-    num_sequences, sequence_length = columns.input_ids.shape
+    num_sequences = len(columns.input_ids)
     offsets, borders = columns.run_offsets, _with_zeros(columns)
     runs = pa.py_buffer(offsets.astype(np.int32))
     ids = pa.array(columns.input_ids.reshape(-1))

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from mixer.digest import xxh3_file
 from mixer.errors import IntegrityError
-from mixer.packing.columns import NO_ID
 from mixer.shards.manifest import load_snapshot
+from mixer.shards.rules import batch_problem, joint_problem, run_lengths
 from mixer.shards.shard import RUN_COLUMNS, open_shard, read_columns, shard_schema
 
 
@@ -95,8 +96,6 @@ def shard_problems(
 
     Adds the shard's tokens per source to `totals["tokens"]`.
     """
-    import xxhash
-
     schema = shard_schema(manifest["sequence_length"])
     reader = open_shard(path)
     if not reader.schema.equals(schema, check_metadata=True):
@@ -106,6 +105,7 @@ def shard_problems(
     tokens = totals.setdefault("tokens", np.zeros(num_sources, dtype=np.int64))
     step, sequences = manifest["batch_sequences"], 0
     num_tokens = num_pad = 0
+    packing, before = manifest["recipe"]["sequence"]["packing"], None
     parts: list[list[np.ndarray]] = [[] for _ in range(5 + 2 * len(RUN_COLUMNS))]
     for number in range(reader.num_record_batches):
         place = f"record batch {number}"
@@ -120,17 +120,19 @@ def shard_problems(
         if batch.num_rows != step and not (last and 0 < batch.num_rows < step):
             yield f"{place}: {batch.num_rows} sequences instead of {step}"
         sequences += batch.num_rows
-        problem = batch_problem(batch, manifest)
+        problem = batch_problem(batch, manifest) or joint_problem(before, columns, packing)
         if problem is not None:
             yield f"{place}: {problem}"
             continue
+        before = columns
         runs = np.diff(columns.run_offsets).astype(np.int32)
-        lengths = _run_lengths(columns)
+        lengths = run_lengths(columns)
         real = columns.segment_source >= 0
         tokens += np.bincount(columns.segment_source[real], lengths[real], minlength=num_sources).astype(np.int64)
         num_tokens += int(lengths[real].sum())
         num_pad += int(columns.num_pad.sum())
-        flat = [columns.input_ids, columns.next_id, columns.num_pad, runs + 1, np.asarray(batch["cu_seqlens"].flatten())]
+        borders = np.asarray(batch["cu_seqlens"].flatten())
+        flat = [columns.input_ids, columns.next_id, columns.num_pad, runs + 1, borders]
         for name in RUN_COLUMNS:
             flat += [runs, getattr(columns, name)]
         for part, array in zip(parts, flat):
@@ -143,65 +145,3 @@ def shard_problems(
         state.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     if state.hexdigest() != shard["content_xxh3"]:
         yield f"the content's digest is {state.hexdigest()}, not {shard['content_xxh3']}"
-
-
-def _items_are_null(column: pa.Array) -> bool:
-    return pa.types.is_nested(column.type) and column.flatten().null_count > 0
-
-
-def _run_lengths(columns: Any) -> np.ndarray:
-    starts = np.concatenate([[0], columns.run_stop[:-1]])
-    starts[columns.run_offsets[:-1]] = 0
-    return columns.run_stop - starts
-
-
-def batch_problem(batch: pa.RecordBatch, manifest: Mapping[str, Any]) -> str | None:
-    """The first rule of the format that a record batch breaks; None where it keeps them all. Pure."""
-    if any(column.null_count or _items_are_null(column) for column in batch.columns):
-        return "there are nulls"
-    columns = read_columns(batch)
-    length = manifest["sequence_length"]
-    num = batch.num_rows
-    borders, offsets = np.asarray(batch["cu_seqlens"].flatten()), columns.run_offsets
-    runs = np.diff(offsets)
-    if (runs < 1).any():
-        return "a sequence has no segment"
-    for name in RUN_COLUMNS:
-        if not np.array_equal(np.diff(np.asarray(batch[name].offsets)), runs):
-            return f"{name} has not one entry a run"
-    first = offsets[:-1] + np.arange(num)
-    if borders[first].any() or (columns.run_stop[offsets[1:] - 1] != length).any():
-        return f"cu_seqlens do not run from 0 to {length}"
-    lengths = _run_lengths(columns)
-    if (lengths <= 0).any():
-        return "cu_seqlens do not rise"
-    vocab = manifest["tokenizer"]["vocab_size"]
-    if columns.input_ids.size and not 0 <= int(columns.input_ids.min()) <= int(columns.input_ids.max()) < vocab:
-        return f"an id is outside 0..{vocab - 1}"
-    if ((columns.next_id != NO_ID) & ((columns.next_id < 0) | (columns.next_id >= vocab))).any():
-        return "a next_id is neither an id nor -100"
-    source = columns.segment_source
-    if (source < -1).any() or (source >= len(manifest["sources"])).any():
-        return "a segment_source is not a source of the manifest"
-    padding = source == -1
-    is_last = np.zeros(len(source), dtype=bool)
-    is_last[offsets[1:] - 1] = True
-    if (padding & ~is_last).any():
-        return "padding stands before the end of a sequence"
-    pad = np.zeros(num, dtype=np.int64)
-    pad[padding[offsets[1:] - 1]] = lengths[padding]
-    if not np.array_equal(pad, columns.num_pad):
-        return "num_pad is not the length of the padding run"
-    tail = np.arange(length) >= length - pad[:, None]
-    if (columns.input_ids[tail] != manifest["tokenizer"]["pad_id"]).any():
-        return "padding holds other ids than the padding id"
-    if (columns.next_id[pad > 0] != NO_ID).any():
-        return "a padded sequence has a next_id"
-    for name, empty in (("segment_row", -1), ("segment_pass", -1), ("segment_start", 0)):
-        values = getattr(columns, name)
-        if (values[padding] != empty).any() or (values[~padding] < 0).any():
-            return f"{name} is wrong for a run"
-    available = np.array([source["rows_in_snapshot"] for source in manifest["sources"]])
-    if (columns.segment_row[~padding] >= available[source[~padding]]).any():
-        return "a segment_row is beyond its source's rows"
-    return None

@@ -95,7 +95,7 @@ def summarise(manifest: Mapping[str, Any]) -> Summary:
         tokenizer=manifest["tokenizer"]["name"],
         packing=recipe["sequence"]["packing"],
         weights=recipe["weights"],
-        sources=tuple(_source_row(source) for source in manifest["sources"]),
+        sources=tuple(sorted((_source_row(source) for source in manifest["sources"]), key=_largest_first)),
         shards=len(shards),
         shard_bytes=sum(shard["bytes"] for shard in shards),
         sequence_length=manifest["sequence_length"],
@@ -109,6 +109,10 @@ def summarise(manifest: Mapping[str, Any]) -> Summary:
             )
         },
     )  # fmt: skip
+
+
+def _largest_first(row: SourceRow) -> float:
+    return -row.row_share_asked
 
 
 def _source_row(source: Mapping[str, Any]) -> SourceRow:

@@ -29,7 +29,9 @@ def load_engine(json_path: Path) -> Engine:
     """
     try:
         return GigatokenEngine(json_path)
-    except Exception as fast_error:  # gigatoken raises ValueError, but also panics from its Rust side
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException as fast_error:  # a panic of gigatoken's Rust side is no Exception
         try:
             return TokenizersEngine(json_path)
         except Exception as error:

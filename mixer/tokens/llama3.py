@@ -20,6 +20,8 @@ SPLIT_PATTERN = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 NUM_SPECIALS = 256
+JSON_VERSION = 1
+"""Raised when `tokenizer_json` comes to write something else: forms in the cache carry it in their name."""
 BOS_OFFSET, EOS_OFFSET, PAD_OFFSET = 0, 1, 4
 """`<|begin_of_text|>`, `<|end_of_text|>`, `<|finetune_right_pad_id|>`, counted from the end of the ranks."""
 

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenBatch:
-    """Ids of some documents: document d is `ids[offsets[d]:offsets[d + 1]]`; ids uint32, offsets int64[documents + 1]."""
+    """Ids of some documents: document d is `ids[offsets[d]:offsets[d + 1]]`.
+
+    `ids` are uint32, `offsets` int64[documents + 1].
+    """
 
     ids: np.ndarray
     offsets: np.ndarray
@@ -72,7 +75,7 @@ class Tokenizer:
         large = np.flatnonzero(np.diff(bounds) >= LONG_DOCUMENT_BYTES) if self.ranks_path is not None else ()
         parts: list[TokenBatch] = []
         done = 0
-        for document in large:
+        for document in np.asarray(large).tolist():
             ids = self._long_pretokens.encode(text[document].as_buffer().to_pybytes())
             if ids is not None:
                 parts.append(self._encode(text[done:document]))
@@ -138,7 +141,9 @@ def load_tokenizer(name: str, *, root: Path, cache_dir: Path) -> Tokenizer:
     if name.count("/") == 1 and not name.endswith((".json", ".model")):
         return _from_file(name, _hub_file(name), cache_dir)
     raise TokenizerError(
-        "there is no such tokenizer", where=str(path), hint="use llama3, a path to a tokenizer.json, or a hub id org/name"
+        "there is no such tokenizer",
+        where=str(path),
+        hint="use llama3, a path to a tokenizer.json, or a hub id org/name",
     )
 
 
@@ -168,7 +173,7 @@ def _from_file(name: str, path: Path, cache_dir: Path) -> Tokenizer:
         vocab_size=max([*ids, *(token["id"] for token in added)]) + 1,
         bos_id=named["bos_token"],
         eos_id=named["eos_token"],
-        pad_id=next((named[kind] for kind in ("pad_token", "eos_token") if named[kind] is not None), 0),
+        pad_id=next((one for one in (named["pad_token"], named["eos_token"]) if one is not None), 0),
         ranks_path=None,
     )
 
@@ -209,8 +214,7 @@ def _named_specials(config_path: Path, specials: dict[str, int]) -> dict[str, in
 
 def _from_ranks(name: str, path: Path, cache_dir: Path) -> Tokenizer:
     content = path.read_bytes()
-    data_name = f"ranks-{xxh3(content)}.json"
-    json_path = cache_dir / "tokenizers" / data_name
+    json_path = cache_dir / "tokenizers" / f"ranks-{xxh3(content)}-{llama3.JSON_VERSION}.json"
     num_ranks = len(content.split()) // 2
     if not json_path.is_file():
         ranks = llama3.load_ranks(path)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Workshop, contents
+from workshop import Workshop, contents
 
 from mixer.build import task as task_module
 from mixer.build.engine import Progress
@@ -297,7 +297,7 @@ CRASH = """
 import os, signal, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[1]]
-from conftest import Workshop
+from workshop import Workshop
 from mixer.mixing import tasks
 from mixer.shards import shard
 
