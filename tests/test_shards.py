@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import struct
@@ -144,6 +145,50 @@ def test_a_broken_rule_is_reported_with_its_record_batch(copy_of_finished: Path,
     rewrite(copy_of_finished, 1, rows, batch=batch)
     found = damages(copy_of_finished)
     assert f"{copy_of_finished}/shards/00001.arrow: record batch 1: {expected}" in found[0]
+
+
+def continued(rows: list[dict], inside_batch: bool, batch: int) -> int:
+    """A sequence that goes on with a document, within a record batch or at its beginning."""
+    found = (n for n, row in enumerate(rows) if row["segment_start"][0] > 0 and bool(n % batch) is inside_batch)
+    return next(found)
+
+
+@pytest.mark.parametrize("inside_batch", [True, False])
+def test_a_broken_joint_is_reported(copy_of_finished: Path, inside_batch: bool) -> None:
+    """Neighbouring sequences are one stream, within a record batch and across its border."""
+    batch = load_manifest(copy_of_finished)["batch_sequences"]
+    whole = rows_of(copy_of_finished, 1)
+    place = continued(whole, inside_batch, batch)
+    for change, expected in (
+        (lambda rows: set_in(rows[place], "segment_start", 0, 7777), "does not go on where the one before it stopped"),
+        (lambda rows: rows[place - 1].update(next_id=5), "next_id is not the first id of the next sequence"),
+        (lambda rows: set_in(rows[place], "input_ids", 0, 5), "next_id is not the first id of the next sequence"),
+    ):
+        rows = copy.deepcopy(whole)
+        change(rows)
+        rewrite(copy_of_finished, 1, rows, batch=batch)
+        assert f"record batch {place // batch}: a " in damages(copy_of_finished)[0]
+        assert expected in damages(copy_of_finished)[0]
+
+
+def test_a_document_that_begins_in_its_middle_is_reported(copy_of_finished: Path) -> None:
+    """Only the first segment of a sequence may go on with a document, and no shard's first sequence does."""
+    batch = load_manifest(copy_of_finished)["batch_sequences"]
+    for place, run, expected in (
+        (
+            next(n for n, row in enumerate(rows_of(copy_of_finished, 1)) if row["segment_source"][1:2] > [-1]),
+            1,
+            "inside",
+        ),
+        (0, 0, "the first sequence does not begin a document"),
+    ):
+        rows = rows_of(copy_of_finished, 1)
+        set_in(rows[place], "segment_start", run, 3)
+        rewrite(copy_of_finished, 1, rows, batch=batch)
+        assert expected in damages(copy_of_finished)[0]
+        rows = rows_of(copy_of_finished, 1)
+        set_in(rows[place], "segment_start", run, 0)
+        rewrite(copy_of_finished, 1, rows, batch=batch)
 
 
 PADDED: dict[str, tuple[Callable[[dict], Any], str]] = {
