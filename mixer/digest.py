@@ -1,6 +1,7 @@
 """Identity: canonical JSON and the digests of objects, buffers and files.
 
-Identity always comes from canonical bytes, never from a repr, a hash() or a dict order.
+Identity always comes from canonical bytes, never from a repr, a hash() or a dict order. xxhash is imported where it is
+used: a training node, which reads identities but writes nothing, needs numpy and pyarrow alone.
 """
 
 from __future__ import annotations
@@ -9,8 +10,6 @@ import hashlib
 import json
 from pathlib import Path
 from typing import Any
-
-import xxhash
 
 _READ_BYTES = 8 << 20
 
@@ -35,11 +34,15 @@ def identity(value: Any) -> str:
 
 def xxh3(data: Any) -> str:
     """The xxh3-128 (hex) of a bytes-like object."""
+    import xxhash
+
     return xxhash.xxh3_128_hexdigest(data)
 
 
 def xxh3_file(path: Path) -> str:
     """The xxh3-128 (hex) of a file's bytes, read once in pieces."""
+    import xxhash
+
     state = xxhash.xxh3_128()
     with path.open("rb", buffering=0) as file:
         while piece := file.read(_READ_BYTES):

@@ -27,7 +27,7 @@ from mixer.mixing.tasks import Task, document_slots
 from mixer.packing.best_fit import lay_best_fit
 from mixer.packing.columns import Columns, build_columns, documents_stream
 from mixer.packing.layout import Layout, lay_end_to_end
-from mixer.shards.shard import write_shard
+from mixer.shards.write import write_shard
 from mixer.sources import SourceReader, Texts
 from mixer.sources.text import text_offsets
 from mixer.tokens.tokenizer import Tokenizer

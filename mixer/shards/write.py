@@ -1,0 +1,122 @@
+"""Writing one shard, and its two digests (format.md, section 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import xxhash
+
+from mixer.packing.columns import Columns
+from mixer.shards.shard import RUN_COLUMNS, batch_sequences, shard_schema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardDigests:
+    """`num_bytes` and `file_xxh3` of the file as it lies; `content_xxh3` of what it says, however it is encoded."""
+
+    num_bytes: int
+    file_xxh3: str
+    content_xxh3: str
+
+
+def write_shard(path: Path, columns: Columns) -> ShardDigests:
+    """Write a shard to a path where nothing is yet; the caller publishes it by renaming.
+
+    Raises:
+        OSError: no space, no permission.
+    """
+    num_sequences, sequence_length = columns.input_ids.shape
+    schema = shard_schema(sequence_length)
+    batch = pa.RecordBatch.from_arrays(_arrays(columns, schema), schema=schema)
+    step = batch_sequences(sequence_length)
+    with path.open("wb", buffering=0) as file:
+        sink = _HashingSink(file)
+        with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema) as writer:
+            for start in range(0, num_sequences, step):
+                writer.write_batch(batch.slice(start, step))
+    return ShardDigests(num_bytes=sink.tell(), file_xxh3=sink.hexdigest(), content_xxh3=content_digest(_flat(columns)))
+
+
+class _HashingSink:
+    """A raw file that hashes what is written to it."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._state = xxhash.xxh3_128()
+        self._num_bytes = 0
+
+    closed = False
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._state.update(view)
+        self._num_bytes += len(view)
+        rest = view
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        return len(view)
+
+    def tell(self) -> int:
+        return self._num_bytes
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """The file is closed by who opened it."""
+
+    def hexdigest(self) -> str:
+        return self._state.hexdigest()
+
+
+def _arrays(columns: Columns, schema: pa.Schema) -> list[pa.Array]:
+    """The columns as Arrow arrays over the same memory."""
+    num_sequences = len(columns.input_ids)
+    offsets, borders = columns.run_offsets, _with_zeros(columns)
+    runs = pa.py_buffer(offsets.astype(np.int32))
+    ids = pa.array(columns.input_ids.reshape(-1))
+    cu_offsets = pa.py_buffer((offsets + np.arange(num_sequences + 1)).astype(np.int32))
+
+    def lists(name: str, list_offsets: pa.Buffer, values: np.ndarray) -> pa.Array:
+        kind = schema.field(name).type
+        return pa.Array.from_buffers(kind, num_sequences, [None, list_offsets], children=[pa.array(values)])
+
+    return [
+        pa.Array.from_buffers(schema.field("input_ids").type, num_sequences, [None], children=[ids]),
+        pa.array(columns.next_id),
+        pa.array(columns.num_pad),
+        lists("cu_seqlens", cu_offsets, borders),
+        *(lists(name, runs, getattr(columns, name)) for name in RUN_COLUMNS),
+    ]
+
+
+def _with_zeros(columns: Columns) -> np.ndarray:
+    """`cu_seqlens` of all sequences end to end: each sequence's run ends after a 0."""
+    return np.insert(columns.run_stop, columns.run_offsets[:-1], 0).astype(np.int32)
+
+
+def _flat(columns: Columns) -> Iterator[np.ndarray]:
+    """What the content digest covers, in its order."""
+    run_counts = np.diff(columns.run_offsets).astype(np.int32)
+    yield columns.input_ids
+    yield columns.next_id
+    yield columns.num_pad
+    yield run_counts + np.int32(1)
+    yield _with_zeros(columns)
+    for name in RUN_COLUMNS:
+        yield run_counts
+        yield getattr(columns, name)
+
+
+def content_digest(arrays: Iterator[np.ndarray]) -> str:
+    """xxh3-128 of the arrays' little-endian bytes, one after the other."""
+    state = xxhash.xxh3_128()
+    for array in arrays:
+        little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+        state.update(little.reshape(-1).view(np.uint8).data)
+    return state.hexdigest()
