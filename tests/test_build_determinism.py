@@ -100,7 +100,8 @@ def test_the_order_of_the_tasks_changes_nothing(workshop: Workshop, finished: Pa
     shards = load_manifest(finished)["shards"]
     before = sum(shard["tokens"] for shard in shards[:-1])
     last = Limit(kind="tokens", amount=30_000 - before)
-    with BuildFolder(tmp_path / "out", plan):
+    with BuildFolder(tmp_path / "out") as folder:
+        folder.adopt(plan)
         runner = TaskRunner(plan, tokenizer, tmp_path / "out")
         for fresh in (False, True):
             for shard in reversed(shards):

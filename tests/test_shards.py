@@ -22,7 +22,7 @@ from mixer.errors import FormatError, IntegrityError
 from mixer.shards import manifest as manifest_module
 from mixer.shards.manifest import check_inside, load_manifest, load_snapshot, manifest_id
 from mixer.shards.shard import shard_schema
-from mixer.shards.verify import check_shards, find_damage
+from mixer.shards.verify import check_files, find_damage
 
 LISTS = {
     "cu_seqlens": "i",
@@ -79,7 +79,7 @@ def rows_of(out: Path, number: int) -> list[dict]:
 def test_a_finished_build_has_no_damage(finished: Path) -> None:
     """Every digest and every invariant holds, also the quick check's."""
     assert damages(finished) == []
-    check_shards(finished, load_manifest(finished))
+    check_files(finished, load_manifest(finished))
 
 
 def test_the_content_digest_is_that_of_the_values(finished: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_missing_shard_is_reported_by_name(copy_of_finished: Path) -> None:
     (copy_of_finished / "shards/00002.arrow").unlink()
     assert f"{copy_of_finished}/shards/00002.arrow: the shard is missing" in damages(copy_of_finished)[0]
     with pytest.raises(IntegrityError, match=r"00002\.arrow"):
-        check_shards(copy_of_finished, load_manifest(copy_of_finished))
+        check_files(copy_of_finished, load_manifest(copy_of_finished))
 
 
 def test_an_extra_shard_is_reported(copy_of_finished: Path) -> None:

@@ -22,7 +22,7 @@ from mixer.files import publish_bytes
 from mixer.recipe import Recipe
 from mixer.shards.card import dataset_card
 from mixer.shards.manifest import MANIFEST, load_manifest, publish_manifest
-from mixer.shards.verify import check_shards
+from mixer.shards.verify import check_files
 from mixer.sources import PinCache
 from mixer.tokens.tokenizer import load_tokenizer
 
@@ -66,16 +66,17 @@ def build(
     if workers < 1:
         raise UsageError("workers must be at least 1", where="--workers")
     clock = _Clock()
-    tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
-    tokenizer.engine  # noqa: B018 - loaded before the workers are forked, so that they share it
-    plan = make_plan(recipe, tokenizer, root=root, cache=PinCache(cache_dir / "pins"))
-    clock.planned = clock.seconds()
-    on_plan(plan)
-    with BuildFolder(out, plan) as folder:
+    with BuildFolder(out) as folder:
+        tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
+        tokenizer.engine  # noqa: B018 - loaded before the workers are forked, so that they share it
+        plan = make_plan(recipe, tokenizer, root=root, cache=PinCache(cache_dir))
+        clock.planned = clock.seconds()
+        folder.adopt(plan)
+        on_plan(plan)
         try:
             if (out / MANIFEST).exists():
                 manifest = load_manifest(out)
-                check_shards(out, manifest)
+                check_files(out, manifest)
                 if manifest_copy is not None:
                     publish_bytes(manifest_copy, (out / MANIFEST).read_bytes())
             else:

@@ -24,7 +24,7 @@ from mixer.mixing.tasks import Task
 from mixer.recipe import Recipe
 from mixer.shards.manifest import load_snapshot
 from mixer.shards.shard import open_shard, read_columns
-from mixer.sources import PinCache, Snapshot, SourceReader, pin
+from mixer.sources import Snapshot, SourceReader, pin
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
 SAMPLED_SEQUENCES = 32
@@ -79,7 +79,7 @@ def check_deep(
     names = [source["name"] for source in manifest["sources"]]
     recipe = recipe.model_copy(update={"sources": {name: recipe.sources[name] for name in names}})
     on_progress("pinning the sources")
-    snapshots = _pin_again(folder, manifest, recipe, root, cache_dir)
+    snapshots = _pin_again(folder, manifest, recipe, root)
     on_progress(f"encoding a sample of {SAMPLED_SEQUENCES} sequences with the reference")
     wanted, num_sequences = _sample(folder, manifest, recipe.seed)
     num_segments = sum(
@@ -90,20 +90,18 @@ def check_deep(
     return DeepCheck(num_sequences=num_sequences, num_segments=num_segments, num_shards=num_shards)
 
 
-def _pin_again(
-    folder: Path, manifest: Mapping[str, Any], recipe: Recipe, root: Path, cache_dir: Path
-) -> tuple[Snapshot, ...]:
+def _pin_again(folder: Path, manifest: Mapping[str, Any], recipe: Recipe, root: Path) -> tuple[Snapshot, ...]:
     snapshots = []
-    cache = PinCache(cache_dir / "pins")
+    # without the cache: it would believe a file whose bytes changed under the same size and times
     for entry in manifest["sources"]:
-        snapshot = pin(entry["name"], recipe.sources[entry["name"]], root, cache)
+        snapshot = pin(entry["name"], recipe.sources[entry["name"]], root)
         found, built = snapshot.as_json()["files"], load_snapshot(folder, entry)["files"]
         if found != built:
             before = {file["path"]: file for file in built}
             now = {file["path"]: file for file in found}
             changed = sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
             raise DataError(
-                f"{len(changed):,} files changed since the build, the first is {changed[0]}",
+                f"{len(changed):,} of its files changed since the build, the first is {changed[0]}",
                 where=f"sources.{entry['name']}",
                 hint="point --root at the data that the build was made from",
             )

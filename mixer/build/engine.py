@@ -110,7 +110,10 @@ class _Worker:
         """Give the worker a task; None: there is none now."""
         self.job = job
         if job is not None:
-            self.pipe.send(job)
+            try:
+                self.pipe.send(job)
+            except ConnectionError as error:
+                raise self._died() from error
 
     def finish(self) -> tuple[TaskResult, dict[str, float]]:
         """The result of its task.
@@ -120,17 +123,11 @@ class _Worker:
             MixerError: what its task raised.
         """
         assert self.job is not None
-        task, self.job = self.job[0], None
         try:
             answer = self.pipe.recv()
         except (EOFError, ConnectionError) as error:
-            self.process.join()
-            raise TaskError(
-                f"the worker process that did task {task.number} died (exit code {self.process.exitcode})",
-                where=str(self._out),
-                hint="it may have run out of memory: use fewer --workers or a smaller task_tokens; "
-                "the same command goes on where it was",
-            ) from error
+            raise self._died() from error
+        self.job = None
         if isinstance(answer, OSError):
             raise TaskError(
                 f"cannot write: {answer.strerror or answer}",
@@ -140,6 +137,16 @@ class _Worker:
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    def _died(self) -> TaskError:
+        self.process.join()
+        assert self.job is not None
+        return TaskError(
+            f"the worker process that did task {self.job[0].number} died (exit code {self.process.exitcode})",
+            where=str(self._out),
+            hint="it may have run out of memory: use fewer --workers or a smaller task_tokens; "
+            "the same command goes on where it was",
+        )
 
     def stop(self) -> None:
         """End the process; what it is doing is thrown away."""
@@ -151,6 +158,7 @@ class _Worker:
 def _serve(pipe: Connection, plan: Plan, tokenizer: Tokenizer, folder: BuildFolder, parent: int) -> None:
     """A worker's life: it ends with its parent, leaves ^C to it, and does not hold the folder's lock."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:

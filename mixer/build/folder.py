@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from mixer.build.plan import Plan
@@ -18,27 +19,28 @@ from mixer.build.task import shard_path
 from mixer.digest import canonical_json, xxh3_file
 from mixer.errors import BuildStateError, TaskError
 from mixer.files import publish_bytes, sync_file
+from mixer.shards.manifest import MANIFEST, load_manifest
 
 STATE = ".mixer"
 
 
 class BuildFolder:
-    """Exclusive use of an output folder for one plan; a context manager.
+    """Exclusive use of an output folder; a context manager. What it is used for is told later, by `adopt`.
 
     Args:
-        out: the folder; made if it is not there.
-        plan: what is built.
+        out: the folder; made if it is not there, and taken away again if nothing comes of it.
 
     Raises:
         BuildStateError: another build is running in it, or it holds something else.
+        TaskError: it cannot be made.
     """
 
-    def __init__(self, out: Path, plan: Plan) -> None:
+    def __init__(self, out: Path) -> None:
         self.out = out
-        self._plan = plan
         self._state = out / STATE
         self._results = self._state / "tasks"
         self._lock: int | None = None
+        self._adopted = False
 
     def __enter__(self) -> BuildFolder:
         self._check_free()
@@ -51,16 +53,14 @@ class BuildFolder:
             raise BuildStateError(
                 "another build is running in this folder", where=str(self.out), hint="wait for it, or choose another -o"
             ) from error
-        try:
-            self._check_plan()
-            self._make(self._results)
-            self._make(self.out / "shards")
-        except BaseException:
-            self.release()
-            raise
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if not self._adopted and not (self._state / "plan.json").exists():
+            (self._state / "lock").unlink(missing_ok=True)
+            with suppress(OSError):  # something else has come into it
+                self._state.rmdir()
+                self.out.rmdir()
         self.release()
 
     def release(self) -> None:
@@ -73,36 +73,49 @@ class BuildFolder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise TaskError(f"cannot make the folder: {error.strerror}", where=str(folder)) from error
+            raise TaskError(
+                f"cannot make the folder: {error.strerror}", where=str(folder), hint="choose another -o"
+            ) from error
 
     def _check_free(self) -> None:
         """Refuse a folder with files that no build of ours made."""
-        if self.out.exists() and not self.out.is_dir():
+        if os.path.lexists(self.out) and not self.out.is_dir():
             raise BuildStateError("not a folder", where=str(self.out), hint="choose another -o")
-        if self.out.is_dir() and any(self.out.iterdir()) and not (self._state / "plan.json").exists():
-            if {item.name for item in self.out.iterdir()} <= {STATE, "shards"} and not any(self.out.glob("shards/*")):
-                return  # a build that was killed before it wrote its plan
+        if not self.out.is_dir() or (self._state / "plan.json").exists() or (self.out / MANIFEST).exists():
+            return
+        others = {item.name for item in self.out.iterdir()} - {STATE, "shards"}
+        if others or any(self.out.glob("shards/*")):  # else nothing, or a build that was killed before its plan
             raise BuildStateError(
                 "the folder is not empty and holds no build of mixer", where=str(self.out), hint="choose another -o"
             )
 
-    def _check_plan(self) -> None:
-        """Refuse a folder of another plan; note the plan in a new one."""
+    def adopt(self, plan: Plan) -> None:
+        """Use the folder for a plan: a new one, or the one that it was used for before.
+
+        A folder in which nothing was finished yet is taken over from another plan.
+
+        Raises:
+            BuildStateError: it holds another plan's work, or its plan is damaged.
+        """
         path = self._state / "plan.json"
-        wanted = {"id": self._plan.id, **self._plan.as_json()}
-        if not path.exists():
-            publish_bytes(path, canonical_json(wanted))
-            return
-        try:
-            found = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise BuildStateError("the plan is damaged", where=str(path), hint="choose another -o") from error
-        if found.get("id") != self._plan.id:
+        wanted = {"id": plan.id, **plan.as_json()}
+        if not path.exists() and (self.out / MANIFEST).exists():
+            found = {"id": load_manifest(self.out)["plan"]}  # a build that was copied without its state
+        elif not path.exists() or not ((self.out / MANIFEST).exists() or any(self._results.glob("*.json"))):
+            found = wanted
+        else:
+            found = _load_plan(path)
+        if found.get("id") != plan.id:
             raise BuildStateError(
                 f"the folder holds another plan's build; it differs in {', '.join(_differences(found, wanted))}",
                 where=str(self.out),
                 hint="choose another -o, or delete the folder if its build is not needed",
             )
+        for folder in (self._results, self.out / "shards"):
+            self._make(folder)
+        if not path.exists() or path.read_bytes() != canonical_json(wanted):
+            publish_bytes(path, canonical_json(wanted))
+        self._adopted = True
 
     def finished(self) -> dict[int, TaskResult]:
         """Results of the tasks whose shard is there and has the digest that was noted; others are cleaned away."""
@@ -154,6 +167,18 @@ class BuildFolder:
         shutil.rmtree(self._results, ignore_errors=True)
 
 
+def _load_plan(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        found = error
+    if not isinstance(found, dict):
+        raise BuildStateError(
+            "the plan is damaged", where=str(path), hint="choose another -o, or delete the folder and build again"
+        )
+    return found
+
+
 def _differences(found: dict, wanted: dict) -> list[str]:
     """Dotted keys in which two plans differ; the innermost that tell."""
     keys = []
@@ -164,4 +189,4 @@ def _differences(found: dict, wanted: dict) -> list[str]:
             keys += [f"{key}.{inner}" for inner in _differences(found[key], wanted[key])]
         else:
             keys.append(key)
-    return keys or ["nothing that it notes"]
+    return keys or ["its id"]

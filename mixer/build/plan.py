@@ -138,7 +138,8 @@ def make_plan(recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCac
         snapshots=snapshots,
         tokens_per_row=tokens_per_row,
         integer_weights=weights,
-        draws_per_task=max(1, round(wanted / tokens_per_draw)),
+        # A build that is far smaller than a task is one task, and not cut out of a large one.
+        draws_per_task=max(1, min(round(wanted / tokens_per_draw), reach.estimated_draws * 5 // 4 + 1)),
         extent=reach,
     )
 
@@ -181,7 +182,9 @@ def _schedule(recipe: Recipe, tokens_per_row: tuple[float, ...]) -> DrawSchedule
     try:
         return DrawSchedule(weights)
     except ValueError as error:
-        raise RecipeError(str(error), where="sources", hint="give the weights with at most 6 digits") from error
+        raise RecipeError(
+            str(error), where="sources", hint="give the weights with fewer digits, at most 6 in all"
+        ) from error
 
 
 def shares(weights: Mapping[str, float]) -> dict[str, float]:

@@ -165,8 +165,7 @@ class TaskRunner:
         num_bytes = 0
         for source in range(len(self._readers)):
             first, count = int(first_draws[source]), int(counts[source])
-            for pass_number, texts in self._timed_each(self._rows(source, first, first + count), "read"):
-                pass_numbers = np.full(len(texts.rows), pass_number, dtype=np.int32)
+            for pass_numbers, texts in self._timed_each(self._rows(source, first, first + count), "read"):
                 large = texts.text.nbytes >= _LARGE_BYTES
                 if small and (large or num_bytes >= _ENCODE_BYTES):
                     yield np.concatenate(passes), _joined(small)
@@ -180,22 +179,28 @@ class TaskRunner:
         if small:
             yield np.concatenate(passes), _joined(small)
 
-    def _rows(self, source: int, start: int, stop: int) -> Iterator[tuple[int, Texts]]:
-        """The rows of a source's draws [start, stop), with their pass.
+    def _rows(self, source: int, start: int, stop: int) -> Iterator[tuple[np.ndarray, Texts]]:
+        """The rows of a source's draws [start, stop), with the pass of each.
 
         A source that comes round within the task is read once; it is no larger than the task.
         """
         reader, order = self._readers[source], self._orders[source]
-        blocks: dict[int, Texts] = {}
-        for rows in order.ranges(start, stop):
-            if stop - start <= order.num_rows:
+        if stop - start <= order.num_rows:
+            for rows in order.ranges(start, stop):
                 for texts in reader.read(rows.block, rows.start, rows.stop):
-                    yield rows.pass_number, texts
-                continue
-            if rows.block not in blocks:
-                num_kept = int(self._plan.snapshots[source].block_kept[rows.block])
-                blocks[rows.block] = _joined(list(reader.read(rows.block, 0, num_kept)))
-            yield rows.pass_number, blocks[rows.block].part(rows.start, rows.stop)
+                    yield np.full(len(texts.rows), rows.pass_number, dtype=np.int32), texts
+            return
+        block_rows = self._plan.snapshots[source].block_kept
+        whole = _joined(
+            [part for block, kept in enumerate(block_rows.tolist()) for part in reader.read(block, 0, kept)]
+        )
+        first_row = np.cumsum(block_rows) - block_rows
+        picked, passes = order.rows(start, stop, first_row)
+        step = max(1, len(picked) * _ENCODE_BYTES // max(1, whole.text.nbytes * len(picked) // order.num_rows))
+        for begin in range(0, len(picked), step):
+            some = picked[begin : begin + step]
+            texts = Texts(text=whole.text.take(pa.array(some)), rows=whole.rows[some], bad=whole.bad[some])
+            yield passes[begin : begin + step], texts
 
     def _tokenize(self, documents: _Documents, texts: Texts, draw: int, used: int) -> int:
         """Append the ids of some rows; returns how many ids are in the buffer now."""

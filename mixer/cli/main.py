@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -76,6 +77,10 @@ def _mixer(
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 fine, 1 failed, 2 wrong usage or recipe, 3 bug, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called us, as `>&-` does
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Slurm's and Kubernetes' way to say ^C
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale

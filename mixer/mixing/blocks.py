@@ -54,6 +54,27 @@ class BlockOrder:
             yield RowRange(pass_number=pass_number, block=block, start=row - first, stop=row - first + taken)
             start += taken
 
+    def rows(self, start: int, stop: int, first_row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of the source's draws [start, stop), for a source that is small enough to be held whole.
+
+        Args:
+            start: the first draw.
+            stop: behind the last draw.
+            first_row: where each block's rows begin among all rows; int64[blocks].
+
+        Returns:
+            Row among all rows, and pass, of each draw: int64[draws], int32[draws].
+        """
+        draws = np.arange(start, stop, dtype=np.int64)
+        if np.count_nonzero(self._block_rows) == 1:  # one block has one order
+            return draws % self.num_rows, (draws // self.num_rows).astype(np.int32)
+        ranges = list(self.ranges(start, stop))
+        lengths = [one.stop - one.start for one in ranges]
+        begins = np.array([first_row[one.block] + one.start for one in ranges])
+        within = np.arange(len(draws)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        passes = np.array([one.pass_number for one in ranges], dtype=np.int32)
+        return np.repeat(begins, lengths) + within, np.repeat(passes, lengths)
+
     def _turn_to(self, pass_number: int) -> None:
         """Compute the block order of a pass; tasks of one worker mostly stay on the same one."""
         if pass_number != self._pass_number:

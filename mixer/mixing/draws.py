@@ -39,12 +39,14 @@ class DrawSchedule:
         denominator = math.lcm(*(fraction.denominator for fraction in fractions))
         numerators = [int(fraction * denominator) for fraction in fractions]
         divisor = math.gcd(*numerators)
-        self.integer_weights = np.array([numerator // divisor for numerator in numerators], dtype=np.int64)
-        self.period_draws = sum(numerator // divisor for numerator in numerators)
+        integers = [numerator // divisor for numerator in numerators]
+        self.period_draws = sum(integers)
         if self.period_draws > MAX_PERIOD_DRAWS:
             raise ValueError(
-                f"the weights repeat only every {self.period_draws:,} draws, over the limit of {MAX_PERIOD_DRAWS:,}"
+                f"the weights repeat only every {_in_words(self.period_draws)} draws, over the limit of "
+                f"{MAX_PERIOD_DRAWS:,}"
             )
+        self.integer_weights = np.array(integers, dtype=np.int64)
         self._period = _one_period(self.integer_weights.tolist(), self.period_draws)
 
     @property
@@ -88,6 +90,10 @@ def _one_period(weights: list[int], period: int) -> np.ndarray:
         done, weight = drawn[source], weights[source]
         heapq.heappush(waiting, (done * period // weight, -(-(done + 1) * period // weight) - 1, source))
     return order
+
+
+def _in_words(count: int) -> str:
+    return f"{count:,}" if count < 10**15 else f"10^{len(str(count)) - 1}"
 
 
 def row_weights(token_weights: Sequence[int | float], tokens_per_row: Sequence[float]) -> list[int]:

@@ -10,7 +10,8 @@ from typing import Any
 from mixer.digest import canonical_json, identity, xxh3
 from mixer.errors import FormatError, IntegrityError
 from mixer.files import publish_bytes
-from mixer.shards.shard import FORMAT_VERSION
+from mixer.shards.shape import SHAPE, shape_problem
+from mixer.shards.shard import FORMAT_VERSION, REBUILD_HINT
 
 MANIFEST = "manifest.json"
 SIDECAR_FILES = 1000
@@ -74,7 +75,7 @@ def load_manifest(path: Path) -> dict[str, Any]:
             hint="run `mixer build` again: it goes on where it was",
         ) from error
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"not readable as JSON: {error}", where=str(path)) from error
+        raise IntegrityError(f"not readable as JSON: {error}", where=str(path), hint=REBUILD_HINT) from error
     if not isinstance(manifest, dict) or manifest.get("format") != "mixer":
         raise FormatError("not a manifest of mixer", where=str(path))
     if manifest.get("format_version") != FORMAT_VERSION:
@@ -93,9 +94,12 @@ def load_manifest(path: Path) -> dict[str, Any]:
         raise IntegrityError(
             f"the content has id {found}, the manifest says {manifest.get('id')}: it was edited or damaged",
             where=str(path),
+            hint=REBUILD_HINT,
         )
     for inner in paths:
         check_inside(inner, where=str(path))
+    if problem := shape_problem(manifest, SHAPE):
+        raise FormatError(f"not a manifest of mixer: {problem}", where=str(path))
     return manifest
 
 
@@ -122,7 +126,9 @@ def load_snapshot(folder: Path, source: Mapping[str, Any]) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise IntegrityError(f"cannot read the snapshot: {error.strerror}", where=str(path)) from error
+        raise IntegrityError(
+            f"cannot read the snapshot: {error.strerror}", where=str(path), hint=REBUILD_HINT
+        ) from error
     if xxh3(data) != snapshot["xxh3"]:
-        raise IntegrityError("the snapshot's digest is not the manifest's", where=str(path))
+        raise IntegrityError("the snapshot's digest is not the manifest's", where=str(path), hint=REBUILD_HINT)
     return json.loads(data)

@@ -11,6 +11,7 @@ from mixer.errors import IntegrityError
 from mixer.packing.columns import Columns
 
 FORMAT_VERSION = 1
+REBUILD_HINT = "delete what is damaged and manifest.json, and run `mixer build` again"
 _BATCH_TOKENS = 1 << 19
 
 RUN_COLUMNS = ("segment_source", "segment_row", "segment_pass", "segment_start")
@@ -52,9 +53,9 @@ def open_shard(path: Path) -> pa.ipc.RecordBatchFileReader:
     try:
         return pa.ipc.open_file(pa.memory_map(str(path)))
     except FileNotFoundError as error:
-        raise IntegrityError("the shard is missing", where=str(path), hint="build again: it is made anew") from error
+        raise IntegrityError("the shard is missing", where=str(path), hint=REBUILD_HINT) from error
     except (OSError, pa.ArrowException) as error:
-        raise IntegrityError(f"not a readable Arrow IPC file: {error}", where=str(path)) from error
+        raise IntegrityError(f"not a readable Arrow IPC file: {error}", where=str(path), hint=REBUILD_HINT) from error
 
 
 def read_columns(table: pa.RecordBatch | pa.Table) -> Columns:

@@ -16,19 +16,21 @@ from mixer.digest import xxh3_file
 from mixer.errors import IntegrityError
 from mixer.shards.manifest import load_snapshot
 from mixer.shards.rules import batch_problem, joint_problem, run_lengths
-from mixer.shards.shard import RUN_COLUMNS, open_shard, read_columns, shard_schema
+from mixer.shards.shard import REBUILD_HINT, RUN_COLUMNS, open_shard, read_columns, shard_schema
 
 
-def check_shards(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Check the digest of every shard's file, all cores at once.
+def check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Check the digests of all files of a build, all cores at once, and that there are no others.
 
     Raises:
-        IntegrityError: a shard is missing or differs; names the first one.
+        IntegrityError: a shard or snapshot is missing or differs, or a shard is not of this build; names the first.
     """
+    for damage in _damage_beside_shards(folder, manifest):
+        raise damage
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for damage in pool.map(lambda shard: _file_damage(folder, shard), manifest["shards"]):
-            if damage is not None:
-                raise damage
+        for found in pool.map(lambda shard: _file_damage(folder, shard), manifest["shards"]):
+            if found is not None:
+                raise found
 
 
 def _file_damage(folder: Path, shard: Mapping[str, Any]) -> IntegrityError | None:
@@ -36,13 +38,12 @@ def _file_damage(folder: Path, shard: Mapping[str, Any]) -> IntegrityError | Non
     try:
         digest = xxh3_file(path)
     except OSError as error:
-        return IntegrityError(f"cannot read the shard: {error.strerror}", where=str(path), hint=_REBUILD)
+        return IntegrityError(f"cannot read the shard: {error.strerror}", where=str(path), hint=REBUILD_HINT)
     if digest == shard["file_xxh3"]:
         return None
-    return IntegrityError(f"the file's digest is {digest}, not {shard['file_xxh3']}", where=str(path), hint=_REBUILD)
-
-
-_REBUILD = "delete the damaged shards and manifest.json, and run `mixer build` again"
+    return IntegrityError(
+        f"the file's digest is {digest}, not {shard['file_xxh3']}", where=str(path), hint=REBUILD_HINT
+    )
 
 
 def find_damage(folder: Path, manifest: Mapping[str, Any]) -> Iterator[IntegrityError]:
@@ -59,7 +60,7 @@ def find_damage(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Integrity
         try:
             for problem_text in shard_problems(folder / shard["path"], shard, manifest, totals):
                 problem = True
-                yield IntegrityError(problem_text, where=str(folder / shard["path"]), hint=_REBUILD)
+                yield IntegrityError(problem_text, where=str(folder / shard["path"]), hint=REBUILD_HINT)
         except IntegrityError as error:
             problem = True
             yield error
@@ -70,14 +71,7 @@ def find_damage(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Integrity
             sequences + shard["sequences"],
             padding + shard["padding"],
         )
-    for source in manifest["sources"]:
-        try:
-            load_snapshot(folder, source)
-        except IntegrityError as error:
-            yield error
-    known = {folder / shard["path"] for shard in manifest["shards"]}
-    for path in sorted({*folder.glob("shards/*.arrow")} - known):
-        yield IntegrityError("not a shard of this build, but read as one by its data-set card", where=str(path))
+    yield from _damage_beside_shards(folder, manifest)
     for name, found in (("tokens", tokens), ("sequences", sequences), ("padding", padding)):
         if found != manifest["totals"][name]:
             yield IntegrityError(f"{name} of the shards are {found:,}, in totals {manifest['totals'][name]:,}")
@@ -87,6 +81,19 @@ def find_damage(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Integrity
             yield IntegrityError(
                 f"the shards hold {found:,} tokens of it, the manifest says {source['tokens']:,}", where=source["name"]
             )
+
+
+def _damage_beside_shards(folder: Path, manifest: Mapping[str, Any]) -> Iterator[IntegrityError]:
+    for source in manifest["sources"]:
+        try:
+            load_snapshot(folder, source)
+        except IntegrityError as error:
+            yield error
+    known = {folder / shard["path"] for shard in manifest["shards"]}
+    for path in sorted({*folder.glob("shards/*.arrow")} - known):
+        yield IntegrityError(
+            "not a shard of this build, but read as one by its data-set card", where=str(path), hint="delete it"
+        )
 
 
 def shard_problems(

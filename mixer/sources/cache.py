@@ -26,13 +26,20 @@ class FileState:
     path: str
     num_bytes: int
     mtime_ns: int
+    ctime_ns: int
     inode: int
 
     @classmethod
     def of(cls, path: Path) -> FileState:
         """The state of a file now, links followed."""
         found = path.stat()
-        return cls(path=os.path.realpath(path), num_bytes=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
+        return cls(
+            path=os.path.realpath(path),
+            num_bytes=found.st_size,
+            mtime_ns=found.st_mtime_ns,
+            ctime_ns=found.st_ctime_ns,
+            inode=found.st_ino,
+        )
 
 
 class PinCache:

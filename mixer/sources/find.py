@@ -89,8 +89,12 @@ def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
             where=place,
             hint="download the files and give their local path",
         )
-    whole = root / Path(pattern).expanduser()
-    if whole.is_dir():
+    try:
+        whole = root / Path(pattern).expanduser()
+        is_folder = whole.is_dir()
+    except (RuntimeError, OSError) as error:  # no such home, or a name that no file system takes
+        raise RecipeError(f"'{pattern[:200]}' is no path: {error}", where=place, hint="check the path") from error
+    if is_folder:
         if _saved_files(whole, place) is None:
             raise RecipeError(
                 f"'{pattern}' is a folder, and not one that `datasets` saved; it holds {_listing(whole)}",

@@ -138,7 +138,7 @@ def load_tokenizer(name: str, *, root: Path, cache_dir: Path) -> Tokenizer:
         path = path / "tokenizer.json"
     if path.is_file():
         return _from_file(Path(name).name, path, cache_dir)
-    if name.count("/") == 1 and not name.endswith((".json", ".model")):
+    if name.count("/") == 1 and not name.startswith(("/", ".", "~")) and not name.endswith((".json", ".model")):
         return _from_file(name, _hub_file(name), cache_dir)
     raise TokenizerError(
         "there is no such tokenizer",
