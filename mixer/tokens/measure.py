@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from mixer import rng
 from mixer.errors import DataError
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from mixer.sources import Snapshot
     from mixer.tokens.tokenizer import Tokenizer
 
-_WINDOWS, _WINDOW_ROWS = 16, 16
-_ENOUGH_BYTES = 8 << 20
+_WINDOWS, _WINDOW_ROWS = 8, 32
+_ENOUGH_BYTES = 4 << 20
 _MORE_FOR_WEIGHTS = 8
 _MORE_WITHOUT_TEXT = 8
 
@@ -38,18 +39,19 @@ def measure_tokens_per_row(
     more = _MORE_FOR_WEIGHTS if recipe.weights == "tokens" else 1
     while True:
         reader = SourceReader(name, source, snapshot, recipe.on_bad_row)
-        num_rows = num_bytes = num_tokens = 0
+        parts: list[pa.LargeStringArray] = []
+        num_rows = num_bytes = 0
         for block, start, stop in _windows(snapshot.block_kept, more * _WINDOWS, recipe.seed, name):
             for texts in reader.read(block, start, stop):
-                present = texts.text.drop_null()
-                lengths = np.diff(tokenizer.encode(present).offsets)
-                if recipe.max_document_tokens is not None:
-                    lengths = lengths[lengths + special_tokens <= recipe.max_document_tokens]
+                parts.append(texts.text.drop_null())
                 num_rows += len(texts.rows)
-                num_bytes += present.nbytes
-                num_tokens += int(lengths.sum()) + special_tokens * int((lengths > 0).sum())
+                num_bytes += parts[-1].nbytes
             if num_bytes >= more * _ENOUGH_BYTES:
                 break
+        lengths = np.diff(tokenizer.encode(pa.concat_arrays(parts)).offsets)
+        if recipe.max_document_tokens is not None:
+            lengths = lengths[lengths + special_tokens <= recipe.max_document_tokens]
+        num_tokens = int(lengths.sum()) + special_tokens * int((lengths > 0).sum())
         if num_tokens:
             return num_tokens / num_rows
         if num_rows == snapshot.num_kept:
