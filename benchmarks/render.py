@@ -17,10 +17,10 @@ HERE = Path(__file__).parent
 START, STOP = "<!-- bench:start -->", "<!-- bench:end -->"
 LABELS = {
     "mixer": "**`mixer build`**: mix, tokenize, check, shuffle, pack, write",
-    "gigatoken-processes-warm": "**the limit**: gigatoken alone, a process a core, text in memory, second encode of it",
-    "gigatoken-threads-warm": "gigatoken alone, threads, text in memory, second encode of it",
+    "gigatoken-threads": "**the limit**: gigatoken alone, one `encode_batch` on both cores, text in memory",
+    "gigatoken-threads-warm": "the same, second encode of the same text: every word is known, and start-up left out",
     "gigatoken-processes": "gigatoken alone, a process a core, text in memory",
-    "gigatoken-threads": "gigatoken alone, threads, text in memory",
+    "gigatoken-processes-warm": "the same, second encode of the same text",
     "megatron-no-imports": "Megatron-LM's gigatoken preprocessor, imports left out: no mixing, shuffling, packing",
     "megatron": "Megatron-LM's gigatoken preprocessor: no mixing, shuffling, packing",
     "datatrove": "datatrove `DocumentTokenizer`, 2 workers: no mixing, packing",

@@ -1,0 +1,12 @@
+"""Feed a trainer: random access to the sequences of a build, the order of training, and the cursor.
+
+Needs numpy and pyarrow alone. One module for each framework stands beside it.
+"""
+
+from mixer.feed.cursor import Cursor, Position
+from mixer.feed.order import Order
+from mixer.feed.sequences import Batch, SequenceSet, open_build
+
+open = open_build  # noqa: A001 - `mixer.feed.open(OUT)` is what people write
+
+__all__ = ["Batch", "Cursor", "Order", "Position", "SequenceSet", "open", "open_build"]

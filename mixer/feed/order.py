@@ -1,0 +1,154 @@
+"""The order of training: a keyed permutation of the sequences of an epoch, computed and never stored.
+
+`Order.sequences(epoch, positions)` is a pure function, so a run can start at any position at no cost, and 700 million
+sequences need no memory. The permutation is a Feistel network over the smallest power of two that holds the count,
+walked until it falls inside (Black and Rogaway, "Ciphers with arbitrary finite domains", CT-RSA 2002); format.md,
+section 6, defines it with vectors.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from mixer import rng
+from mixer.errors import UsageError
+
+ROUNDS = 6
+_MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permutation:
+    """A keyed permutation of `range(count)`; `round_keys` are `ROUNDS` uint64 words."""
+
+    count: int
+    round_keys: tuple[int, ...]
+
+    def forward(self, positions: np.ndarray) -> np.ndarray:
+        """Where each position goes: int64, the shape of `positions`; vectorised, O(1) memory besides."""
+        return self._walk(positions, list(range(ROUNDS)), backward=False)
+
+    def backward(self, values: np.ndarray) -> np.ndarray:
+        """The position that goes to each value: the inverse of `forward`."""
+        return self._walk(values, list(range(ROUNDS))[::-1], backward=True)
+
+    def _walk(self, values: np.ndarray, rounds: list[int], *, backward: bool) -> np.ndarray:
+        walked = np.asarray(values).astype(np.uint64)
+        if self.count <= 1:
+            return walked.astype(np.int64)
+        flat = walked.reshape(-1)
+        outside = np.arange(len(flat))
+        while len(outside):
+            moved = self._feistel(flat[outside], rounds, backward=backward)
+            flat[outside] = moved
+            outside = outside[moved >= np.uint64(self.count)]
+        return flat.reshape(walked.shape).astype(np.int64)
+
+    def _feistel(self, values: np.ndarray, rounds: list[int], *, backward: bool) -> np.ndarray:
+        """One pass of the network over `bits` bits: the halves are `low_bits` and the rest, and change places."""
+        bits = (self.count - 1).bit_length()
+        low_bits = bits // 2
+        widths = [low_bits, bits - low_bits]
+        if backward and ROUNDS % 2:
+            widths.reverse()
+        low_mask = np.uint64((1 << widths[0]) - 1)
+        low, high = values & low_mask, values >> np.uint64(widths[0])
+        for number in rounds:
+            key = np.uint64(self.round_keys[number])
+            if backward:
+                # forward made (low, high) = (high ^ f(low), low) in its own widths
+                low, high = high, low ^ (_mix(high + key) & np.uint64((1 << widths[0]) - 1))
+                widths.reverse()
+            else:
+                low, high = high ^ (_mix(low + key) & np.uint64((1 << widths[1]) - 1)), low
+                widths.reverse()
+        return (high << np.uint64(widths[0])) | low
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """SplitMix64's finaliser (Steele, Lea and Flood, OOPSLA 2014), on uint64 with wrap-around."""
+    values = (values ^ (values >> np.uint64(30))) * _MULTIPLIERS[0]
+    values = (values ^ (values >> np.uint64(27))) * _MULTIPLIERS[1]
+    return values ^ (values >> np.uint64(31))
+
+
+class Order:
+    """The order in which each epoch takes the sequences of some shards.
+
+    Args:
+        shard_sequences: sequences of each shard; int64[shards].
+        seed: the key of the order.
+        window: how many shards are read from at a time; None: all of them. With a window, shards are permuted, taken in
+            groups of `window`, and sequences are permuted inside each group: fewer open files, a coarser shuffle.
+
+    Raises:
+        UsageError: the window is not positive.
+    """
+
+    def __init__(self, shard_sequences: np.ndarray, seed: int, window: int | None = None) -> None:
+        if window is not None and window < 1:
+            raise UsageError(f"window is {window}; it is a number of shards, at least 1", where="window")
+        self._shard_sequences = shard_sequences.astype(np.int64)
+        self._starts = np.cumsum(self._shard_sequences) - self._shard_sequences
+        self.seed = seed
+        self.window = window if window is not None and window < len(shard_sequences) else None
+        self.num_sequences = int(self._shard_sequences.sum())
+        self._groups = lru_cache(maxsize=2)(self._groups_of)
+
+    def sequences(self, epoch: int, positions: np.ndarray) -> np.ndarray:
+        """The sequence at each position of an epoch: int64, numbers in the order of the manifest.
+
+        Args:
+            epoch: from 0.
+            positions: int64, each in [0, num_sequences).
+        """
+        if self.window is None:
+            return self._permutation(epoch, 0, self.num_sequences).forward(positions)
+        shards, group_stops = self._groups(epoch)
+        group = np.searchsorted(group_stops, positions, side="right")
+        found = np.empty(len(positions), dtype=np.int64)
+        for number in np.unique(group).tolist():
+            here = group == number
+            members = shards[number * self.window : (number + 1) * self.window]
+            stops = np.cumsum(self._shard_sequences[members])
+            inside = positions[here] - (group_stops[number] - stops[-1])
+            places = self._permutation(epoch, number + 1, int(stops[-1])).forward(inside)
+            shard = np.searchsorted(stops, places, side="right")
+            found[here] = places - (stops - self._shard_sequences[members])[shard] + self._starts[members][shard]
+        return found
+
+    def positions(self, epoch: int, sequences: np.ndarray) -> np.ndarray:
+        """The position at which an epoch takes each sequence: the inverse of `sequences`."""
+        if self.window is None:
+            return self._permutation(epoch, 0, self.num_sequences).backward(sequences)
+        shards, group_stops = self._groups(epoch)
+        rank = np.empty(len(shards), dtype=np.int64)
+        rank[shards] = np.arange(len(shards))
+        shard = np.searchsorted(self._starts + self._shard_sequences, sequences, side="right")
+        group = rank[shard] // self.window
+        found = np.empty(len(sequences), dtype=np.int64)
+        for number in np.unique(group).tolist():
+            here = group == number
+            members = shards[number * self.window : (number + 1) * self.window]
+            stops = np.cumsum(self._shard_sequences[members])
+            first = np.zeros(len(self._starts), dtype=np.int64)
+            first[members] = stops - self._shard_sequences[members]
+            places = sequences[here] - self._starts[shard[here]] + first[shard[here]]
+            permutation = self._permutation(epoch, number + 1, int(stops[-1]))
+            found[here] = permutation.backward(places) + group_stops[number] - stops[-1]
+        return found
+
+    def _groups_of(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The shards of an epoch in their order, and the position behind each group."""
+        assert self.window is not None
+        shards = rng.permutation(len(self._shard_sequences), self.seed, "order of shards", epoch)
+        stops = np.cumsum(self._shard_sequences[shards])
+        last = np.minimum(np.arange(self.window, len(shards) + self.window, self.window), len(shards)) - 1
+        return shards, stops[last]
+
+    def _permutation(self, epoch: int, group: int, count: int) -> Permutation:
+        words = rng.words(rng.key(self.seed, "order", epoch, group), ROUNDS)
+        return Permutation(count=count, round_keys=tuple(words.tolist()))
