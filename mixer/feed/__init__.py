@@ -7,6 +7,6 @@ from mixer.feed.cursor import Cursor, Position
 from mixer.feed.order import Order
 from mixer.feed.sequences import Batch, SequenceSet, open_build
 
-open = open_build  # noqa: A001 - `mixer.feed.open(OUT)` is what people write
+open = open_build
 
 __all__ = ["Batch", "Cursor", "Order", "Position", "SequenceSet", "open", "open_build"]

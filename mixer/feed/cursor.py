@@ -1,7 +1,8 @@
 """The cursor: where a run is, in a few numbers that mean the same on any number of ranks.
 
-A run reads its epochs one after the other as one stream, each in its own order. The cursor counts the sequences that all
-ranks together have consumed; nothing in it belongs to a rank, so a run may go on with other ranks, workers or batches.
+A run reads its epochs one after the other as one stream, each in its own order. The cursor counts the sequences that
+all ranks together have consumed; nothing in it belongs to a rank, so a run may go on with other ranks, workers or
+batches.
 """
 
 from __future__ import annotations
@@ -93,7 +94,8 @@ class Cursor:
         for key, meaning in (("manifest", "build"), ("seed", "order"), ("window", "order")):
             if state[key] != expected[key]:
                 raise CursorError(
-                    f"the checkpoint belongs to another {meaning}: its {key} is {state[key]}, here it is {expected[key]}",
+                    f"the checkpoint belongs to another {meaning}: its {key} is {state[key]}, "
+                    f"here it is {expected[key]}",
                     hint="open the build that the run began with, with the same seed and window",
                 )
         epoch, consumed = state["epoch"], state["consumed"]

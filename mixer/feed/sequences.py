@@ -23,9 +23,9 @@ Verify = Literal["nothing", "size", "digest"]
 class Batch:
     """Some sequences; n is their number, L their length, r the runs (segments and padding) of all of them.
 
-    `input_ids` int32[n, L]; `next_id`, `num_pad` int32[n]; `run_counts` int64[n]; `run_stops` int32[r], where each run
-    ends in its sequence; `document_ends` bool[n]: the last document ends with the sequence; `source` int16[r], -1 for padding; `row` int64[r], `pass_number` int32[r], `start` int32[r]:
-    provenance, as in format.md.
+    `input_ids` int32[n, L]; `next_id`, `num_pad` int32[n]; `document_ends` bool[n]: the last document ends with the
+    sequence; `run_counts` int64[n]; `run_stops` int32[r], where each run ends in its sequence. Provenance, as in
+    format.md: `source` int16[r], -1 for padding; `row` int64[r], `pass_number` int32[r], `start` int32[r].
     """
 
     input_ids: np.ndarray
@@ -48,7 +48,7 @@ class Batch:
         labels = np.empty(self.input_ids.shape, dtype=np.int64)
         labels[:, :-1] = self.input_ids[:, 1:]
         labels[:, -1] = self.next_id
-        length = labels.shape[1]
+        length = self.input_ids.shape[1]
         for sequence in np.flatnonzero(self.num_pad).tolist():
             labels[sequence, length - int(self.num_pad[sequence]) - 1 :] = IGNORED
         if not across_documents:

@@ -1,0 +1,105 @@
+"""The cursor: a run resumed anywhere, on any number of ranks, sees every remaining sequence once and in order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mixer.feed
+from mixer.errors import CursorError, UsageError
+from mixer.feed.cursor import Cursor, rank_offsets, stream
+from mixer.feed.order import Order
+
+
+def start(count: int, seed: int = 1) -> Cursor:
+    """A cursor at the beginning of a build of so many sequences."""
+    return Cursor(manifest="m", seed=seed, window=None, num_sequences=count)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    count=st.integers(1, 60),
+    seed=st.integers(0, 99),
+    runs=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(0, 6)), min_size=1, max_size=5),
+)
+def test_any_series_of_runs_is_the_uninterrupted_one(count: int, seed: int, runs: list[tuple[int, int, int]]) -> None:
+    """World sizes, batches and numbers of steps as they come: together the ranks read the one stream, in its order."""
+    order = Order(np.array([count]), seed)
+    cursor = start(count, seed)
+    seen: list[tuple[int, int]] = []
+    for world, batch, steps in runs:
+        cursor = start(count, seed).resumed(json.loads(json.dumps(cursor.state_dict())))
+        taken: dict[int, tuple[int, int]] = {}
+        for rank in range(world):
+            offsets = rank_offsets(steps, rank=rank, world=world, batch=batch).reshape(-1)
+            epochs, numbers = stream(order, cursor, offsets)
+            for offset, epoch, number in zip(offsets.tolist(), epochs.tolist(), numbers.tolist(), strict=True):
+                assert offset not in taken
+                taken[offset] = (epoch, number)
+        assert sorted(taken) == list(range(world * batch * steps))
+        seen += [taken[offset] for offset in sorted(taken)]
+        cursor = cursor.advance(world * batch * steps)
+    epochs = np.arange(len(seen)) // count
+    expected = [
+        (int(epoch), int(order.sequences(int(epoch), np.array([place % count]))[0]))
+        for place, epoch in enumerate(epochs.tolist())
+    ]
+    assert seen == expected
+    assert (cursor.epoch, cursor.consumed) == divmod(len(seen), count)
+
+
+def test_skipping_ahead_is_a_sum() -> None:
+    """Step 73,500 of 64 ranks with batches of 21 is known at once, without the steps before it."""
+    cursor = start(700_000_000).advance(73_500 * 64 * 21)
+    assert (cursor.epoch, cursor.consumed) == (0, 98_784_000)
+    offsets = rank_offsets(1, rank=63, world=64, batch=21, first_step=73_500)
+    assert offsets[0, 0] == 73_500 * 64 * 21 + 63
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"manifest": "other"}, "another build: its manifest is other, here it is m"),
+        ({"seed": 2}, "another order: its seed is 2, here it is 1"),
+        ({"window": 8}, "another order: its window is 8, here it is None"),
+        ({"version": 2}, "not a cursor of version 1"),
+        ({"consumed": 10}, "which cannot be"),
+        ({"consumed": "3"}, "which cannot be"),
+        ({"epoch": None}, "which cannot be"),
+        ({"rank": 0}, "not a cursor of version 1"),
+    ],
+)
+def test_a_cursor_of_something_else_is_refused_with_the_reason(change: dict, words: str) -> None:
+    """Another build, another order, a newer version, or numbers that cannot be."""
+    cursor = start(10).advance(3)
+    with pytest.raises(CursorError, match=words):
+        cursor.resumed({**cursor.state_dict(), **change})
+
+
+def test_a_build_begins_with_the_recipes_seed(finished: Path) -> None:
+    """Unless another is given; a build without sequences cannot begin."""
+    sequences = mixer.feed.open(finished)
+    assert Cursor.start(sequences).seed == sequences.manifest["recipe"]["seed"]
+    assert Cursor.start(sequences, seed=9, window=2).state_dict() == {
+        "version": 1,
+        "manifest": sequences.manifest["id"],
+        "seed": 9,
+        "window": 2,
+        "epoch": 0,
+        "consumed": 0,
+    }
+    sequences.shard_sequences, sequences._stops = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    with pytest.raises(UsageError, match="no sequences"):
+        Cursor.start(sequences)
+
+
+@pytest.mark.parametrize(("rank", "world", "batch"), [(2, 2, 1), (-1, 2, 1), (0, 0, 1), (0, 1, 0)])
+def test_a_rank_outside_its_world_is_refused(rank: int, world: int, batch: int) -> None:
+    """Before a sequence is read."""
+    with pytest.raises(UsageError, match=f"rank {rank} of {world} with batches of {batch}"):
+        rank_offsets(1, rank=rank, world=world, batch=batch)
