@@ -296,7 +296,7 @@ def test_an_unforeseen_error_is_3(monkeypatch, capsys):
 def test_an_interrupted_build_is_130_and_goes_on(project, cli_environment, tmp_path):
     """^C ends a build with 130 and no manifest; the same command finishes it from the tasks that were done."""
     arguments = ["build", "recipes/sample.yaml", "-o", str(tmp_path / "o"), "--manifests", str(tmp_path)]
-    arguments += ["--set", "target.tokens=6M", "--set", "task_tokens=1Mi", "--workers", "1"]
+    arguments += ["--set", "target.tokens=25M", "--set", "task_tokens=1Mi", "--workers", "1"]
     command = [sys.executable, "-m", "mixer.cli.main", *arguments]
     stopped = subprocess.Popen(
         command, cwd=project, env=cli_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
