@@ -8,6 +8,7 @@ import numpy as np
 
 import mixer
 from mixer import rng
+from mixer.feed.order import Order
 from mixer.mixing.draws import DrawSchedule
 from mixer.mixing.tasks import document_slots
 
@@ -46,6 +47,14 @@ def test_streams_are_philox_keyed_by_the_digest_of_canonical_json() -> None:
     assert vector("its first outputs") == [f"{word:#018x}" for word in words[:3]]
     assert vector("its permutation of 8") == [str(place) for place in sorted(range(8), key=lambda i: words[i])]
     assert rng.words(rng.key(1, "blocks", "dclm", 0), 8).tolist() == words
+
+
+def test_the_order_of_training_is_that_of_the_page() -> None:
+    """Small and large, in two epochs."""
+    small = Order(np.array([10]), 1).sequences(0, np.arange(10))
+    assert [str(one) for one in small] == vector("seed 1, epoch 0, N = 10, positions 0 to 9")
+    large = Order(np.array([700_000_000]), 1).sequences(2, np.arange(4))
+    assert [str(one) for one in large] == vector("seed 1, epoch 2, N = 700000000, positions 0 to 3")
 
 
 def test_draws_and_slots_are_those_of_the_page() -> None:

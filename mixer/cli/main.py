@@ -19,6 +19,7 @@ from mixer.cli.inspect import inspect
 from mixer.cli.sample import sample
 from mixer.cli.schema import schema
 from mixer.cli.show import show
+from mixer.cli.trace import trace
 from mixer.cli.verify import verify
 from mixer.errors import MixerError, UsageError, error_as_json
 from mixer.show.console import visible
@@ -55,7 +56,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (sample, build, inspect, verify, show, schema):
+for verb in (sample, build, inspect, verify, show, trace, schema):
     app.command()(verb)
 
 

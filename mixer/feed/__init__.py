@@ -3,10 +3,10 @@
 Needs numpy and pyarrow alone. One module for each framework stands beside it.
 """
 
-from mixer.feed.cursor import Cursor, Position
+from mixer.feed.cursor import Cursor
 from mixer.feed.order import Order
 from mixer.feed.sequences import Batch, SequenceSet, open_build
 
 open = open_build
 
-__all__ = ["Batch", "Cursor", "Order", "Position", "SequenceSet", "open", "open_build"]
+__all__ = ["Batch", "Cursor", "Order", "SequenceSet", "open", "open_build"]

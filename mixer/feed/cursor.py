@@ -21,14 +21,6 @@ _VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Position:
-    """A place in the stream of all epochs: `consumed` sequences of `epoch` (from 0) are behind it."""
-
-    epoch: int
-    consumed: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
     """A build, an order of training, and a place in it. Immutable: `advance` gives the next one.
 

@@ -1,0 +1,137 @@
+"""Which rows a step saw, and which sequences hold a row: for a spike in the loss, and for a removal request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixer.errors import UsageError
+from mixer.feed.cursor import Cursor, rank_offsets, stream
+from mixer.feed.order import Order
+from mixer.feed.sequences import SequenceSet
+from mixer.shards.shard import open_shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedSegment:
+    """Tokens [start, start + length) of the document of one row."""
+
+    source: str
+    row: int
+    pass_number: int
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedSequence:
+    """A sequence as a run meets it: in an epoch, at a position of its order, and where it lies."""
+
+    epoch: int
+    position: int
+    sequence: int
+    shard: str
+    shard_row: int
+    segments: tuple[TracedSegment, ...]
+
+
+def trace_step(
+    sequences: SequenceSet, cursor: Cursor, *, step: int, rank: int, world: int, batch: int
+) -> list[TracedSequence]:
+    """The sequences of one rank in one step, in their order, with the rows that they hold. O(1) in the step.
+
+    Args:
+        sequences: the build.
+        cursor: where step 0 began.
+        step: from 0.
+        rank: of `world` ranks.
+        world: how many ranks there were.
+        batch: sequences of a rank in a step, gradient accumulation included.
+
+    Raises:
+        UsageError: the rank is outside its world, or the step is negative.
+    """
+    if step < 0:
+        raise UsageError(f"there is no step {step}", where="--step", hint="steps count from 0")
+    order = cursor.order(sequences)
+    offsets = rank_offsets(1, rank=rank, world=world, batch=batch, first_step=step)[0]
+    epochs, numbers = stream(order, cursor, offsets)
+    positions = (cursor.consumed + offsets) % cursor.num_sequences
+    places = zip(epochs.tolist(), positions.tolist(), numbers.tolist(), strict=True)
+    return [_traced(sequences, epoch, position, number) for epoch, position, number in places]
+
+
+def trace_row(sequences: SequenceSet, order: Order, *, source: str, row: int, epochs: int) -> list[TracedSequence]:
+    """Every sequence that holds tokens of a row, at its position in each epoch; by epoch, then position.
+
+    Reads two small columns of every shard, and no ids. Only the segments of that row are listed.
+
+    Raises:
+        UsageError: the build has no such source, or the source no such row.
+    """
+    names = [entry["name"] for entry in sequences.manifest["sources"]]
+    if source not in names:
+        raise UsageError(f"the build has no source {source!r}", where="--source", hint=f"it has {', '.join(names)}")
+    index = names.index(source)
+    available = sequences.manifest["sources"][index]["rows_in_snapshot"]
+    if not 0 <= row < available:
+        raise UsageError(f"{source} has no row {row}", where="--row", hint=f"its rows are 0 to {available - 1:,}")
+    numbers = np.fromiter(_holding(sequences, index, row), dtype=np.int64)
+    found = []
+    for epoch in range(epochs):
+        positions = order.positions(epoch, numbers)
+        for place in np.argsort(positions).tolist():
+            traced = _traced(sequences, epoch, int(positions[place]), int(numbers[place]))
+            own = tuple(segment for segment in traced.segments if (segment.source, segment.row) == (source, row))
+            found.append(
+                TracedSequence(
+                    epoch=epoch,
+                    position=traced.position,
+                    sequence=traced.sequence,
+                    shard=traced.shard,
+                    shard_row=traced.shard_row,
+                    segments=own,
+                )
+            )
+    return found
+
+
+def _holding(sequences: SequenceSet, source: int, row: int) -> Iterator[int]:
+    """The numbers of the sequences with a segment of a row, rising."""
+    first = 0
+    for shard in sequences.manifest["shards"]:
+        reader = open_shard(sequences.folder / shard["path"])
+        for number in range(reader.num_record_batches):
+            batch = reader.get_batch(number)
+            sources, rows = batch.column("segment_source"), batch.column("segment_row")
+            hits = np.flatnonzero((np.asarray(sources.flatten()) == source) & (np.asarray(rows.flatten()) == row))
+            offsets = np.asarray(sources.offsets) - sources.offsets[0].as_py()
+            yield from (first + np.unique(np.searchsorted(offsets, hits, side="right") - 1)).tolist()
+            first += batch.num_rows
+
+
+def _traced(sequences: SequenceSet, epoch: int, position: int, number: int) -> TracedSequence:
+    batch = sequences[number]
+    names = [entry["name"] for entry in sequences.manifest["sources"]]
+    lengths = np.diff(batch.run_stops, prepend=0)
+    borders = np.cumsum(sequences.shard_sequences)
+    shard = int(np.searchsorted(borders, number, side="right"))
+    return TracedSequence(
+        epoch=epoch,
+        position=position,
+        sequence=number,
+        shard=sequences.manifest["shards"][shard]["path"],
+        shard_row=number - int(borders[shard] - sequences.shard_sequences[shard]),
+        segments=tuple(
+            TracedSegment(
+                source=names[int(batch.source[run])],
+                row=int(batch.row[run]),
+                pass_number=int(batch.pass_number[run]),
+                start=int(batch.start[run]),
+                length=int(lengths[run]),
+            )
+            for run in np.flatnonzero(batch.source >= 0).tolist()
+        ),
+    )
