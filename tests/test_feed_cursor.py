@@ -36,7 +36,7 @@ def test_any_series_of_runs_is_the_uninterrupted_one(count: int, seed: int, runs
         cursor = start(count, seed).resumed(json.loads(json.dumps(cursor.state_dict())))
         taken: dict[int, tuple[int, int]] = {}
         for rank in range(world):
-            offsets = rank_offsets(steps, rank=rank, world=world, batch=batch).reshape(-1)
+            offsets = rank_offsets(np.arange(steps), rank=rank, world=world, batch=batch).reshape(-1)
             epochs, numbers = stream(order, cursor, offsets)
             for offset, epoch, number in zip(offsets.tolist(), epochs.tolist(), numbers.tolist(), strict=True):
                 assert offset not in taken
@@ -57,7 +57,7 @@ def test_skipping_ahead_is_a_sum() -> None:
     """Step 73,500 of 64 ranks with batches of 21 is known at once, without the steps before it."""
     cursor = start(700_000_000).advance(73_500 * 64 * 21)
     assert (cursor.epoch, cursor.consumed) == (0, 98_784_000)
-    offsets = rank_offsets(1, rank=63, world=64, batch=21, first_step=73_500)
+    offsets = rank_offsets(np.array([73_500]), rank=63, world=64, batch=21)
     assert offsets[0, 0] == 73_500 * 64 * 21 + 63
 
 
@@ -102,4 +102,4 @@ def test_a_build_begins_with_the_recipes_seed(finished: Path) -> None:
 def test_a_rank_outside_its_world_is_refused(rank: int, world: int, batch: int) -> None:
     """Before a sequence is read."""
     with pytest.raises(UsageError, match=f"rank {rank} of {world} with batches of {batch}"):
-        rank_offsets(1, rank=rank, world=world, batch=batch)
+        rank_offsets(np.arange(1), rank=rank, world=world, batch=batch)

@@ -116,16 +116,21 @@ def stream(order: Order, cursor: Cursor, offsets: np.ndarray) -> tuple[np.ndarra
     return epochs, found
 
 
-def rank_offsets(num_steps: int, *, rank: int, world: int, batch: int, first_step: int = 0) -> np.ndarray:
+def rank_offsets(steps: np.ndarray, *, rank: int, world: int, batch: int) -> np.ndarray:
     """The places after a cursor that one rank takes in some steps: int64[steps, batch].
 
     Ranks take turns in the global order: a step consumes world x batch sequences, of which rank r takes those whose
     place is r modulo world.
+
+    Args:
+        steps: which steps, counted from the cursor; int64[steps].
+        rank: of `world` ranks.
+        world: how many ranks there are.
+        batch: sequences of a rank in a step.
 
     Raises:
         UsageError: the rank is not one of the world, or a number is not positive.
     """
     if world < 1 or batch < 1 or not 0 <= rank < world:
         raise UsageError(f"rank {rank} of {world} with batches of {batch}", hint="ranks count from 0; batches from 1")
-    steps = first_step + np.arange(num_steps, dtype=np.int64)
-    return steps[:, None] * (world * batch) + np.arange(batch, dtype=np.int64) * world + rank
+    return steps[:, None].astype(np.int64) * (world * batch) + np.arange(batch, dtype=np.int64) * world + rank

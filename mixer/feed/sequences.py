@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from mixer.errors import IntegrityError, UsageError
+from mixer.packing.columns import Columns
 from mixer.shards.manifest import load_manifest
-from mixer.shards.shard import REBUILD_HINT, RUN_COLUMNS, open_shard
+from mixer.shards.shard import REBUILD_HINT, RUN_COLUMNS, open_shard, read_columns
 
 IGNORED = -100
 """The label of a position that is not learnt from."""
@@ -100,7 +100,7 @@ class SequenceSet:
         self._stops = np.cumsum(self.shard_sequences)
         self._verify = verify
         self._batch_sequences: int = manifest["batch_sequences"]
-        self._open: dict[int, tuple[list[pa.RecordBatch], list[np.ndarray]]] = {}
+        self._open: dict[int, list[Columns]] = {}
 
     def __len__(self) -> int:
         return int(self._stops[-1]) if len(self._stops) else 0
@@ -123,7 +123,8 @@ class SequenceSet:
         if isinstance(wanted, int | np.integer):
             number = self._numbers(int(wanted))[0]
             shard, row = self._place(np.array([number]))
-            return self._ids(int(shard[0]))[int(row[0]) // self._batch_sequences][int(row[0]) % self._batch_sequences]
+            batch, inside = divmod(int(row[0]), self._batch_sequences)
+            return self._opened(int(shard[0]))[batch].input_ids[inside]
         numbers = self._numbers(wanted)
         out = np.empty((len(numbers), self.sequence_length), dtype=np.int32)
         self._copy_ids(numbers, out)
@@ -133,33 +134,28 @@ class SequenceSet:
         """The sequences of these numbers (int64), in their order."""
         input_ids = np.empty((len(numbers), self.sequence_length), dtype=np.int32)
         places = self._copy_ids(numbers, input_ids)
-        scalars: dict[str, list[int]] = {"next_id": [], "num_pad": []}
-        lists: dict[str, list[np.ndarray]] = {name: [] for name in ("cu_seqlens", *RUN_COLUMNS)}
-        for shard, row in places:
+        runs: dict[str, list[np.ndarray]] = {name: [] for name in ("run_stop", *RUN_COLUMNS)}
+        next_id, num_pad, run_counts = (np.empty(len(places), dtype=np.int64) for _ in range(3))
+        for place, (shard, row) in enumerate(places):
             batch, inside = divmod(row, self._batch_sequences)
-            record = self._opened(shard)[0][batch]
-            for name, values in scalars.items():
-                values.append(record.column(name)[inside].as_py())
-            for name, arrays in lists.items():
-                arrays.append(record.column(name)[inside].values.to_numpy())
-        run_counts = np.array([len(array) - 1 for array in lists["cu_seqlens"]], dtype=np.int64)
-        empty = np.empty(0, dtype=np.int64)
-
-        def joined(arrays: list[np.ndarray], kind: type) -> np.ndarray:
-            return np.concatenate(arrays or [empty]).astype(kind, copy=False)
-
-        next_id = np.array(scalars["next_id"], dtype=np.int32)
+            columns = self._opened(shard)[batch]
+            start, stop = columns.run_offsets[inside], columns.run_offsets[inside + 1]
+            next_id[place], num_pad[place] = columns.next_id[inside], columns.num_pad[inside]
+            run_counts[place] = stop - start
+            for name, parts in runs.items():
+                parts.append(getattr(columns, name)[start:stop])
+        joined = {name: np.concatenate(parts) if parts else np.empty(0, np.int64) for name, parts in runs.items()}
         return Batch(
             input_ids=input_ids,
-            next_id=next_id,
+            next_id=next_id.astype(np.int32),
+            num_pad=num_pad.astype(np.int32),
             document_ends=self._document_ends(input_ids, next_id),
-            num_pad=np.array(scalars["num_pad"], dtype=np.int32),
             run_counts=run_counts,
-            run_stops=joined([array[1:] for array in lists["cu_seqlens"]], np.int32),
-            source=joined(lists["segment_source"], np.int16),
-            row=joined(lists["segment_row"], np.int64),
-            pass_number=joined(lists["segment_pass"], np.int32),
-            start=joined(lists["segment_start"], np.int32),
+            run_stops=joined["run_stop"],
+            source=joined["segment_source"],
+            row=joined["segment_row"],
+            pass_number=joined["segment_pass"],
+            start=joined["segment_start"],
         )
 
     def _document_ends(self, input_ids: np.ndarray, next_id: np.ndarray) -> np.ndarray:
@@ -193,16 +189,13 @@ class SequenceSet:
         places = list(zip(shards.tolist(), rows.tolist(), strict=True))
         step = self._batch_sequences
         for row_out, (shard, row) in zip(out, places, strict=True):
-            row_out[:] = self._ids(shard)[row // step][row % step]
+            row_out[:] = self._opened(shard)[row // step].input_ids[row % step]
         return places
 
-    def _ids(self, shard: int) -> list[np.ndarray]:
+    def _opened(self, shard: int) -> list[Columns]:
+        """A shard's record batches as arrays; the ids are the map itself."""
         found = self._open.get(shard)
-        return (found or self._opened(shard))[1]
-
-    def _opened(self, shard: int) -> tuple[list[pa.RecordBatch], list[np.ndarray]]:
-        """A shard's record batches, and their ids as arrays over the map."""
-        if shard not in self._open:
+        if found is None:
             entry = self.manifest["shards"][shard]
             path = self.folder / entry["path"]
             check_shard(path, entry, self._verify)
@@ -214,9 +207,8 @@ class SequenceSet:
                     where=str(path),
                     hint=REBUILD_HINT,
                 )
-            ids = [np.asarray(batch.column("input_ids").flatten()).reshape(batch.num_rows, -1) for batch in batches]
-            self._open[shard] = batches, ids
-        return self._open[shard]
+            found = self._open[shard] = [read_columns(batch) for batch in batches]
+        return found
 
 
 def check_shard(path: Path, entry: Mapping[str, Any], verify: Verify) -> None:

@@ -23,6 +23,7 @@ from mixer.feed.cursor import Cursor, rank_offsets, stream
 from mixer.feed.sequences import Batch, SequenceSet, open_build
 
 Tensors = dict[str, torch.Tensor]
+_NUMBERS_AT_ONCE = 4096
 
 
 def to_tensors(batch: Batch, *, across_documents: bool = True, borders: bool = False) -> Tensors:
@@ -95,7 +96,7 @@ class StepDataset(IterableDataset):
         across_documents: bool = True,
         borders: bool = False,
     ) -> None:
-        rank_offsets(0, rank=rank, world=world, batch=batch_size)
+        rank_offsets(np.arange(0), rank=rank, world=world, batch=batch_size)
         self._sequences = sequences
         self._cursor = cursor
         self._batch_size, self._rank, self._world = batch_size, rank, world
@@ -108,14 +109,18 @@ class StepDataset(IterableDataset):
         number, workers = (worker.id, worker.num_workers) if worker is not None else (0, 1)
         order = self._cursor.order(self._sequences)
         while True:
-            step = self._done * workers + number
-            if self._num_steps is not None and step >= self._num_steps:
+            # Numbers of some steps at once: for a few positions, the order costs more than the sequences.
+            first = self._done * workers + number
+            stop = first + max(1, _NUMBERS_AT_ONCE // self._batch_size) * workers
+            steps = np.arange(first, stop if self._num_steps is None else min(stop, self._num_steps), workers)
+            if len(steps) == 0:
                 self._done = 0
                 return
-            offsets = rank_offsets(1, rank=self._rank, world=self._world, batch=self._batch_size, first_step=step)
-            _, numbers = stream(order, self._cursor, offsets[0])
-            self._done += 1
-            yield to_tensors(self._sequences.batch(numbers), **self._form)
+            offsets = rank_offsets(steps, rank=self._rank, world=self._world, batch=self._batch_size)
+            _, numbers = stream(order, self._cursor, offsets.reshape(-1))
+            for own in numbers.reshape(offsets.shape):
+                self._done += 1
+                yield to_tensors(self._sequences.batch(own), **self._form)
 
     def state_dict(self) -> dict[str, Any]:
         """How many steps this worker has made, and since which cursor."""
@@ -193,7 +198,7 @@ class TrainLoader:
             "across_documents": across_documents,
             "borders": borders,
         }
-        rank_offsets(0, rank=self.rank, world=self.world, batch=batch_size)
+        rank_offsets(np.arange(0), rank=self.rank, world=self.world, batch=batch_size)
         self._loader = {"num_workers": num_workers, **loader}
 
     def __len__(self) -> int:

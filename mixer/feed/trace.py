@@ -56,7 +56,7 @@ def trace_step(
     if step < 0:
         raise UsageError(f"there is no step {step}", where="--step", hint="steps count from 0")
     order = cursor.order(sequences)
-    offsets = rank_offsets(1, rank=rank, world=world, batch=batch, first_step=step)[0]
+    offsets = rank_offsets(np.array([step]), rank=rank, world=world, batch=batch)[0]
     epochs, numbers = stream(order, cursor, offsets)
     positions = (cursor.consumed + offsets) % cursor.num_sequences
     places = zip(epochs.tolist(), positions.tolist(), numbers.tolist(), strict=True)
