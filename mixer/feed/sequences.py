@@ -149,7 +149,7 @@ class SequenceSet:
             input_ids=input_ids,
             next_id=next_id.astype(np.int32),
             num_pad=num_pad.astype(np.int32),
-            document_ends=self._document_ends(input_ids, next_id),
+            document_ends=document_ends(self.manifest, input_ids, next_id),
             run_counts=run_counts,
             run_stops=joined["run_stop"],
             source=joined["segment_source"],
@@ -157,13 +157,6 @@ class SequenceSet:
             pass_number=joined["segment_pass"],
             start=joined["segment_start"],
         )
-
-    def _document_ends(self, input_ids: np.ndarray, next_id: np.ndarray) -> np.ndarray:
-        """Whether a document ends with each sequence: BOS and EOS tell, which no text can hold. Without both: False."""
-        spec, tokenizer = self.manifest["recipe"]["sequence"], self.manifest["tokenizer"]
-        if spec.get("eos", True):
-            return input_ids[:, -1] == tokenizer["eos_id"]
-        return next_id == tokenizer["bos_id"] if spec.get("bos", True) else np.zeros(len(next_id), dtype=bool)
 
     def close(self) -> None:
         """Let go of all maps; the set opens them again when it is read from."""
@@ -209,6 +202,17 @@ class SequenceSet:
                 )
             found = self._open[shard] = [read_columns(batch) for batch in batches]
         return found
+
+
+def document_ends(manifest: Mapping[str, Any], input_ids: np.ndarray, next_id: np.ndarray) -> np.ndarray:
+    """Whether a document ends with each sequence: bool[n].
+
+    BOS and EOS tell, which no text can hold; without both it is not known, and False.
+    """
+    spec, tokenizer = manifest["recipe"]["sequence"], manifest["tokenizer"]
+    if spec.get("eos", True):
+        return input_ids[:, -1] == tokenizer["eos_id"]
+    return next_id == tokenizer["bos_id"] if spec.get("bos", True) else np.zeros(len(next_id), dtype=bool)
 
 
 def check_shard(path: Path, entry: Mapping[str, Any], verify: Verify) -> None:

@@ -299,7 +299,14 @@ def test_an_interrupted_build_is_130_and_goes_on(project, cli_environment, tmp_p
     arguments += ["--set", "target.tokens=25M", "--set", "task_tokens=1Mi", "--workers", "1"]
     command = [sys.executable, "-m", "mixer.cli.main", *arguments]
     stopped = subprocess.Popen(
-        command, cwd=project, env=cli_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=project,
+        env=cli_environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test run in the background of a shell inherits that ^C is ignored, and so would the build.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for(lambda: any((tmp_path / "o" / ".mixer" / "tasks").glob("[!.]*")))
     stopped.send_signal(signal.SIGINT)
