@@ -251,3 +251,27 @@ def test_a_document_of_100_mb_is_one_chunk_in_bounded_memory(tmp_path: Path) -> 
     num_chunks, peak_mib = map(int, done.stdout.split())
     assert num_chunks == 3
     assert peak_mib < 900
+
+
+@pytest.mark.parametrize("where", [None, "n % 3 == 0", "n >= 100"])
+def test_a_file_of_many_row_groups_has_blocks_of_neighbouring_ones(tmp_path: Path, where: str | None) -> None:
+    """150 groups of 2 rows make 50 blocks of three; every range of rows is where it was."""
+    if where == "n % 3 == 0":
+        where = "n in [" + ", ".join(str(n) for n in range(0, 300, 3)) + "]"
+    table = pa.table({"text": [f"row {n}" for n in range(300)], "n": range(300)})
+    pq.write_table(table, tmp_path / "many.parquet", row_group_size=2)
+    source = Source(path="many.parquet", where=where)
+    snapshot = pin("many", source, tmp_path, None)
+    assert snapshot.block_rows.tolist() == [6] * 50
+    opened = SourceReader("many", source, snapshot)
+    kept = [n for n in range(300) if where is None or (n >= 100 if ">=" in where else n % 3 == 0)]
+    seen = []
+    for block in reversed(range(50)):
+        count = int(snapshot.block_kept[block])
+        for start in range(count):
+            for part in opened.read(block, start, min(start + 2, count)):
+                own = [row for row in kept if block * 6 <= row < block * 6 + 6][start : start + 2]
+                assert part.rows.tolist() == own
+                assert part.text.to_pylist() == [f"row {row}" for row in own]
+                seen += own[:1]
+    assert sorted(seen) == kept

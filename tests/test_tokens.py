@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -362,3 +364,51 @@ def test_the_fingerprint_tells_tokenizers_apart_and_not_their_spelling(tmp_path:
     assert fingerprint(content, indent=3, ensure_ascii=False) == first
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": {"content": "<pad>"}}')
     assert fingerprint(content) != first
+
+
+def test_a_hub_id_is_found_in_the_hubs_own_cache(tmp_path: Path) -> None:
+    """By the real client, offline: with or without the configuration beside it; else a clear error."""
+    script = """
+import sys
+from pathlib import Path
+from mixer.errors import TokenizerError
+from mixer.tokens.tokenizer import load_tokenizer
+for name in ("some/model", "some/bare", "some/missing"):
+    try:
+        found = load_tokenizer(name, root=Path("."), cache_dir=Path(sys.argv[1]))
+        print(name, found.bos_id, found.eos_id, found.vocab_size)
+    except TokenizerError as error:
+        print(name, "hint:" in str(error))
+"""
+    from tokenizers import Tokenizer as HubTokenizer
+    from tokenizers.models import BPE
+
+    made = HubTokenizer(BPE(vocab={"a": 0, "b": 1, "ab": 2}, merges=[("a", "b")]))
+    made.add_special_tokens(["[B]", "[E]"])
+    for name, config in (("model", '{"bos_token": "[B]", "eos_token": "[E]"}'), ("bare", None)):
+        snapshot = tmp_path / f"hub/models--some--{name}/snapshots/0123456789abcdef0123456789abcdef01234567"
+        snapshot.mkdir(parents=True)
+        made.save(str(snapshot / "tokenizer.json"))
+        if config:
+            (snapshot / "tokenizer_config.json").write_text(config)
+        (snapshot.parents[1] / "refs").mkdir()
+        (snapshot.parents[1] / "refs/main").write_text(snapshot.name)
+        if config is None:
+            missing = snapshot.parents[1] / ".no_exist" / snapshot.name
+            missing.mkdir(parents=True)
+            (missing / "tokenizer_config.json").touch()
+    environment = {
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "PATH": "/usr/bin",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "cache")],
+        cwd=Path(__file__).parents[1],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["some/model 3 4 5", "some/bare None None 5", "some/missing True"]
