@@ -45,6 +45,11 @@ class Plan:
         """Names of the sources, sorted; their indices are what shards hold."""
         return list(self.recipe.sources)
 
+    @property
+    def num_specials(self) -> int:
+        """Tokens that a document has besides its text's: BOS and EOS, as the recipe says."""
+        return self.recipe.sequence.bos + self.recipe.sequence.eos
+
     @cached_property
     def schedule(self) -> DrawSchedule:
         """Which source each draw takes from."""
