@@ -11,7 +11,9 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -51,7 +53,9 @@ def run_tasks(
     pool: list[_Worker] = []
     try:
         if not account.complete:
-            pool = [_Worker(plan, tokenizer, folder) for _ in range(workers)]
+            for _ in range(workers):
+                pool.append(_Worker(plan, tokenizer, folder))
+                pool[-1].launch()
         while not account.complete:
             for worker in pool:
                 if worker.job is None:
@@ -96,15 +100,19 @@ class _Worker:
     def __init__(self, plan: Plan, tokenizer: Tokenizer, folder: BuildFolder) -> None:
         # fork shares the loaded tokenizer; spawn, where there is no safe fork, loads it in each worker
         context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-        self.pipe, theirs = context.Pipe()
+        self.pipe, self._theirs = context.Pipe()
         self.job: tuple[Task, Limit | None] | None = None
         self.run: list[Task] = []
         self._out = folder.out
         self.process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, plan, tokenizer, folder, os.getpid()), daemon=True
+            target=_serve, args=(self._theirs, plan, tokenizer, folder, os.getpid()), daemon=True
         )
-        self.process.start()
-        theirs.close()
+
+    def launch(self) -> None:
+        """Start the process."""
+        with _signals_deferred():
+            self.process.start()
+            self._theirs.close()
 
     def start(self, job: tuple[Task, Limit | None] | None) -> None:
         """Give the worker a task; None: there is none now."""
@@ -150,9 +158,27 @@ class _Worker:
 
     def stop(self) -> None:
         """End the process; what it is doing is thrown away."""
-        self.process.kill()
-        self.process.join()
+        if self.process.pid is not None:
+            self.process.kill()
+            self.process.join()
         self.pipe.close()
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Hold ^C and SIGTERM back: what a handler raises inside the hooks of a fork is swallowed, and the signal lost."""
+    arrived: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda number, _: arrived.append(number)) or signal.SIG_DFL
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for arrival in arrived:
+        signal.raise_signal(arrival)
 
 
 def _serve(pipe: Connection, plan: Plan, tokenizer: Tokenizer, folder: BuildFolder, parent: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import multiprocessing
+import multiprocessing.context
 import os
 import shutil
 import signal
@@ -201,6 +203,32 @@ def test_a_terminated_build_says_how_to_go_on(workshop: Workshop, tmp_path: Path
     assert process.returncode == 130
     assert "the same command goes on where it was" in words
     assert not (tmp_path / "out/manifest.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_a_fork_is_not_lost(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    """It arrives while a worker is started, when nothing may be raised; the build ends all the same."""
+    raised: list[int] = []
+    start = multiprocessing.context.ForkProcess.start
+
+    def interrupted(self: multiprocessing.context.ForkProcess) -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raised.append(number)  # as the hooks of a fork swallow it
+        start(self)
+
+    monkeypatch.setattr(multiprocessing.context.ForkProcess, "start", interrupted)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            workshop.build(tmp_path / "out", workshop.recipe())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert raised == []
+    assert multiprocessing.active_children() == []
 
 
 def test_a_tokenizer_that_is_not_there_is_not_looked_for_on_the_hub(
