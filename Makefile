@@ -7,19 +7,20 @@ BENCH_SIZES ?= 200MB,1GB
 BENCH_ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench bench-feed bench-remote clean
 
 help:  ## what there is to make
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-.venv/ready-dev: .venv/ready
+.venv/ready-dev: .venv/ready tests/clients/requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps -r tests/clients/requirements.txt
 	@touch $@
 
 demo: .venv/ready  ## make the sample sources, build them, show the mixture
@@ -35,6 +36,13 @@ check: .venv/ready-dev  ## style, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy mixer
 	$(BIN)/python -m pytest -q
+
+bench-feed: .venv/ready-dev  ## the table of reading speed of the README, from new records
+	$(BIN)/python benchmarks/feed.py --rounds $(BENCH_ROUNDS)
+	$(BIN)/python benchmarks/render.py
+
+bench-remote: .venv/ready-dev  ## building from a bucket with 20 ms latency, against local files
+	$(BIN)/python benchmarks/remote.py --data $(BENCH_DATA)
 
 bench: .venv/ready-dev  ## the speed table of the README, from new records
 	$(BIN)/mixer sample $(BENCH_DATA) --size 200MB

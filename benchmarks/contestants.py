@@ -133,7 +133,12 @@ def _limit(bench: Bench, mode: str, size: str, num_bytes: int) -> Contestant:
 def _megatron(bench: Bench, size: str, num_bytes: int, text_bytes: Mapping[str, int]) -> Contestant:
     arguments = (_text(bench, "jsonl", num_bytes, "text.jsonl"), _tokenizer(bench), str(bench.scratch / "ids.bin"))
     return _peer(
-        "megatron.py", "megatron", size, arguments, needs=("gigatoken",), text=text_bytes[f"jsonl={num_bytes}"]
+        "megatron_preprocess.py",
+        "megatron",
+        size,
+        arguments,
+        needs=("gigatoken",),
+        text=text_bytes[f"jsonl={num_bytes}"],
     )
 
 

@@ -32,6 +32,7 @@ class TextSpec:
     column: str | None = None
     list: str | None = None
     field: str | None = None
+    template: str | None = None
     separator: str = ""
     prefix: str = ""
     order: str = "stored"
@@ -39,10 +40,12 @@ class TextSpec:
 
 @dataclass(frozen=True)
 class Source:
-    path: str | tuple[str, ...]
+    path: str | tuple[str, ...] | None
     format: str = "auto"
     text: TextSpec = TextSpec(column="text")
     where: str | None = None
+    hub: str | None = None
+    config: str | None = None
 
 
 def json_lines(rows: list[dict[str, Any]]) -> bytes:

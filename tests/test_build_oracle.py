@@ -7,12 +7,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import oracle
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from workshop import Workshop
 
+import mixer.feed
+from mixer.feed.cursor import Cursor
+from mixer.feed.torch import TrainLoader
 from mixer.mixing import tasks
 from mixer.mixing.tasks import task_tokens
 from mixer.shards.verify import find_damage
@@ -59,6 +63,22 @@ def test_a_build_equals_the_oracle_in_every_column(workshop: Workshop, tmp_path:
     assert len(shards) > 5
     assert max(source["passes"] for source in manifest["sources"]) > 2
     assert manifest["totals"]["tokens"] >= 30_000 > manifest["totals"]["tokens"] - len(shards[-1].rows[-1]["input_ids"])
+
+
+@pytest.mark.usefixtures("small_tasks")
+def test_redrawn_epochs_are_the_draws_gone_on_with(workshop: Workshop, tmp_path: Path) -> None:
+    """Three epochs of 111 rows are 333 draws; each epoch reads a third of the sequences, none of them twice."""
+    recipe = workshop.recipe(target={"rows": 111}, epochs={"count": 3, "mode": "redraw"})
+    manifest, _ = both(workshop, tmp_path / "out", recipe, 333)
+    sequences = mixer.feed.open(tmp_path / "out")
+    cursor, count = Cursor.start(sequences), len(sequences)
+    assert manifest["totals"]["draws"] == 333
+    order = cursor.order(sequences)
+    borders = [0, count // 3, 2 * count // 3, count]
+    read = [order.sequences(epoch, np.arange(borders[epoch + 1] - borders[epoch])) for epoch in range(3)]
+    assert [sorted(one.tolist()) for one in read] == [list(range(*pair)) for pair in pairwise(borders)]
+    assert len(TrainLoader(tmp_path / "out", batch_size=1, epochs=3)) == count
+    assert order.sequences(3, np.arange(count // 3)).tolist() != read[0].tolist()
 
 
 @pytest.mark.usefixtures("small_tasks")

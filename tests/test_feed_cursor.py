@@ -13,27 +13,31 @@ from hypothesis import strategies as st
 import mixer.feed
 from mixer.errors import CursorError, UsageError
 from mixer.feed.cursor import Cursor, rank_offsets, stream
+from mixer.feed.epochs import Epochs
 from mixer.feed.order import Order
 
 
-def start(count: int, seed: int = 1) -> Cursor:
+def start(count: int, seed: int = 1, parts: int = 1) -> Cursor:
     """A cursor at the beginning of a build of so many sequences."""
-    return Cursor(manifest="m", seed=seed, window=None, num_sequences=count)
+    return Cursor(manifest="m", seed=seed, window=None, epochs=Epochs(num_sequences=count, num_parts=parts)).advance(0)
 
 
 @settings(deadline=None, max_examples=60)
 @given(
     count=st.integers(1, 60),
     seed=st.integers(0, 99),
+    parts=st.integers(1, 4),
     runs=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4), st.integers(0, 6)), min_size=1, max_size=5),
 )
-def test_any_series_of_runs_is_the_uninterrupted_one(count: int, seed: int, runs: list[tuple[int, int, int]]) -> None:
+def test_any_series_of_runs_is_the_uninterrupted_one(
+    count: int, seed: int, parts: int, runs: list[tuple[int, int, int]]
+) -> None:
     """World sizes, batches and numbers of steps as they come: together the ranks read the one stream, in its order."""
-    order = Order(np.array([count]), seed)
-    cursor = start(count, seed)
+    order = Order(np.array([count]), seed, num_parts=parts)
+    cursor = start(count, seed, parts)
     seen: list[tuple[int, int]] = []
     for world, batch, steps in runs:
-        cursor = start(count, seed).resumed(json.loads(json.dumps(cursor.state_dict())))
+        cursor = start(count, seed, parts).resumed(json.loads(json.dumps(cursor.state_dict())))
         taken: dict[int, tuple[int, int]] = {}
         for rank in range(world):
             offsets = rank_offsets(np.arange(steps), rank=rank, world=world, batch=batch).reshape(-1)
@@ -44,13 +48,15 @@ def test_any_series_of_runs_is_the_uninterrupted_one(count: int, seed: int, runs
         assert sorted(taken) == list(range(world * batch * steps))
         seen += [taken[offset] for offset in sorted(taken)]
         cursor = cursor.advance(world * batch * steps)
-    epochs = np.arange(len(seen)) // count
-    expected = [
-        (int(epoch), int(order.sequences(int(epoch), np.array([place % count]))[0]))
-        for place, epoch in enumerate(epochs.tolist())
-    ]
-    assert seen == expected
-    assert (cursor.epoch, cursor.consumed) == divmod(len(seen), count)
+    # The uninterrupted run: epoch after epoch, as far as it goes.
+    epoch, expected, begun = 0, [], 0
+    while len(expected) <= len(seen):
+        begun = len(expected)
+        size = count * (epoch % parts + 1) // parts - count * (epoch % parts) // parts
+        expected += [(epoch, number) for number in order.sequences(epoch, np.arange(size)).tolist()]
+        epoch += 1
+    assert seen == expected[: len(seen)]
+    assert (cursor.epoch, cursor.consumed) == (epoch - 1, len(seen) - begun)
 
 
 def test_skipping_ahead_is_a_sum() -> None:
@@ -68,7 +74,9 @@ def test_skipping_ahead_is_a_sum() -> None:
         ({"seed": 2}, "another order: its seed is 2, here it is 1"),
         ({"window": 8}, "another order: its window is 8, here it is None"),
         ({"version": 2}, "not a cursor of version 1"),
-        ({"consumed": 10}, "which cannot be"),
+        ({"consumed": 10}, "10 sequences of epoch 0, which has 10"),
+        ({"consumed": -1}, "which cannot be"),
+        ({"epoch": -1}, "which cannot be"),
         ({"consumed": "3"}, "which cannot be"),
         ({"epoch": None}, "which cannot be"),
         ({"rank": 0}, "not a cursor of version 1"),
@@ -93,7 +101,7 @@ def test_a_build_begins_with_the_recipes_seed(finished: Path) -> None:
         "epoch": 0,
         "consumed": 0,
     }
-    sequences.shard_sequences, sequences._stops = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    sequences._stops = []
     with pytest.raises(UsageError, match="no sequences"):
         Cursor.start(sequences)
 

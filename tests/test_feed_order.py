@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mixer import rng
 from mixer.errors import UsageError
+from mixer.feed.epochs import Epochs
 from mixer.feed.order import ROUNDS, Order, Permutation
 
 MASK = (1 << 64) - 1
@@ -59,17 +60,36 @@ def test_a_permutation_is_that_of_the_page_and_has_an_inverse(count: int, seed: 
 @given(
     shards=st.lists(st.integers(1, 40), min_size=1, max_size=12),
     window=st.none() | st.integers(1, 14),
-    epoch=st.integers(0, 3),
+    epoch=st.integers(0, 9),
+    parts=st.integers(1, 5),
     seed=st.integers(0, 1000),
 )
-def test_an_epoch_takes_every_sequence_once(shards: list[int], window: int | None, epoch: int, seed: int) -> None:
+def test_an_epoch_takes_every_sequence_of_its_part_once(
+    shards: list[int], window: int | None, epoch: int, parts: int, seed: int
+) -> None:
     """With and without a window; any part of it is the same alone; positions undo sequences."""
-    order = Order(np.array(shards), seed, window)
-    positions = np.arange(sum(shards))
+    order = Order(np.array(shards), seed, window, num_parts=parts)
+    borders = [sum(shards) * part // parts for part in range(parts + 1)]
+    expected = range(borders[epoch % parts], borders[epoch % parts + 1])
+    positions = np.arange(len(expected))
     whole = order.sequences(epoch, positions)
-    assert sorted(whole.tolist()) == positions.tolist()
+    assert sorted(whole.tolist()) == list(expected)
     assert order.sequences(epoch, positions[::-3]).tolist() == whole[::-3].tolist()
     assert order.positions(epoch, whole).tolist() == positions.tolist()
+
+
+@settings(deadline=None, max_examples=100)
+@given(count=st.integers(1, 40), parts=st.integers(1, 45), epoch=st.integers(0, 100))
+def test_epochs_are_the_stream_cut_at_their_borders(count: int, parts: int, epoch: int) -> None:
+    """Each place of the stream is in one epoch, counted one by one; parts that are empty are passed over."""
+    epochs = Epochs(num_sequences=count, num_parts=parts)
+    sizes = [count * (e % parts + 1) // parts - count * (e % parts) // parts for e in range(epoch + 1)]
+    assert epochs.begin(epoch) == sum(sizes[:-1])
+    counted = [(number, place) for number, size in enumerate(sizes) for place in range(size)]
+    found = epochs.locate(np.arange(len(counted)))
+    assert list(zip(found[0].tolist(), found[1].tolist(), strict=True)) == counted
+    start, stop = epochs.part(epoch)
+    assert stop - start == sizes[-1]
 
 
 def test_a_window_bounds_the_shards_that_are_read_at_a_time() -> None:

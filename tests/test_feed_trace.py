@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from workshop import Workshop
 
 import mixer.feed
 from mixer.cli.main import run
@@ -105,3 +106,32 @@ def test_what_cannot_be_traced_is_wrong_usage(
     """Exit code 2, with the reason."""
     assert run(["trace", str(finished), *arguments]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small_tasks")
+@pytest.mark.parametrize("window", [None, 2])
+def test_a_row_of_redrawn_epochs_is_found_in_the_epoch_that_reads_it(
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], window: int | None
+) -> None:
+    """Each epoch has its own part of the sequences, so each of them that holds the row is met once in all epochs."""
+    workshop.build(tmp_path / "out", workshop.recipe(target={"rows": 200}, epochs={"count": 3, "mode": "redraw"}))
+    sequences = mixer.feed.open(tmp_path / "out")
+    rows = [row for shard in workshop.rows(tmp_path / "out", sequences.manifest) for row in shard]
+    names = [source["name"] for source in sequences.manifest["sources"]]
+    index = names.index("maths")
+    wanted = next(
+        n for row in rows for s, n in zip(row["segment_source"], row["segment_row"], strict=True) if s == index
+    )
+    holding = [
+        number
+        for number, row in enumerate(rows)
+        if (index, wanted) in zip(row["segment_source"], row["segment_row"], strict=True)
+    ]
+    options = [] if window is None else ["--window", window]
+    found = traced(capsys, tmp_path / "out", "--source", "maths", "--row", wanted, *options)
+    borders = [len(rows) * part // 3 for part in range(4)]
+    order = Cursor.start(sequences, window=window).order(sequences)
+    assert sorted(one["sequence"] for one in found) == holding
+    for one in found:
+        assert borders[one["epoch"]] <= one["sequence"] < borders[one["epoch"] + 1]
+        assert order.sequences(one["epoch"], np.array([one["position"]]))[0] == one["sequence"]

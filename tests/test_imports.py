@@ -18,9 +18,11 @@ ROWS = [
     {"mixing"},
     {"tokens"},
     {"packing"},
+    {"fetch"},
     {"shards"},
     {"build"},
-    {"sample", "feed"},
+    {"sample", "feed", "forecast"},
+    {"export"},
     {"show"},
     {"cli"},
 ]

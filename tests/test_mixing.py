@@ -93,7 +93,9 @@ def supplies(most: int | None = None) -> list[Supply]:
     return [Supply(name="web", num_rows=300, max_passes=most), Supply(name="maths", num_rows=10, max_passes=most)]
 
 
-def reach(target: tuple | None, when_exhausted: str, most: int | None = None, tokens_per_draw: float = 100.0) -> Extent:
+def reach(
+    target: tuple | None, when_exhausted: str, most: int | None = None, tokens_per_draw: float = 100.0, times: int = 1
+) -> Extent:
     return extent(
         SCHEDULE,
         supplies(most),
@@ -101,7 +103,17 @@ def reach(target: tuple | None, when_exhausted: str, most: int | None = None, to
         when_exhausted=when_exhausted,  # type: ignore[arg-type]
         tokens_per_draw=tokens_per_draw,
         sequence_length=64,
+        times=times,
     )
+
+
+@pytest.mark.parametrize("kind", ["rows", "passes", "tokens", "sequences"])
+def test_a_target_for_each_of_three_epochs_is_three_times_as_much(kind: str) -> None:
+    """Whatever it counts; and where that is too much, the message says for how many epochs it was."""
+    source = "maths" if kind == "passes" else None
+    assert reach((kind, 5, source), "repeat", times=3) == reach((kind, 15, source), "repeat")
+    with pytest.raises(RecipeError, match=r"5,000 .*in each of 3 redrawn epochs needs"):
+        reach((kind, 5000, source), "error", times=3)
 
 
 def test_a_target_in_rows_is_met_by_repeating() -> None:

@@ -811,7 +811,7 @@ def test_the_schema_describes_every_key():
     """An editor can complete and explain each key of each part."""
     schema = recipe_schema()
     parts = {"Recipe": schema, **schema["$defs"]}
-    assert sorted(parts) == ["EpochsSpec", "Recipe", "SequenceSpec", "Source", "Target", "TextSpec"]
+    assert sorted(parts) == ["CacheSpec", "EpochsSpec", "Recipe", "SequenceSpec", "Source", "Target", "TextSpec"]
     for part in parts.values():
         assert part["additionalProperties"] is False
         assert all(described.get("description") for described in part["properties"].values())
@@ -826,7 +826,7 @@ def test_the_schema_accepts_human_sizes_and_shorthands():
     assert [kind["type"] for kind in tokens] == ["integer", "string", "null"]
     assert tokens[1]["pattern"] == COUNT_PATTERN
     source = schema["$defs"]["Source"]["properties"]
-    assert [kind["type"] for kind in source["path"]["anyOf"]] == ["string", "array"]
+    assert [kind["type"] for kind in source["path"]["anyOf"]] == ["string", "array", "null"]
     assert source["text"]["anyOf"] == [{"type": "string"}, {"$ref": "#/$defs/TextSpec"}]
     assert source["weight"]["exclusiveMinimum"] == 0
 

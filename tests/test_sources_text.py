@@ -74,6 +74,50 @@ def test_a_list_of_strings_needs_no_field(kind: pa.DataType) -> None:
     assert texts([["a", None, "b"], [], None], kind, TextSpec(list="files", separator=" ")) == ["a b", None, None]
 
 
+TEMPLATE = TextSpec(list="files", template="{path}\n{body}", separator="\n")
+
+
+def test_a_template_makes_an_item_of_several_fields() -> None:
+    """A header with the path before each file."""
+    rows = [[{"body": "x = 1", "path": "a.py"}, {"body": "", "path": "b.py"}], [], None]
+    assert texts(rows, None, TEMPLATE) == ["a.py\nx = 1\nb.py\n", None, None]
+
+
+def test_an_item_with_a_null_in_its_template_is_left_out() -> None:
+    """As an item is whose one field is null; an empty field is not null."""
+    rows = [
+        [{"body": None, "path": "a"}, {"body": "1", "path": None}, {"body": "2", "path": ""}, None],
+        [{"body": None, "path": "b"}],
+    ]
+    assert texts(rows, None, TEMPLATE) == ["\n2", None]
+
+
+def test_a_template_may_repeat_fields_have_braces_and_go_into_structs() -> None:
+    """And be put in another order than that of the fields."""
+    rows = [[{"body": {"text": "b"}, "path": "p"}]]
+    spec = TextSpec(list="files", template="{{{path}}} {body.text}{path}", prefix="# ")
+    assert texts(rows, None, spec) == ["# {p} bp"]
+
+
+def test_a_template_takes_every_string_type() -> None:
+    """Mixed within one item."""
+    kind = pa.list_(pa.struct([("body", pa.large_string()), ("path", pa.dictionary(pa.int8(), pa.string()))]))
+    assert texts([[{"body": "1", "path": "a"}, {"body": "2", "path": "a"}]], kind, TEMPLATE) == ["a\n1\na\n2"]
+
+
+def test_a_template_reads_a_struct_of_lists_in_order() -> None:
+    """`datasets` used to store a sequence of dicts that way."""
+    rows = [{"body": ["2", "1"], "path": ["b", "a"]}, None, {"body": [], "path": []}]
+    spec = TextSpec(list="files", template="{path}{body}", order="path")
+    assert texts(rows, None, spec) == ["a1b2", None, None]
+
+
+def test_a_field_of_a_list_may_be_within_a_struct() -> None:
+    """`files[].body.text`, with a template or without."""
+    rows = [[{"body": {"text": "a"}}, {"body": None}, {"body": {"text": "b"}}]]
+    assert texts(rows, None, TextSpec(list="files", field="body.text")) == ["ab"]
+
+
 def test_a_list_of_fixed_size_is_a_list() -> None:
     """A null list takes room in the values and is still no text."""
     assert texts([["a", "b"], None, ["c", "d"]], pa.list_(pa.string(), 2), TextSpec(list="files")) == ["ab", None, "cd"]
@@ -94,26 +138,38 @@ def test_values_hidden_under_a_null_list_do_not_show() -> None:
 @settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(
-        st.none() | st.lists(st.none() | st.tuples(st.none() | st.text("ab\n", max_size=3), st.integers(0, 2)))
+        st.none()
+        | st.lists(
+            st.none()
+            | st.tuples(
+                st.none() | st.text("ab\n", max_size=3), st.integers(0, 2), st.none() | st.text("{}p", max_size=2)
+            )
+        )
     ),
     separator=st.sampled_from(["", "-"]),
     prefix=st.sampled_from(["", "\n\n"]),
     order=st.sampled_from(["stored", "rank"]),
+    template=st.none() | st.lists(st.sampled_from(["{body}", "{path}", "{{", "}}", "x\n"]), max_size=4),
     cut=st.integers(0, 3),
 )
-def test_joining_equals_plain_python(rows: list, separator: str, prefix: str, order: str, cut: int) -> None:
-    """For any lists, sliced anywhere."""
-    kind = pa.list_(pa.struct([("body", pa.string()), ("rank", pa.int32())]))
-    items = [None if row is None else [i and dict(zip(("body", "rank"), i)) for i in row] for row in rows]
+def test_joining_equals_plain_python(
+    rows: list, separator: str, prefix: str, order: str, template: list[str] | None, cut: int
+) -> None:
+    """For any lists and templates, sliced anywhere."""
+    kind = pa.list_(pa.struct([("body", pa.string()), ("rank", pa.int32()), ("path", pa.string())]))
+    items = [None if row is None else [i and dict(zip(("body", "rank", "path"), i)) for i in row] for row in rows]
+    written = "{body}" if template is None else "".join([*template, "{path}"])
+    needed = [name for name in ("body", "path") if f"{{{name}}}" in written]
     batch = pa.record_batch({"files": pa.array(items, kind)}).slice(cut)
 
     def joined(row: list | None) -> str | None:
-        found = [item for item in row or [] if item and item["body"] is not None]
+        found = [item for item in row or [] if item and all(item[name] is not None for name in needed)]
         if order == "rank":
             found.sort(key=lambda item: item["rank"])
-        return separator.join(prefix + item["body"] for item in found) if found else None
+        return separator.join(prefix + written.format(**item) for item in found) if found else None
 
-    spec = TextSpec(list="files", field="body", separator=separator, prefix=prefix, order=order)
+    item = {"field": "body"} if template is None else {"template": written}
+    spec = TextSpec(list="files", separator=separator, prefix=prefix, order=order, **item)
     assert documents(batch, spec).to_pylist() == [joined(row) for row in items[cut:]]
 
 

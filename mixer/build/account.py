@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,6 +10,7 @@ from mixer.build.plan import Plan
 from mixer.build.result import Limit, SourceCounts, TaskResult
 from mixer.errors import RecipeError, TokenizerError
 from mixer.mixing.tasks import Task
+from mixer.sources.remote import traffic
 
 MAX_DIFFERENT_SHARE = 0.01
 """Of the documents checked against the reference; above it (and one document) the build ends."""
@@ -29,6 +30,12 @@ class Progress:
     checked: int = 0
     different: int = 0
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    # What went over the network, by the names of `traffic.take`.
+    traffic: dict[str, float] = field(default_factory=dict)
+
+    def count_traffic(self, counted: Mapping[str, float]) -> None:
+        """Count what went over the network."""
+        self.traffic = traffic.added(self.traffic, counted)
 
     def add(self, result: TaskResult) -> None:
         """Count a finished task."""
@@ -63,6 +70,11 @@ class Account:
         extent = plan.extent
         self._kind: Literal["tokens", "sequences"] = "tokens" if extent.end_tokens is not None else "sequences"
         self._wanted = extent.end_tokens if extent.end_tokens is not None else extent.end_sequences
+
+    @property
+    def next_task(self) -> Task | None:
+        """The first task that nobody has taken."""
+        return self._plan.task(self._next)
 
     @property
     def complete(self) -> bool:

@@ -24,6 +24,9 @@ from mixer.shards.card import dataset_card
 from mixer.shards.manifest import MANIFEST, load_manifest, publish_manifest
 from mixer.shards.verify import check_files
 from mixer.sources import PinCache
+from mixer.sources.cache import MAX_CACHE_BYTES
+from mixer.sources.remote import traffic
+from mixer.sources.remote.block_cache import BlockCache
 from mixer.tokens.tokenizer import load_tokenizer
 
 BUILD_LOG = "build-log.json"
@@ -69,8 +72,10 @@ def build(
     with BuildFolder(out) as folder:
         tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
         tokenizer.engine  # noqa: B018 - loaded before the workers are forked, so that they share it
-        plan = make_plan(recipe, tokenizer, root=root, cache=PinCache(cache_dir))
+        traffic.take()
+        plan = make_plan(recipe, tokenizer, root=root, cache=sources_cache(recipe, root=root, cache_dir=cache_dir))
         clock.planned = clock.seconds()
+        planning = traffic.take()
         folder.adopt(plan)
         on_plan(plan)
         try:
@@ -82,6 +87,7 @@ def build(
             else:
                 results, progress = run_tasks(plan, tokenizer, folder, workers=workers, on_progress=on_progress)
                 content = manifest_content(plan, results)
+                progress.count_traffic(planning)
                 log = _build_log(plan, progress, clock, root=root, workers=workers, engine=tokenizer.engine.name)
                 publish_bytes(out / "README.md", dataset_card(content).encode())
                 publish_bytes(out / BUILD_LOG, (json.dumps(log, indent=1) + "\n").encode())
@@ -95,6 +101,13 @@ def build(
                 where=str(error.filename or out),
                 hint="make room or fix the folder; the same command goes on where it was",
             ) from error
+
+
+def sources_cache(recipe: Recipe, *, root: Path, cache_dir: Path) -> PinCache:
+    """What is known of source files, and where the blocks of remote ones are kept: there, unless the recipe says."""
+    spec = recipe.cache
+    folder = cache_dir if spec.dir is None else root / Path(spec.dir).expanduser()
+    return PinCache(cache_dir, BlockCache(folder=folder, max_bytes=spec.size or MAX_CACHE_BYTES))
 
 
 class _Clock:
@@ -119,6 +132,7 @@ def _build_log(
         "seconds": clock.seconds(),
         "plan_seconds": clock.planned,
         "stage_seconds": progress.stage_seconds,
+        "traffic": progress.traffic,
         "tasks": progress.num_tasks,
         "tasks_resumed": progress.num_resumed,
         "workers": workers,
@@ -128,5 +142,6 @@ def _build_log(
         "python": platform.python_version(),
         "root": str(root.resolve()),
         "bases": {name: str(snapshot.base) for name, snapshot in zip(plan.source_names, plan.snapshots)},
+        "notes": {name: snap.note for name, snap in zip(plan.source_names, plan.snapshots) if snap.note is not None},
         "versions": {"mixer": __version__} | {name: version(name) for name in _VERSIONS},
     }

@@ -46,7 +46,7 @@ def manifest_content(plan: Plan, results: Sequence[TaskResult]) -> dict[str, Any
             for result in results
             if result.shard is not None
         ],
-        "epochs": {"count": plan.recipe.epochs.count, "mode": plan.recipe.epochs.mode, "shards": "all"},
+        "epochs": _epochs(plan),
         "totals": {
             "draws": num_draws,
             "documents": sum(count.documents for count in counts),
@@ -62,6 +62,12 @@ def manifest_content(plan: Plan, results: Sequence[TaskResult]) -> dict[str, Any
             "different": sum(result.different for result in results),
         },
     }
+
+
+def _epochs(plan: Plan) -> dict[str, Any]:
+    """How often the sequences are read, and whether an epoch reads all of them or, where redrawn, its part."""
+    epochs = plan.recipe.epochs
+    return {"count": epochs.count, "mode": epochs.mode, "shards": "all" if epochs.mode == "reshuffle" else "parts"}
 
 
 def _sources(plan: Plan, counts: Sequence[SourceCounts], num_draws: int, num_tokens: int) -> list[dict[str, Any]]:

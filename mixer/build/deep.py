@@ -24,7 +24,8 @@ from mixer.mixing.tasks import Task
 from mixer.recipe import Recipe
 from mixer.shards.manifest import load_snapshot
 from mixer.shards.shard import open_shard, read_columns
-from mixer.sources import Snapshot, SourceReader, pin
+from mixer.sources import PinCache, Snapshot, SourceReader, pin
+from mixer.sources.remote.kept import remote_snapshot
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
 SAMPLED_SEQUENCES = 32
@@ -79,7 +80,7 @@ def check_deep(
     names = [source["name"] for source in manifest["sources"]]
     recipe = recipe.model_copy(update={"sources": {name: recipe.sources[name] for name in names}})
     on_progress("pinning the sources")
-    snapshots = _pin_again(folder, manifest, recipe, root)
+    snapshots = _pin_again(folder, manifest, recipe, root, PinCache(cache_dir))
     on_progress(f"encoding a sample of {SAMPLED_SEQUENCES} sequences with the reference")
     wanted, num_sequences = _sample(folder, manifest, recipe.seed)
     num_segments = sum(
@@ -90,12 +91,18 @@ def check_deep(
     return DeepCheck(num_sequences=num_sequences, num_segments=num_segments, num_shards=num_shards)
 
 
-def _pin_again(folder: Path, manifest: Mapping[str, Any], recipe: Recipe, root: Path) -> tuple[Snapshot, ...]:
+def _pin_again(
+    folder: Path, manifest: Mapping[str, Any], recipe: Recipe, root: Path, cache: PinCache
+) -> tuple[Snapshot, ...]:
     snapshots = []
     # without the cache: it would believe a file whose bytes changed under the same size and times
     for entry in manifest["sources"]:
+        pinned = load_snapshot(folder, entry)
+        if "origin" in pinned:
+            snapshots.append(remote_snapshot(pinned, cache))  # each of its versions is checked when it is read
+            continue
         snapshot = pin(entry["name"], recipe.sources[entry["name"]], root)
-        found, built = snapshot.as_json()["files"], load_snapshot(folder, entry)["files"]
+        found, built = snapshot.as_json()["files"], pinned["files"]
         if found != built:
             before = {file["path"]: file for file in built}
             now = {file["path"]: file for file in found}

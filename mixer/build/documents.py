@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,9 @@ from mixer.mixing.tasks import Task
 from mixer.sources import SourceReader, Texts
 from mixer.sources.text import text_offsets
 from mixer.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from mixer.sources.remote.blocks import FetchAhead, RemoteBlocks
 
 KEPT, NULL, EMPTY, BAD, TOO_LONG = range(5)
 SKIP_REASONS = {NULL: "null_text", EMPTY: "empty_text", BAD: "bad_row", TOO_LONG: "too_long"}
@@ -57,7 +61,18 @@ class DocumentReader:
         named = list(zip(recipe.sources.items(), plan.snapshots))
         self._readers = [SourceReader(name, source, snap, recipe.on_bad_row) for (name, source), snap in named]
         self._orders = [BlockOrder(recipe.seed, name, snap.block_kept) for (name, _), snap in named]
+        self._ahead = _fetch_ahead(self._readers)
+        self._after: Task | None = None
         self._ids = np.empty(0, dtype=np.uint32)
+
+    def close(self) -> None:
+        """Stop fetching ahead; no thread is left."""
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def expect(self, after: Task | None) -> None:
+        """Tell which task will probably be read after the next one: its remote blocks are fetched behind those."""
+        self._after = after
 
     def read(self, task: Task, slots: np.ndarray) -> tuple[Documents, int, int]:
         """Read and tokenize the rows of a task's draws.
@@ -74,6 +89,7 @@ class DocumentReader:
         """
         counts = np.bincount(slots, minlength=len(self._readers))
         first_draws = self._plan.schedule.counts(task.start)
+        self._fetch_ahead(first_draws, first_draws + counts)
         num_draws = len(slots)
         documents = Documents(
             source=np.repeat(np.arange(len(counts), dtype=np.int16), counts),
@@ -102,6 +118,26 @@ class DocumentReader:
             raise IntegrityError(f"{draw:,} rows were read for {num_draws:,} draws", where=f"task {task.number}")
         documents.ids = self._ids
         return documents, checked, different
+
+    def _fetch_ahead(self, first_draws: np.ndarray, stop_draws: np.ndarray) -> None:
+        """Begin to fetch the blocks of the sources' draws, and of the task after them, in the order of reading."""
+        if self._ahead is None:
+            return
+        blocks = [*self._blocks(first_draws, stop_draws)]
+        if self._after is not None:
+            blocks += self._blocks(*map(self._plan.schedule.counts, (self._after.start, self._after.stop)))
+        self._ahead.expect(blocks)
+
+    def _blocks(self, first_draws: np.ndarray, stop_draws: np.ndarray) -> Iterator[tuple[RemoteBlocks, int]]:
+        """The remote blocks of the sources' draws, without those that are open already."""
+        for reader, order, start, stop in zip(self._readers, self._orders, first_draws.tolist(), stop_draws.tolist()):
+            if reader.remote is None or start == stop:
+                continue
+            if stop - start <= order.num_rows:
+                blocks = [rows.block for rows in order.ranges(start, stop)]
+            else:
+                blocks = list(range(order.num_blocks))
+            yield from ((reader.remote, block) for block in blocks if block != reader.open_block)
 
     def _gathered(self, counts: np.ndarray, first_draws: np.ndarray) -> Iterator[tuple[np.ndarray, Texts]]:
         """The rows of a task, source by source, in pieces worth encoding, with the pass of each row."""
@@ -188,6 +224,19 @@ class DocumentReader:
         ids = self._ids[stop - int(documents.length[place]) : stop]
         text = texts.text[place - end].as_py()
         return self._tokenizer.reference.encode(text) == ids.tolist()
+
+
+def _fetch_ahead(readers: Sequence[SourceReader]) -> FetchAhead | None:
+    """What fetches the blocks of remote sources ahead; None where all are local."""
+    remote = [reader.remote for reader in readers if reader.remote is not None]
+    if not remote:
+        return None
+    from mixer.sources.remote.blocks import FetchAhead  # with the clients of stores: not for local files
+
+    ahead = FetchAhead()
+    for blocks in remote:
+        blocks.use(ahead)
+    return ahead
 
 
 def _chosen_for_check(seed: int, task: int, num_draws: int) -> np.ndarray:

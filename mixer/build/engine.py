@@ -25,7 +25,11 @@ from mixer.build.result import Limit, TaskResult
 from mixer.build.task import TaskRunner
 from mixer.errors import MixerError, TaskError
 from mixer.mixing.tasks import Task
+from mixer.sources.remote import traffic
 from mixer.tokens.tokenizer import Tokenizer
+
+_Job = tuple[Task, Limit | None, Task | None]
+"""A task, where the build ends inside it, and the task that will probably come after it."""
 
 
 def run_tasks(
@@ -64,7 +68,9 @@ def run_tasks(
             if not busy:
                 break
             for worker in _ready(busy):
-                account.add(*worker.finish())
+                result, seconds, counted = worker.finish()
+                account.add(result, seconds)
+                account.progress.count_traffic(counted)
                 on_progress(account.progress)
     finally:
         for worker in pool:
@@ -74,17 +80,21 @@ def run_tasks(
     return results, account.progress
 
 
-def _next_job(account: Account, worker: _Worker, workers: int) -> tuple[Task, Limit | None] | None:
-    """The worker's next task: the task that ends the build, the next of its own run, or the first of a new run."""
+def _next_job(account: Account, worker: _Worker, workers: int) -> _Job | None:
+    """The worker's next task: the task that ends the build, the next of its own run, or the first of a new run.
+
+    With it goes what probably comes after it: the next of its own run, or else the first that nobody has yet. That may
+    become another worker's, but what is fetched for it is of use to all on this machine.
+    """
     again = account.take_again()
     if again is not None:
-        return again
+        return *again, None
     if not worker.run:
         worker.run = account.take_run(workers)
     while worker.run:
         task = worker.run.pop(0)
         if account.wants(task):
-            return task, None
+            return task, None, worker.run[0] if worker.run else account.next_task
     return None
 
 
@@ -101,7 +111,7 @@ class _Worker:
         # fork shares the loaded tokenizer; spawn, where there is no safe fork, loads it in each worker
         context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
         self.pipe, self._theirs = context.Pipe()
-        self.job: tuple[Task, Limit | None] | None = None
+        self.job: _Job | None = None
         self.run: list[Task] = []
         self._out = folder.out
         self.process: BaseProcess = context.Process(
@@ -114,7 +124,7 @@ class _Worker:
             self.process.start()
             self._theirs.close()
 
-    def start(self, job: tuple[Task, Limit | None] | None) -> None:
+    def start(self, job: _Job | None) -> None:
         """Give the worker a task; None: there is none now."""
         self.job = job
         if job is not None:
@@ -123,8 +133,8 @@ class _Worker:
             except ConnectionError as error:
                 raise self._died() from error
 
-    def finish(self) -> tuple[TaskResult, dict[str, float]]:
-        """The result of its task.
+    def finish(self) -> tuple[TaskResult, dict[str, float], dict[str, float]]:
+        """The result of its task, the seconds of its stages, and what went over the network.
 
         Raises:
             TaskError: the worker died, or could not write.
@@ -194,13 +204,14 @@ def _serve(pipe: Connection, plan: Plan, tokenizer: Tokenizer, folder: BuildFold
     runner = TaskRunner(plan, tokenizer, folder.out)
     while True:
         try:
-            task, limit = pipe.recv()
+            task, limit, after = pipe.recv()
         except EOFError:
             return
         try:
+            runner.expect(after)
             result = runner.run(task, limit)
             folder.keep(result)
-            pipe.send((result, runner.seconds))
+            pipe.send((result, runner.seconds, traffic.take()))
         except (MixerError, OSError, MemoryError) as error:
             pipe.send(error)
         except Exception as error:

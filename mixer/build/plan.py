@@ -5,17 +5,17 @@ A plan holds decisions only: it is the same on every machine, for any number of 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
+from mixer.build.reach import draw_schedule, mean_tokens, reach
 from mixer.digest import identity
 from mixer.errors import DataError, RecipeError
-from mixer.mixing.draws import DrawSchedule, row_weights
-from mixer.mixing.target import Extent, Supply, TargetKind, extent
+from mixer.mixing.draws import DrawSchedule
+from mixer.mixing.target import Extent
 from mixer.mixing.tasks import Task, task_tokens
 from mixer.recipe import Recipe
 from mixer.shards.shard import FORMAT_VERSION
@@ -106,8 +106,6 @@ def make_plan(recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCac
     # Sources are numbered by name: the order of the keys of a YAML mapping means nothing.
     recipe = recipe.model_copy(update={"sources": dict(sorted(recipe.sources.items()))})
     check_specials(recipe, tokenizer)
-    if recipe.epochs.mode == "redraw" and recipe.epochs.count > 1:
-        raise RecipeError("redraw is not built by this version", where="epochs.mode", hint="use `mode: reshuffle`")
     snapshots = tuple(pin(name, source, root, cache) for name, source in recipe.sources.items())
     for name, snapshot in zip(recipe.sources, snapshots):
         if snapshot.num_kept == 0:
@@ -120,22 +118,14 @@ def make_plan(recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCac
         measure_tokens_per_row(name, source, snapshot, tokenizer, recipe)
         for (name, source), snapshot in zip(recipe.sources.items(), snapshots)
     )
-    schedule = _schedule(recipe, tokens_per_row)
+    schedule = draw_schedule(recipe, tokens_per_row)
     weights = tuple(schedule.integer_weights.tolist())
     tokens_per_draw = mean_tokens(weights, tokens_per_row)
+    num_rows = [snapshot.num_kept for snapshot in snapshots]
+    goal = reach(recipe, schedule, num_rows, tokens_per_draw=tokens_per_draw)
     length = recipe.sequence.length
-    reach = extent(
-        schedule,
-        [
-            Supply(name=name, num_rows=snapshot.num_kept, max_passes=source.max_passes or recipe.max_passes)
-            for (name, source), snapshot in zip(recipe.sources.items(), snapshots)
-        ],
-        target=_target(recipe),
-        when_exhausted=recipe.when_exhausted,
-        tokens_per_draw=tokens_per_draw,
-        sequence_length=length,
-    )
-    total_tokens = reach.end_tokens or (reach.end_sequences or 0) * length or reach.estimated_draws * tokens_per_draw
+    redrawn = recipe.epochs.count if recipe.epochs.mode == "redraw" else 1
+    total_tokens = goal.end_tokens or (goal.end_sequences or 0) * length or goal.estimated_draws * tokens_per_draw
     wanted = recipe.task_tokens or task_tokens(total_tokens)
     return Plan(
         recipe=recipe,
@@ -143,15 +133,10 @@ def make_plan(recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCac
         snapshots=snapshots,
         tokens_per_row=tokens_per_row,
         integer_weights=weights,
-        # A build that is far smaller than a task is one task, and not cut out of a large one.
-        draws_per_task=max(1, min(round(wanted / tokens_per_draw), reach.estimated_draws * 5 // 4 + 1)),
-        extent=reach,
+        # An epoch that is far smaller than a task is one task, and not cut out of a large one.
+        draws_per_task=max(1, min(round(wanted / tokens_per_draw), goal.estimated_draws // redrawn * 5 // 4 + 1)),
+        extent=goal,
     )
-
-
-def mean_tokens(weights: Sequence[int], tokens_per_row: Sequence[float]) -> float:
-    """The mean of tokens per row over the draws; exactly rounded, so that every machine makes tasks of one size."""
-    return math.fsum(weight * tokens for weight, tokens in zip(weights, tokens_per_row, strict=True)) / sum(weights)
 
 
 def check_specials(recipe: Recipe, tokenizer: Tokenizer) -> None:
@@ -163,33 +148,6 @@ def check_specials(recipe: Recipe, tokenizer: Tokenizer) -> None:
                 where=f"sequence.{switch}",
                 hint=f"set `sequence.{switch}: false`, or put the tokenizer's tokenizer_config.json beside it",
             )
-
-
-def _target(recipe: Recipe) -> tuple[TargetKind, int, str | None] | None:
-    target = recipe.target
-    if target is None:
-        return None
-    if target.passes is not None:
-        ((source, passes),) = target.passes.items()
-        return "passes", passes, source
-    if target.rows is not None:
-        return "rows", target.rows, None
-    if target.sequences is not None:
-        return "sequences", target.sequences, None
-    assert target.tokens is not None
-    return "tokens", target.tokens, None
-
-
-def _schedule(recipe: Recipe, tokens_per_row: tuple[float, ...]) -> DrawSchedule:
-    weights = [source.weight for source in recipe.sources.values()]
-    if recipe.weights == "tokens":
-        return DrawSchedule(row_weights(weights, tokens_per_row))
-    try:
-        return DrawSchedule(weights)
-    except ValueError as error:
-        raise RecipeError(
-            str(error), where="sources", hint="give the weights with fewer digits, at most 6 in all"
-        ) from error
 
 
 def shares(weights: Mapping[str, float]) -> dict[str, float]:

@@ -36,6 +36,10 @@ class TaskRunner:
         self._documents = DocumentReader(plan, tokenizer, self._clock)
         self._syncing = ThreadPoolExecutor(1, "sync")
 
+    def expect(self, after: Task | None) -> None:
+        """Tell which task will probably be run after the next one: its remote blocks are fetched meanwhile."""
+        self._documents.expect(after)
+
     def run(self, task: Task, limit: Limit | None = None) -> TaskResult:
         """Build and publish the task's shard.
 
@@ -77,7 +81,8 @@ class TaskRunner:
         return result
 
     def close(self) -> None:
-        """Wait for what is still being written to the disk."""
+        """Wait for what is still being written to the disk; no thread is left."""
+        self._documents.close()
         self._syncing.shutdown()
 
     @property

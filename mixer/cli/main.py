@@ -15,7 +15,10 @@ import typer
 
 from mixer import __version__
 from mixer.cli.build import build
+from mixer.cli.export import export
+from mixer.cli.fetch import fetch
 from mixer.cli.inspect import inspect
+from mixer.cli.plan import plan
 from mixer.cli.sample import sample
 from mixer.cli.schema import schema
 from mixer.cli.show import show
@@ -50,13 +53,16 @@ class Bug(MixerError):
 
 
 # Rich help would cost more than all the rest of `mixer --help`.
+RESUMABLE = ("fetch", "build", "export")
+"""Verbs that go on where they were when they are run again."""
+
 app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (sample, build, inspect, verify, show, trace, schema):
+for verb in (sample, fetch, plan, build, inspect, verify, show, trace, export, schema):
     app.command()(verb)
 
 
@@ -100,7 +106,7 @@ def run(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return code or 0
     except (KeyboardInterrupt, typer.Abort):
-        goes_on = "the same command goes on where it was" if arguments[0] == "build" else None
+        goes_on = "the same command goes on where it was" if arguments[0] in RESUMABLE else None
         error: MixerError = Interrupted("interrupted", hint=goes_on)
     except BrokenPipeError:
         # Who read stdout has gone, as `head` does; what is left in the buffer must not fail again at exit.

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mixer.errors import CursorError, UsageError
+from mixer.feed.epochs import Epochs
 from mixer.feed.order import Order
 from mixer.feed.sequences import SequenceSet
 
@@ -30,7 +31,7 @@ class Cursor:
     manifest: str
     seed: int
     window: int | None
-    num_sequences: int
+    epochs: Epochs
     epoch: int = 0
     consumed: int = 0
 
@@ -43,21 +44,27 @@ class Cursor:
         """
         if not len(sequences):
             raise UsageError("the build has no sequences to train on", where=str(sequences.folder))
-        return cls(
+        start = cls(
             manifest=sequences.manifest["id"],
             seed=sequences.manifest["recipe"]["seed"] if seed is None else seed,
             window=window,
-            num_sequences=len(sequences),
+            epochs=Epochs.of(sequences.manifest),
         )
+        return start.advance(0)  # past a first epoch without sequences: more epochs are redrawn than there are of them
 
     def advance(self, num_sequences: int) -> Cursor:
         """The cursor after all ranks together have consumed so many more sequences."""
-        epochs, consumed = divmod(self.consumed + num_sequences, self.num_sequences)
-        return replace(self, epoch=self.epoch + epochs, consumed=consumed)
+        epoch, consumed = self.epochs.locate(np.array(self.place + num_sequences))
+        return replace(self, epoch=int(epoch), consumed=int(consumed))
+
+    @property
+    def place(self) -> int:
+        """Sequences consumed since the beginning of the first epoch."""
+        return self.epochs.begin(self.epoch) + self.consumed
 
     def order(self, sequences: SequenceSet) -> Order:
         """The order of training that this cursor is a place in."""
-        return Order(sequences.shard_sequences, self.seed, self.window)
+        return Order(sequences.shard_sequences, self.seed, self.window, num_parts=self.epochs.num_parts)
 
     def state_dict(self) -> dict[str, Any]:
         """The few values that a checkpoint keeps: JSON, nothing per rank."""
@@ -91,8 +98,13 @@ class Cursor:
                     hint="open the build that the run began with, with the same seed and window",
                 )
         epoch, consumed = state["epoch"], state["consumed"]
-        if not (isinstance(epoch, int) and isinstance(consumed, int) and 0 <= consumed < self.num_sequences):
+        if not (isinstance(epoch, int) and isinstance(consumed, int) and epoch >= 0 and consumed >= 0):
             raise CursorError(f"the checkpoint says {consumed!r} sequences of epoch {epoch!r}, which cannot be")
+        start, stop = self.epochs.part(epoch)
+        if consumed >= stop - start:
+            raise CursorError(
+                f"the checkpoint says {consumed:,} sequences of epoch {epoch}, which has {stop - start:,}"
+            )
         return replace(self, epoch=epoch, consumed=consumed)
 
 
@@ -107,9 +119,8 @@ def stream(order: Order, cursor: Cursor, offsets: np.ndarray) -> tuple[np.ndarra
     Returns:
         Epoch and sequence of each place: int64 both.
     """
-    places = cursor.consumed + np.asarray(offsets, dtype=np.int64)
-    epochs, positions = cursor.epoch + places // cursor.num_sequences, places % cursor.num_sequences
-    found = np.empty(len(places), dtype=np.int64)
+    epochs, positions = cursor.epochs.locate(cursor.place + np.asarray(offsets, dtype=np.int64))
+    found = np.empty(len(positions), dtype=np.int64)
     for epoch in np.unique(epochs).tolist():
         here = epochs == epoch
         found[here] = order.sequences(epoch, positions[here])

@@ -1,11 +1,12 @@
 """Hugging Face: a collator for rows of `datasets.load_dataset(OUT)`, as `transformers.Trainer` takes it.
 
     rows = datasets.load_dataset("out/my-mixture", split="train")
-    Trainer(model, arguments, train_dataset=rows, data_collator=Collator("out/my-mixture"))
+    arguments = TrainingArguments(output_dir="runs", remove_unused_columns=False)
+    Trainer(model, arguments, train_dataset=rows, data_collator=Collator("out/my-mixture")).train()
 
-TrainingArguments need `remove_unused_columns=False`. The causal models of transformers shift `labels` themselves and
-so lose each sequence's last position; they take `shift_labels` as they are. Both are given: `labels` to ask for a loss,
-`shift_labels` to say what it is of.
+The columns have to stay (`remove_unused_columns=False`): the collator reads them. The causal models of transformers
+shift `labels` themselves and so lose each sequence's last position; they take `shift_labels` as they are. Both are
+given: `labels` to ask for a loss, `shift_labels` to say what it is of.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import numpy as np
 
 from mixer import rng
 from mixer.errors import UsageError
+from mixer.feed.epochs import Epochs
 
 ROUNDS = 6
 _MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -75,6 +76,19 @@ def _mix(values: np.ndarray) -> np.ndarray:
     return values ^ (values >> np.uint64(31))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Windows:
+    """An epoch's shards in their order, cut off where its part begins and ends.
+
+    `starts`, `sizes` int64[shards]: first sequence and number of sequences of each; `stops` int64[groups]: the position
+    behind each group of `window` shards.
+    """
+
+    starts: np.ndarray
+    sizes: np.ndarray
+    stops: np.ndarray
+
+
 class Order:
     """The order in which each epoch takes the sequences of some shards.
 
@@ -83,71 +97,78 @@ class Order:
         seed: the key of the order.
         window: how many shards are read from at a time; None: all of them. With a window, shards are permuted, taken in
             groups of `window`, and sequences are permuted inside each group: fewer open files, a coarser shuffle.
+        num_parts: how many epochs share the sequences, each reading its own part of them; see `Epochs`.
 
     Raises:
         UsageError: the window is not positive.
     """
 
-    def __init__(self, shard_sequences: np.ndarray, seed: int, window: int | None = None) -> None:
+    def __init__(
+        self, shard_sequences: np.ndarray, seed: int, window: int | None = None, *, num_parts: int = 1
+    ) -> None:
         if window is not None and window < 1:
             raise UsageError(f"window is {window}; it is a number of shards, at least 1", where="window")
-        self._shard_sequences = shard_sequences.astype(np.int64)
-        self._starts = np.cumsum(self._shard_sequences) - self._shard_sequences
+        self._stops = np.cumsum(shard_sequences, dtype=np.int64)
         self.seed = seed
         self.window = window if window is not None and window < len(shard_sequences) else None
-        self.num_sequences = int(self._shard_sequences.sum())
-        self._groups = lru_cache(maxsize=2)(self._groups_of)
+        self.num_sequences = int(self._stops[-1]) if len(self._stops) else 0
+        self.epochs = Epochs(num_sequences=self.num_sequences, num_parts=num_parts)
+        self._windows = lru_cache(maxsize=2)(self._windows_of)
 
     def sequences(self, epoch: int, positions: np.ndarray) -> np.ndarray:
         """The sequence at each position of an epoch: int64, numbers in the order of the manifest.
 
         Args:
             epoch: from 0.
-            positions: int64, each in [0, num_sequences).
+            positions: int64, each in [0, sequences of the epoch).
         """
+        start, stop = self.epochs.part(epoch)
         if self.window is None:
-            return self._permutation(epoch, 0, self.num_sequences).forward(positions)
-        shards, group_stops = self._groups(epoch)
-        group = np.searchsorted(group_stops, positions, side="right")
+            return self._permutation(epoch, 0, stop - start).forward(positions) + start
+        windows = self._windows(epoch)
+        group = np.searchsorted(windows.stops, positions, side="right")
         found = np.empty(len(positions), dtype=np.int64)
         for number in np.unique(group).tolist():
             here = group == number
-            members = shards[number * self.window : (number + 1) * self.window]
-            stops = np.cumsum(self._shard_sequences[members])
-            inside = positions[here] - (group_stops[number] - stops[-1])
+            members = slice(number * self.window, (number + 1) * self.window)
+            stops = np.cumsum(windows.sizes[members])
+            inside = positions[here] - (windows.stops[number] - stops[-1])
             places = self._permutation(epoch, number + 1, int(stops[-1])).forward(inside)
             shard = np.searchsorted(stops, places, side="right")
-            found[here] = places - (stops - self._shard_sequences[members])[shard] + self._starts[members][shard]
+            found[here] = places - (stops - windows.sizes[members])[shard] + windows.starts[members][shard]
         return found
 
     def positions(self, epoch: int, sequences: np.ndarray) -> np.ndarray:
-        """The position at which an epoch takes each sequence: the inverse of `sequences`."""
+        """The position at which an epoch takes each sequence of its part: the inverse of `sequences`."""
+        start, stop = self.epochs.part(epoch)
         if self.window is None:
-            return self._permutation(epoch, 0, self.num_sequences).backward(sequences)
-        shards, group_stops = self._groups(epoch)
-        rank = np.empty(len(shards), dtype=np.int64)
-        rank[shards] = np.arange(len(shards))
-        shard = np.searchsorted(self._starts + self._shard_sequences, sequences, side="right")
-        group = rank[shard] // self.window
+            return self._permutation(epoch, 0, stop - start).backward(np.asarray(sequences) - start)
+        windows = self._windows(epoch)
+        by_start = np.argsort(windows.starts)
+        # The place of each sequence's shard in the permuted order.
+        rank = by_start[np.searchsorted(windows.starts[by_start], sequences, side="right") - 1]
+        group = rank // self.window
         found = np.empty(len(sequences), dtype=np.int64)
         for number in np.unique(group).tolist():
             here = group == number
-            members = shards[number * self.window : (number + 1) * self.window]
-            stops = np.cumsum(self._shard_sequences[members])
-            first = np.zeros(len(self._starts), dtype=np.int64)
-            first[members] = stops - self._shard_sequences[members]
-            places = sequences[here] - self._starts[shard[here]] + first[shard[here]]
+            members = slice(number * self.window, (number + 1) * self.window)
+            stops = np.cumsum(windows.sizes[members])
+            member = rank[here] - members.start
+            places = sequences[here] - windows.starts[members][member] + (stops - windows.sizes[members])[member]
             permutation = self._permutation(epoch, number + 1, int(stops[-1]))
-            found[here] = permutation.backward(places) + group_stops[number] - stops[-1]
+            found[here] = permutation.backward(places) + windows.stops[number] - stops[-1]
         return found
 
-    def _groups_of(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The shards of an epoch in their order, and the position behind each group."""
+    def _windows_of(self, epoch: int) -> _Windows:
         assert self.window is not None
-        shards = rng.permutation(len(self._shard_sequences), self.seed, "order of shards", epoch)
-        stops = np.cumsum(self._shard_sequences[shards])
+        start, stop = self.epochs.part(epoch)
+        stops = np.clip(self._stops, start, stop)
+        starts = np.concatenate([[start], stops[:-1]])
+        (there,) = np.nonzero(stops > starts)
+        shards = there[rng.permutation(len(there), self.seed, "order of shards", epoch)]
+        sizes = (stops - starts)[shards]
         last = np.minimum(np.arange(self.window, len(shards) + self.window, self.window), len(shards)) - 1
-        return shards, stops[last]
+        return _Windows(starts=starts[shards], sizes=sizes, stops=np.cumsum(sizes)[last])
 
     def _permutation(self, epoch: int, group: int, count: int) -> Permutation:
         words = rng.words(rng.key(self.seed, "order", epoch, group), ROUNDS)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from mixer.errors import IntegrityError, UsageError
-from mixer.packing.columns import Columns
+from mixer.errors import UsageError
+from mixer.feed.mapped import MappedShards, Verify
 from mixer.shards.manifest import load_manifest
-from mixer.shards.shard import REBUILD_HINT, RUN_COLUMNS, open_shard, read_columns
+from mixer.shards.shard import RUN_COLUMNS
 
 IGNORED = -100
 """The label of a position that is not learnt from."""
-Verify = Literal["nothing", "size", "digest"]
+Place = tuple[int, int, int]
+"""Where a sequence is: its shard, the record batch in the shard, the row in the batch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +86,15 @@ class Batch:
 
 
 class SequenceSet:
-    """The sequences of a build, in the order of the manifest. Shards are mapped when they are first read from.
+    """The sequences of a build, in the order of the manifest.
+
+    Shards are mapped when they are read from. Those that were read from last stay open: memory and open files are
+    bounded, however large the build. Several threads may read at once.
 
     Args:
         folder: the build.
         manifest: its manifest, checked.
-        verify: what is checked when a shard is opened: nothing, its `size`, or its `digest` too (needs xxhash).
+        verify: what is checked when a shard is first opened: nothing, its `size`, or its `digest` too (needs xxhash).
     """
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any], verify: Verify = "size") -> None:
@@ -97,17 +102,14 @@ class SequenceSet:
         self.manifest = manifest
         self.sequence_length: int = manifest["sequence_length"]
         self.shard_sequences = np.array([shard["sequences"] for shard in manifest["shards"]], dtype=np.int64)
-        self._stops = np.cumsum(self.shard_sequences)
-        self._verify = verify
+        # As lists: a batch asks for a few sequences, and numpy's functions cost more than they find.
+        self._stops: list[int] = np.cumsum(self.shard_sequences).tolist()
+        self._starts = [0, *self._stops[:-1]]
         self._batch_sequences: int = manifest["batch_sequences"]
-        self._open: dict[int, list[Columns]] = {}
+        self._shards = MappedShards(folder, manifest, verify)
 
     def __len__(self) -> int:
-        return int(self._stops[-1]) if len(self._stops) else 0
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Maps do not travel to a spawned worker; it opens its own.
-        return {**self.__dict__, "_open": {}}
+        return self._stops[-1] if len(self._stops) else 0
 
     def __getitem__(self, wanted: int | slice | np.ndarray) -> Batch:
         """One sequence, a slice, or the sequences of an index array, as a batch.
@@ -116,40 +118,23 @@ class SequenceSet:
             IndexError: a number is outside.
             IntegrityError: a shard is missing, or not as its manifest says.
         """
-        return self.batch(self._numbers(wanted))
-
-    def ids(self, wanted: int | slice | np.ndarray) -> np.ndarray:
-        """`input_ids` alone: int32[L] for one number (no copy, read-only), int32[n, L] otherwise."""
-        if isinstance(wanted, int | np.integer):
-            number = self._numbers(int(wanted))[0]
-            shard, row = self._place(np.array([number]))
-            batch, inside = divmod(int(row[0]), self._batch_sequences)
-            return self._opened(int(shard[0]))[batch].input_ids[inside]
-        numbers = self._numbers(wanted)
-        out = np.empty((len(numbers), self.sequence_length), dtype=np.int32)
-        self._copy_ids(numbers, out)
-        return out
-
-    def batch(self, numbers: np.ndarray) -> Batch:
-        """The sequences of these numbers (int64), in their order."""
-        input_ids = np.empty((len(numbers), self.sequence_length), dtype=np.int32)
-        places = self._copy_ids(numbers, input_ids)
+        places = self._places(wanted)
+        input_ids = self._copy_ids(places)
         runs: dict[str, list[np.ndarray]] = {name: [] for name in ("run_stop", *RUN_COLUMNS)}
-        next_id, num_pad, run_counts = (np.empty(len(places), dtype=np.int64) for _ in range(3))
-        for place, (shard, row) in enumerate(places):
-            batch, inside = divmod(row, self._batch_sequences)
-            columns = self._opened(shard)[batch]
-            start, stop = columns.run_offsets[inside], columns.run_offsets[inside + 1]
-            next_id[place], num_pad[place] = columns.next_id[inside], columns.num_pad[inside]
+        next_ids, num_pads, run_counts = (np.empty(len(places), dtype=np.int64) for _ in range(3))
+        for place, (shard, batch, row) in enumerate(places):
+            columns = self._shards.columns(shard, batch)
+            start, stop = columns.run_offsets[row : row + 2].tolist()
+            next_ids[place], num_pads[place] = columns.next_id[row], columns.num_pad[row]
             run_counts[place] = stop - start
             for name, parts in runs.items():
                 parts.append(getattr(columns, name)[start:stop])
         joined = {name: np.concatenate(parts) if parts else np.empty(0, np.int64) for name, parts in runs.items()}
         return Batch(
             input_ids=input_ids,
-            next_id=next_id.astype(np.int32),
-            num_pad=num_pad.astype(np.int32),
-            document_ends=document_ends(self.manifest, input_ids, next_id),
+            next_id=next_ids.astype(np.int32),
+            num_pad=num_pads.astype(np.int32),
+            document_ends=document_ends(self.manifest, input_ids, next_ids),
             run_counts=run_counts,
             run_stops=joined["run_stop"],
             source=joined["segment_source"],
@@ -158,50 +143,45 @@ class SequenceSet:
             start=joined["segment_start"],
         )
 
+    def ids(self, wanted: int | slice | np.ndarray) -> np.ndarray:
+        """`input_ids` alone: int32[L] for one number (no copy, read-only), int32[n, L] otherwise."""
+        places = self._places(wanted)
+        if isinstance(wanted, int | np.integer):
+            ((shard, batch, row),) = places
+            return self._shards.ids(shard, batch)[row]
+        return self._copy_ids(places)
+
+    def batch(self, numbers: np.ndarray) -> Batch:
+        """The sequences of these numbers (int64), in their order."""
+        return self[numbers]
+
     def close(self) -> None:
         """Let go of all maps; the set opens them again when it is read from."""
-        self._open.clear()
+        self._shards.close()
 
-    def _numbers(self, wanted: int | slice | np.ndarray) -> np.ndarray:
+    def _places(self, wanted: int | slice | np.ndarray) -> list[Place]:
         count = len(self)
         if isinstance(wanted, slice):
-            return np.arange(*wanted.indices(count), dtype=np.int64)
-        numbers = np.atleast_1d(np.asarray(wanted, dtype=np.int64))
-        numbers = np.where(numbers < 0, numbers + count, numbers)
-        if ((numbers < 0) | (numbers >= count)).any():
-            raise IndexError(f"a sequence is outside the {count:,} of the build")
-        return numbers
-
-    def _place(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        shard = np.searchsorted(self._stops, numbers, side="right")
-        return shard, numbers - (self._stops[shard] - self.shard_sequences[shard])
-
-    def _copy_ids(self, numbers: np.ndarray, out: np.ndarray) -> list[tuple[int, int]]:
-        """Copy the ids of some sequences; returns shard and row of each."""
-        shards, rows = self._place(numbers)
-        places = list(zip(shards.tolist(), rows.tolist(), strict=True))
-        step = self._batch_sequences
-        for row_out, (shard, row) in zip(out, places, strict=True):
-            row_out[:] = self._opened(shard)[row // step].input_ids[row % step]
+            numbers = list(range(*wanted.indices(count)))
+        else:
+            numbers = np.asarray(wanted, dtype=np.int64).reshape(-1).tolist()
+        stops, starts, step = self._stops, self._starts, self._batch_sequences
+        places = []
+        for number in numbers:
+            inside = number + count if number < 0 else number
+            if not 0 <= inside < count:
+                raise IndexError(f"sequence {number:,} is outside the {count:,} of the build")
+            shard = bisect_right(stops, inside)
+            row = inside - starts[shard]
+            places.append((shard, row // step, row % step))
         return places
 
-    def _opened(self, shard: int) -> list[Columns]:
-        """A shard's record batches as arrays; the ids are the map itself."""
-        found = self._open.get(shard)
-        if found is None:
-            entry = self.manifest["shards"][shard]
-            path = self.folder / entry["path"]
-            check_shard(path, entry, self._verify)
-            reader = open_shard(path)
-            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-            if sum(batch.num_rows for batch in batches) != entry["sequences"]:
-                raise IntegrityError(
-                    f"it does not hold the {entry['sequences']:,} sequences of the manifest",
-                    where=str(path),
-                    hint=REBUILD_HINT,
-                )
-            found = self._open[shard] = [read_columns(batch) for batch in batches]
-        return found
+    def _copy_ids(self, places: list[Place]) -> np.ndarray:
+        ids = self._shards.ids
+        rows = [ids(shard, batch)[row] for shard, batch, row in places]
+        # One call for all of them: an assignment for each takes a quarter longer.
+        joined = np.concatenate(rows) if rows else np.empty(0, dtype=np.int32)
+        return joined.reshape(len(rows), self.sequence_length)
 
 
 def document_ends(manifest: Mapping[str, Any], input_ids: np.ndarray, next_id: np.ndarray) -> np.ndarray:
@@ -213,32 +193,6 @@ def document_ends(manifest: Mapping[str, Any], input_ids: np.ndarray, next_id: n
     if spec.get("eos", True):
         return input_ids[:, -1] == tokenizer["eos_id"]
     return next_id == tokenizer["bos_id"] if spec.get("bos", True) else np.zeros(len(next_id), dtype=bool)
-
-
-def check_shard(path: Path, entry: Mapping[str, Any], verify: Verify) -> None:
-    """Hold a shard's file against its entry of the manifest.
-
-    Raises:
-        IntegrityError: it is missing, or has another size or digest.
-    """
-    if verify == "nothing":
-        return
-    try:
-        num_bytes = path.stat().st_size
-    except OSError as error:
-        raise IntegrityError(f"cannot read the shard: {error.strerror}", where=str(path), hint=REBUILD_HINT) from error
-    if num_bytes != entry["bytes"]:
-        raise IntegrityError(
-            f"it has {num_bytes:,} bytes, the manifest says {entry['bytes']:,}", where=str(path), hint=REBUILD_HINT
-        )
-    if verify == "digest":
-        from mixer.digest import xxh3_file
-
-        digest = xxh3_file(path)
-        if digest != entry["file_xxh3"]:
-            raise IntegrityError(
-                f"its digest is {digest}, the manifest says {entry['file_xxh3']}", where=str(path), hint=REBUILD_HINT
-            )
 
 
 def open_build(path: str | Path, *, verify: Verify = "size") -> SequenceSet:

@@ -1,29 +1,34 @@
 """PyTorch: a map-style data set, an iterable of steps, and a loader whose state is the cursor.
 
-loader = TrainLoader("out/my-mixture", batch_size=8, num_workers=2)      # rank and world from torch.distributed
-loader.load_state_dict(checkpoint["loader"])                             # any number of ranks, workers, batches
-for batch in loader:
-    loss = model(batch["input_ids"], labels=batch["labels"]) ...
-    checkpoint["loader"] = loader.state_dict()
+    loader = TrainLoader("out/my-mixture", batch_size=8, num_workers=2)  # rank and world from torch.distributed
+    loader.load_state_dict(checkpoint["loader"])  # written by any number of ranks, workers, any batch size
+    for batch in loader:  # {"input_ids", "labels"}, int64[8, 8192]
+        loss = train_step(batch["input_ids"], batch["labels"])
+        checkpoint["loader"] = loader.state_dict()  # six values, the same on every rank
+
+`mixer.feed.hf` is for Hugging Face's trainer, `mixer.feed.torchtitan` for torchtitan.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
-from mixer.errors import CursorError, UsageError
-from mixer.feed.cursor import Cursor, rank_offsets, stream
+from mixer.errors import CursorError
+from mixer.feed.cursor import Cursor
+from mixer.feed.order import Order
 from mixer.feed.sequences import Batch, SequenceSet, open_build
+from mixer.feed.steps import Last, Steps, check_unmoved
 
 Tensors = dict[str, torch.Tensor]
-_NUMBERS_AT_ONCE = 4096
 
 
 def to_tensors(batch: Batch, *, across_documents: bool = True, borders: bool = False) -> Tensors:
@@ -71,7 +76,8 @@ class StepDataset(IterableDataset):
     """The steps of one rank, in training order: each item is a whole batch, so use `batch_size=None`.
 
     Worker w of W makes the steps that are w modulo W, which a DataLoader puts in order again. It follows torchdata's
-    protocol (`state_dict`, `load_state_dict`), so a StatefulDataLoader with as many workers can hold its state.
+    protocol (`state_dict`, `load_state_dict`), so a StatefulDataLoader with as many workers can hold its state. Each
+    iteration begins at the cursor, or where a state that was just loaded says.
 
     Args:
         sequences: the build.
@@ -96,31 +102,26 @@ class StepDataset(IterableDataset):
         across_documents: bool = True,
         borders: bool = False,
     ) -> None:
-        rank_offsets(np.arange(0), rank=rank, world=world, batch=batch_size)
         self._sequences = sequences
         self._cursor = cursor
-        self._batch_size, self._rank, self._world = batch_size, rank, world
+        self._steps = Steps(batch_size=batch_size, rank=rank, world=world)
         self._num_steps = num_steps
         self._form = {"across_documents": across_documents, "borders": borders}
         self._done = 0
+        self._resumed = False
 
     def __iter__(self) -> Iterator[Tensors]:
+        if not self._resumed:
+            self._done = 0  # a worker that stays for another iteration has made steps ahead that nobody was handed
+        self._resumed = False
         worker = get_worker_info()
         number, workers = (worker.id, worker.num_workers) if worker is not None else (0, 1)
         order = self._cursor.order(self._sequences)
-        while True:
-            # Numbers of some steps at once: for a few positions, the order costs more than the sequences.
-            first = self._done * workers + number
-            stop = first + max(1, _NUMBERS_AT_ONCE // self._batch_size) * workers
-            steps = np.arange(first, stop if self._num_steps is None else min(stop, self._num_steps), workers)
-            if len(steps) == 0:
-                self._done = 0
-                return
-            offsets = rank_offsets(steps, rank=self._rank, world=self._world, batch=self._batch_size)
-            _, numbers = stream(order, self._cursor, offsets.reshape(-1))
-            for own in numbers.reshape(offsets.shape):
-                self._done += 1
-                yield to_tensors(self._sequences.batch(own), **self._form)
+        first = self._done * workers + number
+        for own in self._steps.iter_numbers(order, self._cursor, first=first, stride=workers, stop=self._num_steps):
+            self._done += 1
+            yield to_tensors(self._sequences.batch(own), **self._form)
+        self._done = 0
 
     def state_dict(self) -> dict[str, Any]:
         """How many steps this worker has made, and since which cursor."""
@@ -135,12 +136,15 @@ class StepDataset(IterableDataset):
         if self._cursor.resumed(state["cursor"]) != self._cursor:
             raise CursorError("the state began at another cursor", hint="use TrainLoader to change ranks or workers")
         self._done = state["done"]
+        self._resumed = True
 
 
 class TrainLoader:
     """Batches for one rank, endless or for some epochs, with the cursor as its state.
 
-    The state counts what was handed out, not what workers have made ahead, and is the same on every rank.
+    The state counts what was handed out, not what workers have made ahead, and is the same on every rank. Workers are
+    told which sequences to read, batch by batch, and know nothing of the run: with `persistent_workers` they stay for
+    the next iteration, from wherever it begins, until `close`.
 
     Args:
         build: a folder, a manifest, or an open build.
@@ -148,14 +152,12 @@ class TrainLoader:
         rank: default: torch.distributed's, or RANK, or 0.
         world: default: torch.distributed's, or WORLD_SIZE, or 1.
         epochs: where it ends; None: it does not. The recipe's `epochs.count` is in the manifest.
-        last: what becomes of sequences at the end that fill no whole step of all ranks: `drop` them, or `pad` the step
-            with the first ones of another epoch.
+        last: `drop` or `pad`: what becomes of sequences at the end that fill no whole step of all ranks; see `Steps`.
         seed: of the order; default: the recipe's.
         window: shards read from at a time; default: all.
-        num_workers: processes that make batches ahead; 0: none.
         across_documents: see `to_tensors`.
         borders: see `to_tensors`.
-        loader: further arguments of DataLoader, such as pin_memory or prefetch_factor.
+        loader: further arguments of DataLoader: num_workers, pin_memory, persistent_workers, prefetch_factor, ...
 
     Raises:
         UsageError: a rank outside its world, or a step that is larger than all epochs together.
@@ -169,67 +171,88 @@ class TrainLoader:
         rank: int | None = None,
         world: int | None = None,
         epochs: int | None = None,
-        last: Literal["drop", "pad"] = "drop",
+        last: Last = "drop",
         seed: int | None = None,
         window: int | None = None,
-        num_workers: int = 0,
         across_documents: bool = True,
         borders: bool = False,
         **loader: Any,
     ) -> None:
         self.sequences = build if isinstance(build, SequenceSet) else open_build(build)
         self.rank, self.world = _ranks(rank, world)
-        self._step_sequences = self.world * batch_size
-        if last not in ("drop", "pad"):
-            raise UsageError(f"last is {last!r}; it is drop or pad", where="last")
-        self._end = None if epochs is None else epochs * len(self.sequences)
-        if self._end is not None and last == "drop" and self._step_sequences > self._end:
-            raise UsageError(
-                f"a step of {self.world} ranks x {batch_size} is larger than {epochs} epochs of "
-                f"{len(self.sequences):,} sequences",
-                hint="use a smaller batch, fewer ranks, more epochs, or last='pad'",
-            )
-        self._last = last
         self.cursor = Cursor.start(self.sequences, seed=seed, window=window)
-        self._dataset: dict[str, Any] = {
-            "batch_size": batch_size,
-            "rank": self.rank,
-            "world": self.world,
-            "across_documents": across_documents,
-            "borders": borders,
-        }
-        rank_offsets(np.arange(0), rank=self.rank, world=self.world, batch=batch_size)
-        self._loader = {"num_workers": num_workers, **loader}
+        self._steps = Steps(batch_size=batch_size, rank=self.rank, world=self.world, epochs=epochs, last=last)
+        self._steps.check_fits(self.cursor)
+        self._batches = _Batches(self.sequences, across_documents=across_documents, borders=borders)
+        order = self.cursor.order(self.sequences)
+        self._numbers = _Numbers(steps=self._steps, order=order, cursor=self.cursor)
+        # DataLoader draws a seed for its workers: not from the generator that the model's dropout draws from.
+        self._arguments = {"generator": torch.Generator(), **loader}
+        self._loader = self._data_loader()
+        # An iterator that is dropped takes its workers with it, so the loader keeps none alive.
+        self._iterations: weakref.WeakSet[Generator[Tensors]] = weakref.WeakSet()
 
     def __len__(self) -> int:
-        steps = self._steps_left()
+        steps = self._steps.left(self.cursor)
         if steps is None:
             raise TypeError("the loader has no end: give it a number of epochs")
         return steps
 
     def __iter__(self) -> Iterator[Tensors]:
-        dataset = StepDataset(self.sequences, self.cursor, num_steps=self._steps_left(), **self._dataset)
-        for batch in DataLoader(dataset, batch_size=None, **self._loader):
-            self.cursor = self.cursor.advance(self._step_sequences)
-            yield batch
+        iteration = self._iterate()
+        self._iterations.add(iteration)
+        return iteration
 
-    def _steps_left(self) -> int | None:
-        if self._end is None:
-            return None
-        left = max(0, self._end - self.cursor.epoch * len(self.sequences) - self.cursor.consumed)
-        return left // self._step_sequences if self._last == "drop" else -(-left // self._step_sequences)
+    def _iterate(self) -> Generator[Tensors]:
+        place = self._numbers.cursor = self.cursor
+        for batch in self._loader:
+            check_unmoved(self.cursor, place)
+            place = self.cursor = place.advance(self._steps.num_sequences)
+            yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """The cursor: the same on all ranks; a few numbers."""
         return self.cursor.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint was, on any number of ranks, workers, and any batch size.
+        """Go on where a checkpoint was, on any number of ranks, workers, and any batch size, in the next iteration.
 
         Raises:
             CursorError: the checkpoint is of another build or order; the message says which.
         """
         self.cursor = self.cursor.resumed(state)
+
+    def close(self) -> None:
+        """End all iterations, stop all workers and let go of all maps; the next iteration starts them again."""
+        for iteration in list(self._iterations):
+            iteration.close()
+        self._loader = self._data_loader()
+        self.sequences.close()
+
+    def _data_loader(self) -> DataLoader[Tensors]:
+        return DataLoader(self._batches, sampler=self._numbers, batch_size=None, **self._arguments)
+
+
+class _Batches(Dataset):
+    """The batch of some sequences: what a worker makes."""
+
+    def __init__(self, sequences: SequenceSet, **form: bool) -> None:
+        self._sequences, self._form = sequences, form
+
+    def __getitem__(self, numbers: np.ndarray) -> Tensors:
+        return to_tensors(self._sequences.batch(numbers), **self._form)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Numbers:
+    """The numbers of each step from a cursor on: what a DataLoader calls its sampler, and iterates over itself."""
+
+    steps: Steps
+    order: Order
+    cursor: Cursor
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return self.steps.iter_numbers(self.order, self.cursor)
 
 
 def _ranks(rank: int | None, world: int | None) -> tuple[int, int]:

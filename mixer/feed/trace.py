@@ -58,7 +58,7 @@ def trace_step(
     order = cursor.order(sequences)
     offsets = rank_offsets(np.array([step]), rank=rank, world=world, batch=batch)[0]
     epochs, numbers = stream(order, cursor, offsets)
-    positions = (cursor.consumed + offsets) % cursor.num_sequences
+    _, positions = cursor.epochs.locate(cursor.place + offsets)
     places = zip(epochs.tolist(), positions.tolist(), numbers.tolist(), strict=True)
     return [_traced(sequences, epoch, position, number) for epoch, position, number in places]
 
@@ -81,9 +81,11 @@ def trace_row(sequences: SequenceSet, order: Order, *, source: str, row: int, ep
     numbers = np.fromiter(_holding(sequences, index, row), dtype=np.int64)
     found = []
     for epoch in range(epochs):
-        positions = order.positions(epoch, numbers)
+        start, stop = order.epochs.part(epoch)
+        here = numbers[(numbers >= start) & (numbers < stop)]
+        positions = order.positions(epoch, here)
         for place in np.argsort(positions).tolist():
-            traced = _traced(sequences, epoch, int(positions[place]), int(numbers[place]))
+            traced = _traced(sequences, epoch, int(positions[place]), int(here[place]))
             own = tuple(segment for segment in traced.segments if (segment.source, segment.row) == (source, row))
             found.append(
                 TracedSequence(

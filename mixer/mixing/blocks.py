@@ -41,6 +41,7 @@ class BlockOrder:
         self._blocks = np.empty(0, dtype=np.int64)
         self._stops = np.empty(0, dtype=np.int64)
         self.num_rows = int(block_rows.sum())
+        self.num_blocks = len(block_rows)
 
     def ranges(self, start: int, stop: int) -> Iterator[RowRange]:
         """The row ranges of the source's draws [start, stop), in draw order."""

@@ -44,6 +44,7 @@ def extent(
     when_exhausted: Literal["repeat", "stop", "error"],
     tokens_per_draw: float,
     sequence_length: int,
+    times: int = 1,
 ) -> Extent:
     """How far the build goes. Pure.
 
@@ -51,6 +52,7 @@ def extent(
         schedule: the draws.
         supplies: the sources, in the schedule's order.
         target: kind, amount, and for `passes` the source; None: until a source runs out.
+        times: how often the target is to be met, with draws that go on: once for each epoch that is redrawn.
         when_exhausted: what a source that runs out does.
         tokens_per_draw: measured mean, for estimates only.
         sequence_length: tokens of a sequence.
@@ -70,6 +72,7 @@ def extent(
             )
         return Extent(max_draws=limit, end_tokens=None, end_sequences=None, estimated_draws=limit)
     kind, amount, source = target
+    amount *= times
     if kind == "rows":
         needed = amount
     elif kind == "passes":
@@ -80,7 +83,7 @@ def extent(
         tokens = amount if kind == "tokens" else amount * sequence_length
         needed = max(1, round(tokens / tokens_per_draw))
     if limit is not None and needed > limit and when_exhausted != "stop":
-        raise _cannot_be_met(target, needed, limit, schedule, supplies, limiting, tokens_per_draw)
+        raise _cannot_be_met(target, needed, limit, schedule, supplies, limiting, tokens_per_draw, times)
     if kind in ("rows", "passes"):
         limit = needed if limit is None else min(needed, limit)
     return Extent(
@@ -111,6 +114,7 @@ def _cannot_be_met(
     supplies: Sequence[Supply],
     limiting: int | None,
     tokens_per_draw: float,
+    times: int,
 ) -> RecipeError:
     assert limiting is not None
     supply = supplies[limiting]
@@ -118,6 +122,7 @@ def _cannot_be_met(
     passes = supply.max_passes or 1
     share = Fraction(int(schedule.integer_weights[limiting]), schedule.period_draws)
     asked = f"{amount:,} passes of {source}" if kind == "passes" else f"{amount:,} {kind}"
+    asked += f" in each of {times} redrawn epochs" if times > 1 else ""
     estimated = kind in ("tokens", "sequences")
     drawn = int(schedule.counts(needed)[limiting])
     best = f"{limit:,} draws" + (f", about {round(limit * tokens_per_draw):,} tokens" if estimated else "")

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
 
 from mixer.errors import UsageError
-from mixer.recipe.sizes import COUNT_PATTERN, parse_count
+from mixer.recipe.sizes import BYTES_PATTERN, COUNT_PATTERN, parse_bytes, parse_count
+from mixer.recipe.template import parse_template
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MAX_COUNT = 2**63 - 1
@@ -59,6 +60,15 @@ def _read_count(value: Any) -> Any:
         raise ValueError(err.message) from err
 
 
+def _read_bytes(value: Any) -> Any:
+    if not isinstance(value, str):
+        return _whole(value)
+    try:
+        return parse_bytes(value)
+    except UsageError as err:
+        raise ValueError(err.message) from err
+
+
 def _read_weight(value: Any) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError("must be a number without quotes or unit, such as 40 or 0.5")
@@ -82,6 +92,17 @@ def _check_path(path: str) -> str:
     if scheme and scheme[1] not in _SCHEMES:
         raise ValueError(f"has the unknown scheme {scheme[1]!r}; known are {', '.join(_SCHEMES)} and plain paths")
     return path
+
+
+def _check_hub(repo: str) -> str:
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@\S+)?", repo, re.ASCII) is None:
+        raise ValueError(f"must be ORG/NAME or ORG/NAME@REVISION, not {repo[:40]!a}")
+    return repo
+
+
+def _check_template(text: str) -> str:
+    parse_template(text)
+    return text
 
 
 def _check_filled(text: str) -> str:
@@ -108,9 +129,16 @@ Seed = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT), _human(1, MAX_COUNT)]
 TaskTokens = Annotated[int, Field(ge=2**20, le=2**26), _human(2**20, 2**26)]
+Bytes = Annotated[
+    int,
+    Field(ge=1, le=MAX_COUNT),
+    BeforeValidator(_read_bytes, json_schema_input_type=int | Annotated[str, Field(pattern=BYTES_PATTERN)]),
+]
 Text = Annotated[str, AfterValidator(_check_unicode)]
+ItemTemplate = Annotated[Text, AfterValidator(_check_template)]
 Filled = Annotated[Text, AfterValidator(_check_filled), Field(json_schema_extra={"minLength": 1})]
 Condition = Annotated[Filled, AfterValidator(str.strip)]
+Hub = Annotated[Filled, AfterValidator(_check_hub)]
 Path = Annotated[Filled, AfterValidator(_check_path)]
 Paths = Annotated[
     tuple[Path, ...],

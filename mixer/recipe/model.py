@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_serializer
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from mixer.recipe.fields import (
     MAX_SOURCES,
+    Bytes,
     Condition,
     Count,
     Filled,
+    Hub,
+    ItemTemplate,
     Name,
     Paths,
     Positive,
@@ -74,6 +84,8 @@ class TextSpec(_Part):
     """The list column whose items make the document, such as files."""
     field: Filled | None = None
     """The text field of the list's structs; left out where the items are text themselves."""
+    template: ItemTemplate | None = None
+    """An item made of several text fields of the list's structs, in braces, such as "{path}\\n{text}"."""
     separator: Text = ""
     """What goes between two items."""
     prefix: Text = ""
@@ -83,7 +95,10 @@ class TextSpec(_Part):
 
     @model_serializer
     def _only_what_applies(self) -> dict[str, Any]:
-        return {"column": self.column} if self.column else {key: value for key, value in self if key != "column"}
+        if self.column:
+            return {"column": self.column}
+        # A recipe without a template has the normal form, and so the identity, that it had before there were any.
+        return {key: value for key, value in self if key != "column" and (key != "template" or value is not None)}
 
 
 class Source(_Part):
@@ -91,8 +106,12 @@ class Source(_Part):
 
     weight: Weight
     """The source's share of the draws, relative to the other weights: in rows, or as weights says."""
-    path: Paths
+    path: Paths | None = None
     """Files of the source: a path, glob or hf://, s3://, gs://, https:// address, or a list of them."""
+    hub: Hub | None = None
+    """A data set of the hub in place of a path: ORG/NAME, or ORG/NAME@REVISION."""
+    config: Filled | None = None
+    """The config of that data set, as its card names it; its train split is read."""
     format: Literal["auto", "parquet", "arrow", "jsonl"] = "auto"
     """The files' format; auto tells it from their names."""
     text: Annotated[TextSpec, BeforeValidator(expand_text, json_schema_input_type=str | TextSpec)] = TextSpec(
@@ -104,6 +123,12 @@ class Source(_Part):
     max_passes: Positive | None = None
     """The source is read at most this many times; overrides the recipe's max_passes."""
 
+    @model_serializer(mode="wrap")
+    def _only_the_place_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        optional = {"path", "hub", "config"}
+        return {key: value for key, value in fields.items() if value is not None or key not in optional}
+
 
 class EpochsSpec(_Part):
     """How often a trainer reads the mixture."""
@@ -112,6 +137,15 @@ class EpochsSpec(_Part):
     """The number of epochs."""
     mode: Literal["reshuffle", "redraw"] = "reshuffle"
     """reshuffle: the same sequences in a new order; redraw: the draws go on, so big sources bring new rows."""
+
+
+class CacheSpec(_Part):
+    """Where blocks of remote sources are kept on this machine, and how much of them."""
+
+    dir: Filled | None = None
+    """The folder; that of --cache unless given."""
+    size: Bytes | None = None
+    """The most that it holds, such as 200GB; 50GB unless given."""
 
 
 class Recipe(_Part):
@@ -139,6 +173,8 @@ class Recipe(_Part):
     """Longer documents are skipped and counted."""
     on_bad_row: Literal["error", "skip"] = "error"
     """What a row that cannot be read does: end the build, or be skipped and counted."""
+    cache: Annotated[CacheSpec, Field(exclude=True)] = CacheSpec()
+    """Where blocks of remote sources are kept on this machine; no part of the recipe's identity."""
     epochs: EpochsSpec = EpochsSpec()
     """How often a trainer reads the mixture, and what differs from one time to the next."""
     sources: Annotated[dict[Name, Source], Field(min_length=1, max_length=MAX_SOURCES)]

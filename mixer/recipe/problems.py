@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mixer.errors import RecipeError
-from mixer.recipe.model import EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec
+from mixer.recipe.model import CacheSpec, EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec
 
 Key = tuple[Any, ...]
 """The way to a value of a recipe: names of keys, and numbers within a list."""
@@ -18,7 +18,12 @@ Key = tuple[Any, ...]
 COMMAND_LINE = "--set"
 """The place of what the command line says, where others have a file."""
 _HINT = "`mixer schema` prints every key and what it takes"
-_PARTS: dict[str, type[BaseModel]] = {"sequence": SequenceSpec, "target": Target, "epochs": EpochsSpec}
+_PARTS: dict[str, type[BaseModel]] = {
+    "sequence": SequenceSpec,
+    "target": Target,
+    "epochs": EpochsSpec,
+    "cache": CacheSpec,
+}
 _EXPECTED = {
     "bool_type": "must be true or false",
     "dict_type": "must be a mapping",

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mixer.recipe.model import Source
 from mixer.recipe.problems import Key, suggestion
 
 KINDS = ("tokens", "rows", "sequences", "passes")
-_LIST_ONLY = ("field", "separator", "prefix", "order")
+_SOURCE_KEYS = frozenset(Source.model_fields)
+_LIST_ONLY = ("field", "template", "separator", "prefix", "order")
 
 
 def broken_rules(tree: dict[str, Any]) -> Iterator[tuple[Key, str]]:
@@ -24,6 +26,8 @@ def broken_rules(tree: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     sources = _mapping(tree.get("sources"))
     yield from _target_rules(tree, sources)
     for name, source in sources.items():
+        if isinstance(source, dict):
+            yield from _place_rules(name, source)
         text = _mapping(source).get("text")
         if isinstance(text, dict) and (message := _text_rule(text)):
             yield ("sources", name, "text"), message
@@ -48,6 +52,15 @@ def _target_rules(tree: dict[str, Any], sources: dict[str, Any]) -> Iterator[tup
             yield ("target", "passes", name), f"asks for {passes} passes, but max_passes allows {most}"
 
 
+def _place_rules(name: str, source: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    if "path" in source and "hub" in source:
+        yield ("sources", name, "hub"), "takes the place of path: give one of them"
+    elif "path" not in source and "hub" not in source and source.keys() <= _SOURCE_KEYS:
+        yield ("sources", name, "path"), "is missing"  # said unless an unknown key may be the missing one misspelt
+    if "config" in source and "hub" not in source:
+        yield ("sources", name, "config"), "is of a data set of the hub: give hub: ORG/NAME instead of path"
+
+
 def _text_rule(text: dict[str, Any]) -> str | None:
     extra = [key for key in _LIST_ONLY if key in text]
     if not text.keys() <= {"column", "list", *_LIST_ONLY}:
@@ -58,7 +71,9 @@ def _text_rule(text: dict[str, Any]) -> str | None:
         return f"takes {' and '.join(extra)} only with a list, not with a column"
     if "column" not in text and "list" not in text:
         return "needs a column or a list"
-    if text.get("order", "stored") != "stored" and "field" not in text:
+    if "field" in text and "template" in text:
+        return "takes a field or a template, not both: the template names its fields"
+    if text.get("order", "stored") != "stored" and not text.keys() & {"field", "template"}:
         return "needs a field if order is given: items are sorted by another field of their struct"
     return None
 

@@ -11,10 +11,11 @@ _EXTENDS = {
     "minLength": 1,
     "description": "The recipe to lay this one over, relative to this file; null takes a key or source away.",
 }
+_PLACE = {"anyOf": [{"required": ["path"]}, {"required": ["hub"]}]}
 # What a recipe must have if it does not extend one that has it.
 _COMPLETE = {
     "required": ["sources"],
-    "properties": {"sources": {"additionalProperties": {"type": "object", "required": ["weight", "path"]}}},
+    "properties": {"sources": {"additionalProperties": {"type": "object", "required": ["weight"], **_PLACE}}},
     "anyOf": [
         {"required": ["target"]},
         {"required": ["when_exhausted"], "properties": {"when_exhausted": {"const": "stop"}}},

@@ -22,6 +22,9 @@ _SIZE = re.compile(r"(?P<number>\d+(?:_\d+)*(?:\.\d+)?(?:e\+?\d{1,2})?) ?(?P<uni
 COUNT_PATTERN = r"^[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE]\+?[0-9]{1,2})? ?([bB]|[kKmMgGtT][iI]?)?$"
 """What `parse_count` accepts, as the regular expression of a JSON schema."""
 
+BYTES_PATTERN = r"^[0-9]+(_[0-9]+)*(\.[0-9]+)?([eE]\+?[0-9]{1,2})? ?([kKmMgGtT]?[iI]?[bB]?)$"
+"""What `parse_bytes` accepts, as the regular expression of a JSON schema."""
+
 
 def parse_count(text: str) -> int:
     """A count of rows, tokens or sequences: `10B` -> 10_000_000_000.

@@ -59,6 +59,9 @@ class BuildProgress:
                 f"{plan.recipe.name}: {counted(len(self._names), 'source')}, about {short(self._total_tokens)} tokens "
                 f"in {counted(plan.estimated_tasks, 'task')}"
             )
+            for name, snapshot in zip(self._names, plan.snapshots):
+                if snapshot.note is not None:
+                    say(f"{name}: {snapshot.note}")
 
     def on_progress(self, progress: Progress) -> None:
         """Take a finished task into account."""

@@ -1,8 +1,20 @@
-"""Sources: pin local files to a snapshot and read their blocks as Arrow text."""
+"""Sources: pin their files, local or remote, to a snapshot, and read its blocks as Arrow text."""
 
 from mixer.sources.cache import PinCache, default_cache_dir
-from mixer.sources.pin import pin
+from mixer.sources.changes import Changes, difference
+from mixer.sources.pin import pin, pin_anew
 from mixer.sources.reader import SourceReader, Texts
 from mixer.sources.snapshot import Snapshot, SourceFile
 
-__all__ = ["PinCache", "Snapshot", "SourceFile", "SourceReader", "Texts", "default_cache_dir", "pin"]
+__all__ = [
+    "Changes",
+    "PinCache",
+    "Snapshot",
+    "SourceFile",
+    "SourceReader",
+    "Texts",
+    "default_cache_dir",
+    "difference",
+    "pin",
+    "pin_anew",
+]

@@ -8,9 +8,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mixer.errors import DataError, RecipeError
 from mixer.sources.opening import COMPRESSIONS
+
+if TYPE_CHECKING:
+    from mixer.recipe import Source
 
 _FORMATS = {
     ".parquet": "parquet",
@@ -41,7 +45,7 @@ def find_files(patterns: Sequence[str], root: Path, place: str) -> FoundFiles:
     A folder written by `save_to_disk` stands for its Arrow files, in the order of its state.json.
 
     Raises:
-        RecipeError: an address is remote; a pattern matches nothing, or a folder that is no data set.
+        RecipeError: a pattern matches nothing, or a folder that is no data set.
         DataError: a folder of `datasets` is damaged.
     """
     # Each file's place in the order: what was matched, and the number in it where that is a folder.
@@ -81,14 +85,26 @@ def format_of(path: str, place: str) -> str:
     return format
 
 
+def patterns_of(source: Source) -> tuple[str, ...]:
+    """What a source's path says; nothing where a data set of the hub takes its place."""
+    return (source.path,) if isinstance(source.path, str) else source.path or ()
+
+
+def common_format(paths: Sequence[str], place: str) -> str:
+    """The one format that the names of all files tell.
+
+    Raises:
+        RecipeError: they tell several, or one tells none.
+    """
+    formats = {format_of(path, place): path for path in reversed(paths)}
+    if len(formats) > 1:
+        shown = ", ".join(f"{format} ('{path}')" for format, path in sorted(formats.items()))
+        raise RecipeError(f"files of several formats: {shown}", where=place, hint="make one source of each format")
+    return next(iter(formats))
+
+
 def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
     """The folder of a pattern up to its first glob, and what it matches: files and folders of `datasets`."""
-    if "://" in pattern:
-        raise RecipeError(
-            f"'{pattern}': remote sources are not read by this version",
-            where=place,
-            hint="download the files and give their local path",
-        )
     try:
         whole = root / Path(pattern).expanduser()
         is_folder = whole.is_dir()
@@ -151,6 +167,11 @@ def _listing(folder: Path) -> str:
         names = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())
     except OSError as err:
         return f"what cannot be listed ({err.strerror})"
+    return shown_names(names)
+
+
+def shown_names(names: Sequence[str]) -> str:
+    """Some names for a message."""
     more = len(names) - _MAX_NAMES_SHOWN
     shown = ", ".join(f"'{name}'" for name in names[:_MAX_NAMES_SHOWN])
     return (shown + (f" and {more} more" if more > 0 else "")) or "nothing"

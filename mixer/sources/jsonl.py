@@ -6,7 +6,7 @@ Lines go to Arrow's parser with a schema of the needed columns alone: other keys
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,17 +49,23 @@ def read_block(path: Path, block: int, needs: Needs, skip_rows: int) -> Iterator
         first_row += len(lines)
 
 
-def check_columns(paths: Iterable[Path], needs: Needs) -> None:
+def check_columns(paths: Iterable[Path], needs: Needs, at: Callable[[Path], str] | None = None) -> None:
     """Check the needed keys on the first lines (8 MB) of the first file that has records.
+
+    Args:
+        paths: the files, in order; those after the one that told are not asked for.
+        needs: what is read of each row.
+        at: how messages name a file; None: by its path.
 
     Raises:
         RecipeError: a key is in none of these lines; the message lists the keys that are.
         DataError: the text is of another type in all of them; or no file has a record.
     """
+    at = at or needs.at
     damaged = None
     for path in paths:
         missing, names, wrong = set(needs.paths), dict[str, None](), None
-        with reading(needs.at(path)):
+        with reading(at(path)):
             first = next((lines for lines in iter_lines(path) if len(lines)), ())
         for record in _records(first):
             damaged = damaged or path
@@ -68,24 +74,24 @@ def check_columns(paths: Iterable[Path], needs: Needs) -> None:
             names |= dict.fromkeys(record)
             for column in tuple(missing):
                 values = _values(record, column)
-                if column == needs.text_path and values and not any(v is None or isinstance(v, str) for v in values):
-                    wrong = type(values[0]).__name__
+                if column in needs.text_paths and values and not any(v is None or isinstance(v, str) for v in values):
+                    wrong = column, type(values[0]).__name__
                 elif values:
                     missing.remove(column)
             if not missing:
                 return
-        if wrong is not None and needs.text_path in missing:
+        if wrong is not None and wrong[0] in missing:
             raise DataError(
-                f"column '{needs.text_path}' is of type {wrong} in the first lines; expected text",
-                where=needs.at(path),
+                f"column '{wrong[0]}' is of type {wrong[1]} in the first lines; expected text",
+                where=at(path),
                 hint="name the column that holds the text",
             )
         if names:
-            raise missing_column(sorted(missing)[0], list(names), needs.at(path))
+            raise missing_column(sorted(missing)[0], list(names), at(path))
     if damaged:
         raise DataError(
             "none of the first lines is a JSON object",
-            where=needs.at(damaged),
+            where=at(damaged),
             hint="JSON lines hold one object a line",
         )
 
@@ -98,7 +104,7 @@ def _schema(lines: Lines, needs: Needs) -> pa.Schema:
     uses = needs.predicate.literal_types if needs.predicate else {}
     tree: dict[str, Any] = {}
     for path in needs.paths:
-        if path == needs.text_path or uses.get(path) is str:
+        if path in needs.text_paths or uses.get(path) is str:
             kind = pa.large_string()
         else:
             kind = _TYPES[uses[path]] if path in uses else _first_type(lines, path)

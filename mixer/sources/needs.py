@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from mixer.errors import DataError, RecipeError
+from mixer.recipe.template import parse_template
 from mixer.sources.where import Predicate, parse_where
 
 if TYPE_CHECKING:
@@ -28,13 +29,19 @@ class Needs:
     place: str
     text: TextSpec
     predicate: Predicate | None
+    # The address of the file that is read, where its path is that of a copy of parts of it.
+    address: str | None = None
 
     @property
-    def text_path(self) -> str:
-        """The path of the strings: `text`, `a.b`, or `files.text` for the field of a list's structs."""
+    def text_paths(self) -> tuple[str, ...]:
+        """The paths of the strings: `text`, `a.b`, or `files.text` for a field of a list's structs; each once."""
         if self.text.list is None:
-            return str(self.text.column)
-        return f"{self.text.list}.{self.text.field}" if self.text.field else self.text.list
+            return (str(self.text.column),)
+        if self.text.template is not None:
+            return tuple(
+                dict.fromkeys(f"{self.text.list}.{name}" for name in parse_template(self.text.template).fields)
+            )
+        return (f"{self.text.list}.{self.text.field}" if self.text.field else self.text.list,)
 
     @property
     def order_path(self) -> str | None:
@@ -46,11 +53,11 @@ class Needs:
         """Every path that is read, each once, the text first."""
         order = [self.order_path] if self.order_path else []
         where = sorted(self.predicate.columns) if self.predicate else []
-        return tuple(dict.fromkeys([self.text_path, *order, *where]))
+        return tuple(dict.fromkeys([*self.text_paths, *order, *where]))
 
     def at(self, path: Path) -> str:
         """A file of the source, as messages name it."""
-        return f"{self.place}: {path}"
+        return f"{self.place}: {self.address or path}"
 
 
 def needs_of(name: str, source: Source) -> Needs:
@@ -80,13 +87,13 @@ def check_schema(schema: pa.Schema, needs: Needs, file: Path) -> None:
         kind, lists_above = found
         item, lists_below = _item(kind)
         lists = lists_above + lists_below
-        if path == needs.text_path and not _is_text(item):
+        if path in needs.text_paths and not _is_text(item):
             raise DataError(
                 f"column '{path}' is of type {kind}; expected string, large_string, string_view or a dictionary",
                 where=needs.at(file),
                 hint="name the column that holds the text",
             )
-        if path in (needs.text_path, needs.order_path) and lists != num_lists:
+        if path in (*needs.text_paths, needs.order_path) and lists != num_lists:
             raise DataError(
                 f"column '{path}' is at list level {lists}; expected {num_lists}", where=needs.at(file), hint=_LIST_HINT
             )

@@ -22,8 +22,8 @@ are, would cost more to open than to decode: there, blocks are runs of ceil(grou
 def count_blocks(path: Path, needs: Needs) -> tuple[list[int], list[int]]:
     """Rows and kept rows of each block: from the footer alone, unless there is a `where`."""
     with _open(path, needs) as file:
-        blocks = _blocks(file.num_row_groups)
-        rows = [sum(file.metadata.row_group(group).num_rows for group in groups) for groups in blocks]
+        blocks = blocks_of(file.num_row_groups)
+        rows = block_rows(file.metadata)
         if needs.predicate is None:
             return rows, rows
         kept = [
@@ -33,7 +33,13 @@ def count_blocks(path: Path, needs: Needs) -> tuple[list[int], list[int]]:
         return rows, kept
 
 
-def _blocks(num_groups: int) -> list[range]:
+def block_rows(metadata: pq.FileMetaData) -> list[int]:
+    """The rows of each block, from a footer."""
+    blocks = blocks_of(metadata.num_row_groups)
+    return [sum(metadata.row_group(group).num_rows for group in groups) for groups in blocks]
+
+
+def blocks_of(num_groups: int) -> list[range]:
     """The row groups of each block."""
     step = max(1, -(-num_groups // MAX_BLOCKS))
     return [range(first, min(first + step, num_groups)) for first in range(0, num_groups, step)]
@@ -43,7 +49,7 @@ def read_block(path: Path, block: int, needs: Needs, skip_rows: int) -> Iterator
     """The block's rows, in order. Pages cannot be skipped, but row groups can: rows come from the first needed one."""
     first_row = 0
     with _open(path, needs) as file:
-        groups = _blocks(file.num_row_groups)[block]
+        groups = blocks_of(file.num_row_groups)[block]
         while len(groups) > 1 and first_row + file.metadata.row_group(groups[0]).num_rows <= skip_rows:
             first_row += file.metadata.row_group(groups[0]).num_rows
             groups = groups[1:]
@@ -62,9 +68,7 @@ def _open(path: Path, needs: Needs) -> Iterator[pq.ParquetFile]:
 def _batches(file: pq.ParquetFile, groups: range, paths: Iterable[str]) -> Iterator[pa.RecordBatch]:
     """Row groups in batches of about 8 MB, with the leaves at or under these paths."""
     metadata = [file.metadata.row_group(group) for group in groups]
-    wanted = tuple(paths)
-    leaves = enumerate(path for field in file.schema_arrow for path, _ in leaf_paths(field))
-    needed = [number for number, leaf in leaves if any(leaf == path or leaf.startswith(f"{path}.") for path in wanted)]
+    needed = needed_columns(file.schema_arrow, paths)
     # `files.text` is `files.list.element.text` here.
     names = [metadata[0].column(number).path_in_schema for number in needed]
     num_bytes = sum(group.column(number).total_uncompressed_size for group in metadata for number in needed)
@@ -72,3 +76,10 @@ def _batches(file: pq.ParquetFile, groups: range, paths: Iterable[str]) -> Itera
     return file.iter_batches(
         min(max(1, batch_rows), _MAX_PIECE_ROWS), row_groups=list(groups), columns=names, use_threads=False
     )
+
+
+def needed_columns(schema: pa.Schema, paths: Iterable[str]) -> list[int]:
+    """The numbers of the leaves at or under these paths."""
+    wanted = tuple(paths)
+    leaves = enumerate(path for field in schema for path, _ in leaf_paths(field))
+    return [number for number, leaf in leaves if any(leaf == path or leaf.startswith(f"{path}.") for path in wanted)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixer.digest import identity, xxh3_file
-from mixer.errors import DataError, RecipeError
+from mixer.errors import DataError
 from mixer.sources import jsonl
-from mixer.sources.cache import FileState, PinCache
-from mixer.sources.find import find_files, format_of
+from mixer.sources.cache import FileState, PinCache, default_cache_dir
+from mixer.sources.find import common_format, find_files, patterns_of
 from mixer.sources.formats import FORMATS
 from mixer.sources.needs import Needs, needs_of
 from mixer.sources.opening import reading
+from mixer.sources.remote.address import is_remote
 from mixer.sources.snapshot import Snapshot, SourceFile, make_snapshot
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ _MAX_THREADS = 16
 def pin(name: str, source: Source, root: Path, cache: PinCache | None = None) -> Snapshot:
     """The snapshot of a source: its files, their digests, all rows and kept rows of their blocks.
 
-    Every file is read once for its digest; JSON lines once more to count rows, and the columns of `where` to count
-    those that are kept. What the cache knows is not read again. No thread is left running.
+    A remote source has the snapshot that was kept when it was first pinned. Of a local one, every file is read once for
+    its digest; JSON lines once more to count rows, and the columns of `where` to count those that are kept. What the
+    cache knows is not read again. No thread is left running.
 
     Args:
         name: the source's name, for messages.
@@ -43,8 +44,12 @@ def pin(name: str, source: Source, root: Path, cache: PinCache | None = None) ->
         DataError: a file cannot be read, or changes meanwhile.
     """
     needs = needs_of(name, source)
-    files = find_files([source.path] if isinstance(source.path, str) else source.path, root, needs.place)
-    format = _common_format(files.paths, needs.place) if source.format == "auto" else source.format
+    if _is_elsewhere(source):
+        from mixer.sources.remote.kept import pin_remote  # with the clients of stores: not for local files
+
+        return pin_remote(source, needs, cache or PinCache(default_cache_dir()))
+    files = find_files(patterns_of(source), root, needs.place)
+    format = common_format(files.paths, needs.place) if source.format == "auto" else source.format
     paths = [files.base / path for path in files.paths]
     if format == "jsonl":
         jsonl.check_columns(paths, needs)  # Keys come and go from line to line: one file speaks for all.
@@ -61,6 +66,26 @@ def pin(name: str, source: Source, root: Path, cache: PinCache | None = None) ->
         kept=[file.kept for file in pinned],
         mtimes_ns=[file.state.mtime_ns for file in pinned],
     )
+
+
+def pin_anew(name: str, source: Source, root: Path, cache: PinCache) -> tuple[Snapshot | None, Snapshot]:
+    """The snapshot of a source that was kept, and one of what is there now, which is kept from now on.
+
+    Of a local source nothing is kept: files that changed are pinned as they are whenever a plan is made.
+
+    Raises:
+        RecipeError, DataError: as `pin`.
+    """
+    if not _is_elsewhere(source):
+        return None, pin(name, source, root, cache)
+    from mixer.sources.remote.kept import recall, repin
+
+    needs = needs_of(name, source)
+    return recall(source, needs, cache), repin(source, needs, cache)
+
+
+def _is_elsewhere(source: Source) -> bool:
+    return source.hub is not None or any(is_remote(pattern) for pattern in patterns_of(source))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +119,3 @@ def _pin_file(path: Path, *, format: str, needs: Needs, cache: PinCache | None) 
         if cache and facts != known:
             cache.remember(state, facts)
         return _PinnedFile(state=state, xxh3=xxh3, rows=rows, kept=kept)
-
-
-def _common_format(paths: Sequence[str], place: str) -> str:
-    formats = {format_of(path, place): path for path in reversed(paths)}
-    if len(formats) > 1:
-        shown = ", ".join(f"{format} ('{path}')" for format, path in sorted(formats.items()))
-        raise RecipeError(f"files of several formats: {shown}", where=place, hint="make one source of each format")
-    return next(iter(formats))

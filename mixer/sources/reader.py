@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 
 from mixer.errors import DataError
 from mixer.sources.formats import FORMATS
-from mixer.sources.needs import needs_of
+from mixer.sources.needs import Needs, needs_of
 from mixer.sources.opening import reading
 from mixer.sources.piece import Piece
 from mixer.sources.snapshot import Snapshot
@@ -21,6 +22,7 @@ from mixer.sources.text import documents, invalid_rows, text_offsets
 
 if TYPE_CHECKING:
     from mixer.recipe import Source
+    from mixer.sources.remote.blocks import RemoteBlocks
 
 MAX_CHUNK_BYTES = 16 << 20
 
@@ -71,6 +73,8 @@ class SourceReader:
     def __init__(self, name: str, source: Source, snapshot: Snapshot, on_bad_row: str = "error") -> None:
         self._needs = needs_of(name, source)
         self._snapshot = snapshot
+        # Where the blocks of a remote source come from; None for a local one.
+        self.remote = None if isinstance(snapshot.base, Path) else _remote_blocks(snapshot, self._needs)
         self._on_bad_row = on_bad_row
         self._stream: _Stream | None = None
         # What is wrong with the bad rows met in the open block, by ordinal.
@@ -108,15 +112,20 @@ class SourceReader:
                 self._stream = None
         self._stream = stream
 
+    @property
+    def open_block(self) -> int | None:
+        """The block that stayed open where reading stopped."""
+        return None if self._stream is None else self._stream.block
+
     def _iter_chunks(self, block: int, first: int) -> Iterator[Texts]:
         """The kept rows of a block from number `first` on, in chunks."""
-        path, block_in_file = self._path(block), int(self._snapshot.block_in_file[block])
+        block_in_file = int(self._snapshot.block_in_file[block])
         predicate = self._needs.predicate
-        with reading(self._at(block)):
-            self._check_unchanged(block, path)
+        needs = self.remote.needs_of(block) if self.remote else self._needs
+        with self._opened(block) as path, reading(self._at(block)):
             position = 0
             pieces = FORMATS[self._snapshot.format].read_block
-            for piece in pieces(path, block_in_file, self._needs, 0 if predicate else first):
+            for piece in pieces(path, block_in_file, needs, 0 if predicate else first):
                 if predicate is None:
                     position, kept = piece.first_row, np.arange(len(piece.batch))
                 else:
@@ -151,11 +160,24 @@ class SourceReader:
         row = int(texts.rows[texts.bad][0])
         first_block = int(np.searchsorted(self._snapshot.block_file, self._snapshot.block_file[block]))
         row_in_file = row - int(self._snapshot.block_first_row[first_block])
+        paths = " and ".join(f"'{path}'" for path in self._needs.text_paths)
         raise DataError(
-            f"row {row_in_file}{self._reasons[row]}; expected one record with text at '{self._needs.text_path}'",
+            f"row {row_in_file}{self._reasons[row]}; expected one record with text at {paths}",
             where=self._at(block),
             hint="mend the row, or set on_bad_row: skip",
         )
+
+    @contextmanager
+    def _opened(self, block: int) -> Iterator[Path]:
+        """The path of a file that holds the block, at its own place."""
+        if self.remote:
+            with self.remote.opened(block) as path:
+                yield path
+        else:
+            with reading(self._at(block)):
+                path = self._path(block)
+                self._check_unchanged(block, path)
+            yield path
 
     def _check_unchanged(self, block: int, path: Path) -> None:
         """Raises: DataError: size or time of the file is not what was pinned."""
@@ -181,10 +203,18 @@ class SourceReader:
         )
 
     def _path(self, block: int) -> Path:
+        assert isinstance(self._snapshot.base, Path)
         return self._snapshot.base / self._snapshot.files[self._snapshot.block_file[block]].path
 
     def _at(self, block: int) -> str:
-        return f"{self._needs.at(self._path(block))}: block {self._snapshot.block_in_file[block]}"
+        file = self.remote.needs_of(block).at(Path()) if self.remote else self._needs.at(self._path(block))
+        return f"{file}: block {self._snapshot.block_in_file[block]}"
+
+
+def _remote_blocks(snapshot: Snapshot, needs: Needs) -> RemoteBlocks:
+    from mixer.sources.remote.blocks import RemoteBlocks  # with the clients of stores: not for local files
+
+    return RemoteBlocks(snapshot, needs)
 
 
 def _cut(texts: Texts) -> Iterator[Texts]:

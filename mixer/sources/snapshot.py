@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mixer.digest import identity
 from mixer.errors import FormatError
+
+if TYPE_CHECKING:
+    from mixer.sources.remote.fetch import RemoteBase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +23,16 @@ class SourceFile:
     # Relative to the snapshot's base, parts separated by '/', never '..'.
     path: str
     num_bytes: int
-    # xxh3-128 (hex) of the bytes as they are on disk.
-    xxh3: str
+    # What tells these bytes from others, one of three: xxh3-128 (hex) of a local file; of a remote one its sha256
+    # (hex), or, where its store tells none, what the store calls this version.
+    xxh3: str | None = None
+    sha256: str | None = None
+    etag: str | None = None
+
+    def version(self) -> dict[str, str]:
+        """The one digest or etag that is known, by its name."""
+        known = {"xxh3": self.xxh3, "sha256": self.sha256, "etag": self.etag}
+        return {kind: value for kind, value in known.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -32,8 +43,8 @@ class Snapshot:
     format: str
     # Sorted by path; the files of one `save_to_disk` folder in the order of its state.json.
     files: tuple[SourceFile, ...]
-    # Where the files are on this machine: no part of the identity.
-    base: Path
+    # Where the files are: a folder of this machine, which is no part of the identity; or an address, which is.
+    base: Path | RemoteBase
     # int32[blocks]: index into `files`, rising; and the block's number in its file, from 0.
     block_file: np.ndarray
     block_in_file: np.ndarray
@@ -42,8 +53,15 @@ class Snapshot:
     block_kept: np.ndarray
     # int64[blocks]: ordinal of the block's first row in the snapshot, all rows counted.
     block_first_row: np.ndarray
-    # Modification times seen when pinned, of this machine and session; None after `from_json`.
-    mtimes_ns: tuple[int, ...] | None = field(default=None)
+    # Modification times seen when pinned, of this machine and session; None after `from_json`, and for remote files.
+    mtimes_ns: tuple[int, ...] | None = None
+    # What a user should know of how it was pinned; no part of the identity.
+    note: str | None = None
+
+    @property
+    def origin(self) -> str | None:
+        """The address of the folder that holds the files; None for local ones."""
+        return None if isinstance(self.base, Path) else str(self.base)
 
     @property
     def num_blocks(self) -> int:
@@ -71,17 +89,21 @@ class Snapshot:
         return identity(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
-        """The snapshot as JSON: one entry a file; `kept` is left out where all rows of the file are kept."""
+        """The snapshot as JSON: one entry a file; `kept` is left out where all rows of the file are kept.
+
+        `origin`, the address of the folder that holds the files, is there only where they are remote.
+        """
         borders = np.searchsorted(self.block_file, np.arange(len(self.files) + 1))
         entries = []
         for file, start, stop in zip(self.files, borders, borders[1:]):
             rows, kept = self.block_rows[start:stop].tolist(), self.block_kept[start:stop].tolist()
-            entry = {"path": file.path, "bytes": file.num_bytes, "xxh3": file.xxh3, "rows": rows}
+            entry = {"path": file.path, "bytes": file.num_bytes, **file.version(), "rows": rows}
             entries.append(entry if kept == rows else entry | {"kept": kept})
-        return {"format": self.format, "files": entries}
+        origin = {} if self.origin is None else {"origin": self.origin}
+        return {"format": self.format, **origin, "files": entries}
 
     @classmethod
-    def from_json(cls, value: dict[str, Any], base: Path) -> Snapshot:
+    def from_json(cls, value: dict[str, Any], base: Path | RemoteBase) -> Snapshot:
         """The snapshot back from `as_json`, with its files under `base`.
 
         Raises:
@@ -89,7 +111,13 @@ class Snapshot:
         """
         try:
             entries = value["files"]
-            files = tuple(SourceFile(path=e["path"], num_bytes=e["bytes"], xxh3=e["xxh3"]) for e in entries)
+            kinds = ("xxh3",) if isinstance(base, Path) else ("sha256", "etag")
+            files = tuple(
+                SourceFile(path=e["path"], num_bytes=e["bytes"], **{kind: e[kind] for kind in kinds if kind in e})
+                for e in entries
+            )
+            if any(not file.version() for file in files):
+                raise KeyError(*kinds)
             rows = [e["rows"] for e in entries]
             kept = [e.get("kept", e["rows"]) for e in entries]
             return make_snapshot(value["format"], files, base, rows, kept)
@@ -100,7 +128,7 @@ class Snapshot:
 def make_snapshot(
     format: str,
     files: Sequence[SourceFile],
-    base: Path,
+    base: Path | RemoteBase,
     rows: Sequence[Sequence[int]],
     kept: Sequence[Sequence[int]],
     mtimes_ns: Sequence[int] | None = None,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mixer.recipe.template import Template, parse_template
 from mixer.sources.where import column_at
 
 if TYPE_CHECKING:
@@ -21,11 +23,12 @@ def documents(batch: pa.RecordBatch, spec: TextSpec) -> pa.LargeStringArray:
 
     The items of a list are joined: `prefix` before every item, `separator` between items, null items left out; a
     list without items has no text. Two files with prefix '\\n\\n' become '\\n\\nfirst\\n\\nsecond'. With `order` the
-    items of each list are sorted by another field of theirs, stably, nulls last.
+    items of each list are sorted by another field of theirs, stably, nulls last. With `template` an item is made of
+    several fields; it is null where one of them is.
     """
     if spec.list is None:
         return _as_text(column_at(batch, str(spec.column)))
-    texts, keys, counts = _items(column_at(batch, spec.list), spec.field, spec.order)
+    texts, keys, counts = _items(column_at(batch, spec.list), spec)
     parents = np.repeat(np.arange(len(batch)), counts)
     if keys is not None:
         table = pa.table({"parent": parents, "key": keys})
@@ -79,16 +82,29 @@ def _empty_before_each_list(texts: pa.LargeStringArray, counts: np.ndarray) -> p
     return pa.LargeStringArray.from_buffers(len(texts) + len(counts), pa.py_buffer(longer), data)
 
 
-def _items(array: pa.Array, field: str | None, order: str) -> tuple[pa.Array, pa.Array | None, np.ndarray]:
+def _items(array: pa.Array, spec: TextSpec) -> tuple[pa.Array, pa.Array | None, np.ndarray]:
     """The items of all lists end to end, what to sort them by, and int64[rows]: how many each row has."""
 
     def flat(name: str | None) -> pa.Array:
         if name is None:
             return array.flatten()
+        first, *below = name.split(".")
         if pa.types.is_struct(array.type):  # A struct of lists, as `datasets` stores a Sequence of dicts.
-            return pc.struct_field(array, [name]).flatten()
-        return pc.struct_field(array.flatten(), [name])
+            values = pc.struct_field(array, [first]).flatten()
+            return pc.struct_field(values, below) if below else values
+        return pc.struct_field(array.flatten(), [first, *below])
 
-    lists = pc.struct_field(array, [field]) if pa.types.is_struct(array.type) else array
+    template = None if spec.template is None else parse_template(spec.template)
+    first = spec.field if template is None else template.fields[0]
+    lists = pc.struct_field(array, [str(first).split(".")[0]]) if pa.types.is_struct(array.type) else array
     counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy().astype(np.int64)
-    return flat(field), None if order == "stored" else flat(order), counts
+    texts = flat(spec.field) if template is None else _filled_in(template, flat)
+    return texts, None if spec.order == "stored" else flat(spec.order), counts
+
+
+def _filled_in(template: Template, values_of: Callable[[str], pa.Array]) -> pa.LargeStringArray:
+    """The template with each item's fields in it; null where one of them is."""
+    parts: list[pa.Array | pa.Scalar] = [pa.scalar(template.literals[0], _TEXT)]
+    for name, literal in zip(template.fields, template.literals[1:]):
+        parts += [_as_text(values_of(name)), pa.scalar(literal, _TEXT)]
+    return pc.binary_join_element_wise(*parts, pa.scalar("", _TEXT))

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from mixer import rng
 from mixer.errors import DataError
+from mixer.tokens.measurement import Measurement, measurement
 
 if TYPE_CHECKING:
     from mixer.recipe import Recipe, Source
-    from mixer.sources import Snapshot
+    from mixer.sources import Snapshot, Texts
     from mixer.tokens.tokenizer import Tokenizer
 
 _WINDOWS, _WINDOW_ROWS = 8, 32
@@ -25,42 +26,79 @@ _MORE_WITHOUT_TEXT = 8
 def measure_tokens_per_row(
     name: str, source: Source, snapshot: Snapshot, tokenizer: Tokenizer, recipe: Recipe
 ) -> float:
-    """The mean tokens of a row as it would be packed: BOS and EOS counted, rows without text counted as 0.
+    """The mean tokens of a row that a plan records: that of `measure_rows`.
+
+    Raises:
+        DataError: no row of the source has any text.
+    """
+    return measure_rows(name, source, snapshot, tokenizer, recipe).tokens_per_row
+
+
+def measure_rows(
+    name: str,
+    source: Source,
+    snapshot: Snapshot,
+    tokenizer: Tokenizer,
+    recipe: Recipe,
+    *,
+    thorough: bool = False,
+) -> Measurement:
+    """The tokens of a row as it would be packed: BOS and EOS counted, rows without text counted as 0.
 
     Deterministic: short windows of rows at places all over the source, which a key chooses. Weights in tokens are made
-    from it and get a larger sample; so does a source in whose sample there is no text.
+    from it and get a larger sample, as does who asks for a thorough one; so does a source in whose sample there is no
+    text.
 
     Raises:
         DataError: no row of the source has any text.
     """
     from mixer.sources import SourceReader
 
-    special_tokens = recipe.sequence.bos + recipe.sequence.eos
-    more = _MORE_FOR_WEIGHTS if recipe.weights == "tokens" else 1
+    more = _MORE_FOR_WEIGHTS if thorough or recipe.weights == "tokens" else 1
     while True:
         reader = SourceReader(name, source, snapshot, recipe.on_bad_row)
-        parts: list[pa.LargeStringArray] = []
-        num_rows = num_bytes = 0
+        parts: list[Texts] = []
+        window_rows: list[int] = []
+        num_bytes = 0
         for block, start, stop in _windows(snapshot.block_kept, more * _WINDOWS, recipe.seed, name):
+            window_rows.append(stop - start)
             for texts in reader.read(block, start, stop):
-                parts.append(texts.text.drop_null())
-                num_rows += len(texts.rows)
-                num_bytes += parts[-1].nbytes
+                parts.append(texts)
+                num_bytes += texts.text.drop_null().nbytes
             if num_bytes >= more * _ENOUGH_BYTES:
                 break
-        lengths = np.diff(tokenizer.encode(pa.concat_arrays(parts)).offsets)
-        if recipe.max_document_tokens is not None:
-            lengths = lengths[lengths + special_tokens <= recipe.max_document_tokens]
-        num_tokens = int(lengths.sum()) + special_tokens * int((lengths > 0).sum())
-        if num_tokens:
-            return num_tokens / num_rows
-        if num_rows == snapshot.num_kept:
+        tokens, text_bytes = _tokens_of_rows(parts, tokenizer, recipe)
+        if tokens.any():
+            return measurement(tokens, _runs(window_rows), num_bytes=text_bytes, total_rows=snapshot.num_kept)
+        if len(tokens) == snapshot.num_kept:
             raise DataError(
-                f"none of the {num_rows:,} rows has any text",
+                f"none of the {len(tokens):,} rows has any text",
                 where=f"sources.{name}",
                 hint="check `text` and `max_document_tokens`",
             )
         more *= _MORE_WITHOUT_TEXT
+
+
+def _tokens_of_rows(parts: list[Texts], tokenizer: Tokenizer, recipe: Recipe) -> tuple[np.ndarray, int]:
+    """Tokens of each row, 0 where it makes no document: int64[rows]; and the bytes of the rows that make one."""
+    from mixer.sources.text import text_offsets
+
+    text = pa.concat_arrays([part.text for part in parts])
+    has_text = np.asarray(text.is_valid())
+    documents = text.drop_null()
+    lengths = np.diff(tokenizer.encode(documents).offsets)
+    packed = np.where(lengths > 0, lengths + recipe.sequence.bos + recipe.sequence.eos, 0)
+    if recipe.max_document_tokens is not None:
+        packed[packed > recipe.max_document_tokens] = 0
+    tokens = np.zeros(len(text), dtype=np.int64)
+    tokens[has_text] = packed
+    return tokens, int(np.diff(text_offsets(documents))[packed > 0].sum())
+
+
+def _runs(window_rows: list[int]) -> np.ndarray:
+    """The number of each row's run of at most 32 rows: windows of a small source are whole blocks. int64[rows]."""
+    lengths = [min(_WINDOW_ROWS, rows - begin) for rows in window_rows for begin in range(0, rows, _WINDOW_ROWS)]
+    return np.repeat(np.arange(len(lengths)), lengths)
 
 
 def _windows(block_rows: np.ndarray, count: int, seed: int, name: str) -> Iterator[tuple[int, int, int]]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
 import torch
+from snippets import run_example
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 import mixer.feed
+import mixer.feed.hf
 from mixer.feed.hf import Collator
 
 
@@ -85,3 +88,22 @@ def test_a_trainer_learns_from_a_build(finished: Path, rows: datasets.Dataset, t
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert len(losses) == 4
     assert losses[-1] < losses[0] - 1
+
+
+def test_the_example_runs_as_it_stands(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lines of the module's docstring, in a folder with such a build; on the CPU and for three steps."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/my-mixture").symlink_to(finished)
+    monkeypatch.chdir(tmp_path)
+    short = {"max_steps": 3, "use_cpu": True, "dataloader_pin_memory": False, "report_to": [], "save_strategy": "no"}
+    model = tiny_llama()
+    before = model.get_input_embeddings().weight.detach().clone()
+    run_example(
+        mixer.feed.hf,
+        datasets=datasets,
+        Collator=Collator,
+        Trainer=Trainer,
+        TrainingArguments=partial(TrainingArguments, **short),
+        model=model,
+    )
+    assert not torch.equal(before, model.get_input_embeddings().weight)

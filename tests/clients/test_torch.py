@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from leftovers import assert_nothing_is_left, holdings
+from snippets import run_example
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import mixer.feed
+import mixer.feed.torch
 from mixer.errors import CursorError, UsageError
 from mixer.feed.cursor import Cursor
+from mixer.feed.steps import Last
 from mixer.feed.torch import SequenceDataset, StepDataset, TrainLoader
 
 
@@ -101,6 +105,169 @@ def test_a_stateful_loader_of_torchdata_holds_the_state(finished: Path, order: n
     second.load_state_dict(state)
     after = [batch["input_ids"] for batch in second]
     assert torch.cat([*before, *after]).tolist() == order[:48].tolist()
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_persistent_workers_go_on_from_wherever_the_loader_is(finished: Path, order: np.ndarray, context: str) -> None:
+    """Left in the middle with batches made ahead, moved back, run to the end: always the cursor's, by one crew."""
+    before = holdings(finished)
+    loader = TrainLoader(
+        finished, batch_size=7, epochs=1, num_workers=2, multiprocessing_context=context, persistent_workers=True
+    )
+    seen, crews = [], []
+    for steps in (3, 2, 5):
+        batches = iter(loader)
+        seen += [next(batches)["input_ids"] for _ in range(steps)]
+        crews.append(holdings(finished).children - before.children)
+    assert torch.cat(seen).tolist() == order[:70].tolist()
+    assert len(crews[0]) == 2
+    assert len(set(crews)) == 1
+    loader.load_state_dict(TrainLoader(finished, batch_size=1).state_dict())
+    whole = len(loader.sequences) // 7 * 7
+    assert torch.cat([batch["input_ids"] for batch in loader]).tolist() == order[:whole].tolist()
+    assert holdings(finished).children - before.children == crews[0]
+    assert list(loader) == []
+    loader.close()
+    assert_nothing_is_left(finished, before)
+
+
+@pytest.mark.parametrize("kind", [DataLoader, StatefulDataLoader])
+@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")  # torchdata 0.11 calls it in torch 2.13
+def test_an_iterable_begins_again_with_workers_that_stay(finished: Path, order: np.ndarray, kind: type) -> None:
+    """Left in the middle with steps made ahead: the next iteration begins at the cursor, and so does the one after."""
+    sequences = mixer.feed.open(finished)
+    dataset = StepDataset(sequences, Cursor.start(sequences), batch_size=4, num_steps=12)
+    loader = kind(dataset, batch_size=None, num_workers=2, persistent_workers=True)
+    batches = iter(loader)
+    assert torch.cat([next(batches)["input_ids"] for _ in range(3)]).tolist() == order[:12].tolist()
+    for _ in range(2):
+        assert torch.cat([batch["input_ids"] for batch in loader]).tolist() == order[:48].tolist()
+
+
+@pytest.mark.parametrize(
+    ("workers", "context", "persistent"), [(0, None, False), (2, "fork", False), (2, "fork", True), (2, "spawn", True)]
+)
+def test_nothing_is_left_after_close(finished: Path, workers: int, context: str | None, persistent: bool) -> None:
+    """No thread, process, map or shared memory, though the iterator is still there; and it can be read again."""
+    before = holdings(finished)
+    loader = TrainLoader(
+        finished, batch_size=3, num_workers=workers, multiprocessing_context=context, persistent_workers=persistent
+    )
+    batches = iter(loader)
+    next(batches)
+    during = holdings(finished)
+    assert len(during.children - before.children) == workers
+    assert (len(during.maps - before.maps) > 0) == (workers == 0)
+    assert during.named_memory == before.named_memory
+    loader.close()
+    assert_nothing_is_left(finished, before)
+    assert next(batches, None) is None
+    assert loader.state_dict()["consumed"] == 3
+    next(iter(loader))
+    del batches, loader
+    assert_nothing_is_left(finished, before)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_map_style_workers_leave_nothing(finished: Path, context: str) -> None:
+    """torch's own loader over the data set, workers kept, then dropped."""
+    before = holdings(finished)
+    dataset = SequenceDataset(mixer.feed.open(finished))
+    loader = DataLoader(dataset, batch_size=4, num_workers=2, multiprocessing_context=context, persistent_workers=True)
+    for _ in range(2):
+        next(iter(loader))
+    assert len(holdings(finished).children - before.children) == 2
+    assert holdings(finished).named_memory == before.named_memory
+    del loader
+    assert_nothing_is_left(finished, before)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pinned_memory_without_an_accelerator_is_torchs_warning(
+    finished: Path, order: np.ndarray, workers: int
+) -> None:
+    """The argument goes to torch as it is; without an accelerator torch says that it does nothing, and goes on."""
+    assert not torch.accelerator.is_available()
+    loader = TrainLoader(finished, batch_size=5, num_workers=workers, pin_memory=True)
+    with pytest.warns(UserWarning, match="no accelerator is found"):
+        batch = next(iter(loader))
+    assert batch["input_ids"].tolist() == order[:5].tolist()
+    own = DataLoader(SequenceDataset(loader.sequences), batch_size=5, num_workers=workers, pin_memory=True)
+    with pytest.warns(UserWarning, match="no accelerator is found"):
+        assert next(iter(own))["input_ids"].tolist() == loader.sequences.ids(slice(5)).tolist()
+
+
+def test_reading_draws_nothing_from_torchs_generator(finished: Path) -> None:
+    """So a resumed run has the dropout of the uninterrupted one, however often its loader was begun."""
+    before = torch.get_rng_state()
+    next(iter(TrainLoader(finished, batch_size=2, num_workers=1)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_more_ranks_than_sequences_share_several_epochs(finished: Path, order: np.ndarray) -> None:
+    """One step of all ranks is longer than an epoch, and no divisor of it: still the one stream, in turns."""
+    count = len(order) // 3
+    world = count + 3
+    first = [next(iter(TrainLoader(finished, batch_size=1, rank=rank, world=world))) for rank in (0, count - 1, count)]
+    assert torch.cat([batch["input_ids"] for batch in first]).tolist() == order[[0, count - 1, count]].tolist()
+    with pytest.raises(UsageError, match=f"{world} ranks x 1 is larger than 1 epochs"):
+        TrainLoader(finished, batch_size=1, rank=0, world=world, epochs=1)
+    padded = TrainLoader(finished, batch_size=1, rank=count, world=world, epochs=1, last="pad")
+    assert [batch["input_ids"].tolist() for batch in padded] == [order[count : count + 1].tolist()]
+
+
+def test_a_batch_larger_than_an_epoch_goes_on_into_the_next(finished: Path, order: np.ndarray) -> None:
+    """In the order of the stream; the cursor is then in a later epoch."""
+    count = len(order) // 3
+    loader = TrainLoader(finished, batch_size=2 * count + 1, epochs=3)
+    (batch,) = list(loader)
+    assert batch["input_ids"].tolist() == order[: 2 * count + 1].tolist()
+    assert (loader.cursor.epoch, loader.cursor.consumed) == (2, 1)
+
+
+@pytest.mark.parametrize("last", ["drop", "pad"])
+def test_a_world_that_does_not_divide_loses_only_the_rest(finished: Path, order: np.ndarray, last: Last) -> None:
+    """All ranks make as many steps: without the rest of the last epoch, or with the beginning of the next."""
+    count, world = len(order) // 3, 4
+    assert count % world
+    ranks = [TrainLoader(finished, batch_size=1, rank=rank, world=world, epochs=1, last=last) for rank in range(world)]
+    taken = [[batch["input_ids"][0].tolist() for batch in rank] for rank in ranks]
+    steps = count // world if last == "drop" else count // world + 1
+    assert [len(one) for one in taken] == [steps] * world
+    assert [row for step in zip(*taken, strict=True) for row in step] == order[: steps * world].tolist()
+
+
+def test_an_iteration_ends_where_its_loader_is_moved(finished: Path) -> None:
+    """By a checkpoint or a second iteration: it says so, rather than count sequences that nobody saw."""
+    loader = TrainLoader(finished, batch_size=2)
+    for move in (lambda: loader.load_state_dict(loader.state_dict()), lambda: next(iter(loader))):
+        batches = iter(loader)
+        next(batches)
+        move()
+        with pytest.raises(UsageError, match="moved while it was iterated over"):
+            next(batches)
+
+
+def test_the_example_runs_as_it_stands(
+    finished: Path, order: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines of the module's docstring, in a folder with such a build."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/my-mixture").symlink_to(finished)
+    monkeypatch.chdir(tmp_path)
+    state = TrainLoader(finished, batch_size=1).state_dict()
+    seen: list[torch.Tensor] = []
+
+    def train_step(input_ids: torch.Tensor, labels: torch.Tensor) -> None:
+        seen.append(input_ids)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    checkpoint = {"loader": state}
+    with pytest.raises(KeyboardInterrupt):
+        run_example(mixer.feed.torch, TrainLoader=TrainLoader, checkpoint=checkpoint, train_step=train_step)
+    assert torch.cat(seen).tolist() == order[:24].tolist()
+    assert checkpoint["loader"]["consumed"] == 16
 
 
 def test_borders_are_those_of_the_batch(finished: Path) -> None:

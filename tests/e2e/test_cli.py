@@ -19,7 +19,7 @@ from mixer.cli.main import run
 from mixer.recipe import recipe_schema
 from mixer.shards.manifest import manifest_id
 
-VERBS = ["sample", "build", "inspect", "verify", "show", "trace", "schema"]
+VERBS = ["sample", "fetch", "plan", "build", "inspect", "verify", "show", "trace", "export", "schema"]
 SOURCES = ["dclm", "fineweb-edu", "dolma", "zyda", "stack-v2", "finemath"]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

@@ -257,12 +257,6 @@ def test_files_of_several_formats_are_no_source(tmp_path: Path) -> None:
     assert "files of several formats: jsonl ('a.jsonl'), parquet ('b.parquet')" in message
 
 
-@pytest.mark.parametrize("path", ["hf://datasets/a/b@main/*.parquet", "s3://b/k", "gs://b/k", "https://x/a.jsonl"])
-def test_remote_addresses_are_refused_in_so_many_words(tmp_path: Path, path: str) -> None:
-    """They are not taken for local names."""
-    assert "remote sources are not read by this version" in message_of(RecipeError, tmp_path, Source(path))
-
-
 def test_a_file_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     """It could not be written into a manifest."""
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jsonl")).write_bytes(LINE)

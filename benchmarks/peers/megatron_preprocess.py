@@ -1,6 +1,6 @@
 """Megatron-LM's way of 2026 (`tools/preprocess_data_fast.py`): one plain JSON-lines file to one file of ids.
 
-    python benchmarks/peers/megatron.py TEXT_JSONL TOKENIZER_JSON OUT_BIN
+    python benchmarks/peers/megatron_preprocess.py TEXT_JSONL TOKENIZER_JSON OUT_BIN
 
 gigatoken reads and encodes the whole file, an end id goes behind each document, the ids are written as int32.
 Everything is in memory; nothing is mixed, shuffled or packed. numpy puts the end ids in and writes the file in one go:

@@ -1,0 +1,64 @@
+"""`mixer export OUT --to FORMAT DIR`: a build for trainers that read their own formats."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixer.cli.options import Build, Json
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Format(StrEnum):
+    """What a build can be exported to."""
+
+    BIN = "bin"
+    LITDATA = "litdata"
+    MDS = "mds"
+    MEGATRON = "megatron"
+    NANOTRON = "nanotron"
+    OLMO = "olmo"
+
+
+def export(
+    out: Build,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to: empty, or an export to be finished.")],
+    to: Annotated[Format, typer.Option("--to", help="bin: flat ids; litdata, mds: sequences; the others: documents.")],
+    json: Json = False,
+) -> None:
+    """Write a build's tokens in another trainer's format."""
+    from mixer.export import export
+    from mixer.shards.manifest import load_manifest
+    from mixer.show.console import print_json
+    from mixer.show.numbers import counted, duration
+
+    started = time.monotonic()
+    num_shards = len(load_manifest(out)["shards"])
+    record = export(out, to.value, folder, _progress(num_shards))
+    if json:
+        print_json(record)
+    else:
+        seconds = duration(time.monotonic() - started)
+        print(f"{counted(record['tokens'], 'token')} as {record['dtype']} in {folder} ({to.value}), in {seconds}")
+
+
+def _progress(num_shards: int) -> Callable[[int], None]:
+    """Says on stderr, now and then, how many shards are done."""
+    from mixer.show.console import say
+    from mixer.show.numbers import counted, exact
+
+    last_line = time.monotonic()
+
+    def on_shard(done: int) -> None:
+        nonlocal last_line
+        if time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
+            last_line = time.monotonic()
+            say(f"{exact(done)} of {counted(num_shards, 'shard')}")
+
+    return on_shard

@@ -1,0 +1,114 @@
+"""`mixer fetch stack-v2 SRC OUT`: the contents that a data set only points at."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixer.cli.options import Cache, Json, cache_dir
+
+
+class DataSet(StrEnum):
+    """Data sets that only point at their contents."""
+
+    STACK_V2 = "stack-v2"
+
+
+class OnGone(StrEnum):
+    """What a blob that cannot be had does."""
+
+    DROP_FILE = "drop-file"
+    DROP_REPO = "drop-repo"
+    ERROR = "error"
+
+
+def fetch(
+    data_set: Annotated[DataSet, typer.Argument(metavar="DATASET", help="stack-v2.", show_default=False)],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC", help="Parquet files of the-stack-v2-train-smol-ids, here or hf://, s3://, https://."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder for parquet files with text.")],
+    origin: Annotated[
+        str | None,
+        typer.Option("--from", metavar="ADDRESS", help="Where the blobs are. Default: s3://softwareheritage/content."),
+    ] = None,
+    signed: Annotated[bool, typer.Option("--signed", help="Sign requests with your AWS credentials.")] = False,
+    language: Annotated[list[str] | None, typer.Option(help="Only files of this language; repeatable.")] = None,
+    license_type: Annotated[
+        list[str] | None, typer.Option(help="Only files of this type: permissive, no_license; repeatable.")
+    ] = None,
+    vendored: Annotated[bool, typer.Option(help="Whether vendored files are wanted.")] = True,
+    generated: Annotated[bool, typer.Option(help="Whether generated files are wanted.")] = True,
+    min_bytes: Annotated[str | None, typer.Option(metavar="SIZE", help="Only files of at least this size.")] = None,
+    max_bytes: Annotated[str | None, typer.Option(metavar="SIZE", help="Only files of at most this size.")] = None,
+    min_bytes_per_token: Annotated[
+        float | None, typer.Option(min=0, metavar="X", help="Only files of at least so much text a token.")
+    ] = None,
+    tokenizer: Annotated[str, typer.Option(help="What counts tokens, as in a recipe.")] = "llama3",
+    on_missing: Annotated[OnGone, typer.Option(help="What a blob does that is not there.")] = OnGone.DROP_FILE,
+    on_damaged: Annotated[OnGone, typer.Option(help="What a blob does with other bytes.")] = OnGone.ERROR,
+    part: Annotated[str, typer.Option(metavar="I/N", help="This host's part of the work, as in 3/16.")] = "1/1",
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Worker processes. Default: one per core.")
+    ] = None,
+    connections: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Blobs on their way at once, over all workers.")
+    ] = 256,
+    cache: Cache = None,
+    json: Json = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+) -> None:
+    """Fetch the text that a data set only points at, or go on with it.
+
+    The same rows, options and blobs give the same files, whatever the number of workers, hosts and interruptions.
+    """
+    from mixer.fetch import (
+        SOFTWARE_HERITAGE,
+        Listener,
+        Origin,
+        Policy,
+        Rules,
+        Selection,
+        fetch_stack_v2,
+        parse_part,
+    )
+    from mixer.recipe import parse_bytes
+    from mixer.show.console import print_json, say
+    from mixer.show.fetch import FetchProgress, report_in_words
+
+    selection = Selection(
+        languages=tuple(language or ()),
+        license_types=tuple(license_type or ()),
+        vendored=vendored,
+        generated=generated,
+        min_bytes=None if min_bytes is None else parse_bytes(min_bytes),
+        max_bytes=None if max_bytes is None else parse_bytes(max_bytes),
+        min_bytes_per_token=min_bytes_per_token,
+    )
+    progress = FetchProgress(quiet=quiet)
+    report = fetch_stack_v2(
+        source,
+        out,
+        rules=Rules(selection=selection, on_missing=Policy(on_missing.value), on_damaged=Policy(on_damaged.value)),
+        origin=Origin(address=origin or SOFTWARE_HERITAGE, signed=signed),
+        part=parse_part(part),
+        tokenizer=tokenizer,
+        cache_dir=cache_dir(cache),
+        workers=workers or len(os.sched_getaffinity(0)),
+        connections=connections,
+        listener=Listener(on_plan=progress.on_plan, on_files=progress.on_files, on_chunk=progress.on_chunk),
+    )
+    if json:
+        print_json(report)
+        return
+    for line in report_in_words(report):
+        print(line)
+    if not quiet:
+        say(f"in {out}; what became of each file: {out / 'report.json'}")

@@ -1,0 +1,121 @@
+"""`mixer plan RECIPE`: what a mix will be, before it is built."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mixer.cli.options import Cache, Json, Root, cache_dir, manifests_dir
+from mixer.errors import UsageError
+
+if TYPE_CHECKING:
+    from mixer.forecast.prospect import Prospect
+    from mixer.recipe import Recipe
+
+
+class Match(StrEnum):
+    """What weights can be matched to."""
+
+    tokens = "tokens"
+
+
+def plan(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    facts: Annotated[
+        bool, typer.Option("--facts", help="Read no source: go by what manifests/facts says of known data sets.")
+    ] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Pin remote sources anew first, and say what differs.")
+    ] = False,
+    batch_tokens: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Tokens of a step, all ranks together, such as 11M or 64x21x8192."),
+    ] = None,
+    tokens_per_second: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="What all ranks together train on in a second, such as 800K.")
+    ] = None,
+    build_mb_per_second: Annotated[
+        float | None, typer.Option(min=0.001, metavar="MB", help="Text that a build goes through in a second.")
+    ] = None,
+    match: Annotated[
+        Match | None, typer.Option(help="Also print the row weights that give the weights as shares of tokens.")
+    ] = None,
+    root: Root = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as in target.tokens=10M; repeatable."),
+    ] = None,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """Show what a mix will be, before it is built.
+
+    Rows, tokens, passes, sizes and times. Tokens per row come from a small keyed sample of each source, with its error.
+    Nothing is built or written but the cache of what is known of files.
+    """
+    from mixer.forecast.forecast import forecast
+    from mixer.forecast.match import matching_row_weights
+    from mixer.forecast.training import parse_tokens, training
+    from mixer.recipe import load_recipe
+    from mixer.show.console import out_console, print_json, say
+    from mixer.show.forecast import forecast_json, print_forecast, print_match
+
+    batch = None if batch_tokens is None else parse_tokens(batch_tokens, option="--batch-tokens")
+    speed = None if tokens_per_second is None else parse_tokens(tokens_per_second, option="--tokens-per-second")
+    if facts and update:
+        raise UsageError("--facts reads no source, so there is nothing to pin", hint="give --update alone")
+    loaded = load_recipe(recipe, overrides or [])
+    updated: dict[str, str] = {}
+    if facts:
+        prospects = _known(loaded, manifests_dir(recipe) / "facts")
+    else:
+        place = root or recipe.parent
+        if update:
+            updated = _updated(loaded, place, cache_dir(cache))
+        loaded, prospects = _measured(loaded, place, cache_dir(cache))
+    mix = forecast(loaded, prospects)
+    run = training(mix, batch_tokens=batch, tokens_per_second=speed, build_mb_per_second=build_mb_per_second)
+    weights = None
+    if match is Match.tokens:
+        asked = {name: source.weight for name, source in loaded.sources.items()}
+        weights = matching_row_weights(asked, [prospect.tokens_per_row.value for prospect in prospects])
+    if json:
+        print_json(forecast_json(mix, run, weights) | ({"updated": updated} if update else {}))
+        return
+    for name, words in updated.items():
+        say(f"{name}: {words}")
+    console = out_console()
+    print_forecast(mix, run, console)
+    if weights is not None:
+        console.print()
+        print_match(weights, console)
+
+
+def _known(recipe: Recipe, folder: Path) -> list[Prospect]:
+    """The sources as mixer's own facts and those beside the recipe say."""
+    from mixer.forecast.facts import PACKAGED, load_facts, prospects_of_facts
+
+    return prospects_of_facts(recipe, load_facts(PACKAGED, folder))
+
+
+def _updated(recipe: Recipe, root: Path, cache: Path) -> dict[str, str]:
+    """What differs in each remote source, which is pinned as it is from now on."""
+    from mixer.build.build import sources_cache
+    from mixer.forecast.update import update_pins
+
+    return update_pins(recipe, root=root, cache=sources_cache(recipe, root=root, cache_dir=cache))
+
+
+def _measured(recipe: Recipe, root: Path, cache: Path) -> tuple[Recipe, list[Prospect]]:
+    """The recipe as a build numbers its sources, and the sources as samples of them say."""
+    from mixer.build.build import sources_cache
+    from mixer.forecast.measured import prospects_of_sources
+    from mixer.tokens.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache)
+    known = sources_cache(recipe, root=root, cache_dir=cache)
+    plan, prospects = prospects_of_sources(recipe, tokenizer, root=root, cache=known)
+    return plan.recipe, prospects

@@ -1,0 +1,85 @@
+"""One build into one folder in one format, and when the export is finished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mixer.errors import DataError, TaskError, UsageError
+from mixer.export.flat import write_flat
+from mixer.export.folder import OnShard, check_outside, claimed
+from mixer.export.litdata import write_litdata
+from mixer.export.mds import write_mds
+from mixer.export.megatron import write_megatron
+from mixer.export.nanotron import write_nanotron
+from mixer.export.olmo import write_olmo
+from mixer.feed.sequences import SequenceSet, open_build
+from mixer.files import publish_bytes, sync_file
+
+FORMATS: dict[str, Callable[[SequenceSet, Path, OnShard], np.dtype]] = {
+    "bin": write_flat,
+    "litdata": write_litdata,
+    "mds": write_mds,
+    "megatron": write_megatron,
+    "nanotron": write_nanotron,
+    "olmo": write_olmo,
+}
+RECORD = "export.json"
+"""Written last: a folder without it is not a finished export."""
+
+
+def export(build: str | Path, format_name: str, folder: Path, on_shard: OnShard = lambda done: None) -> dict[str, Any]:
+    """Write the tokens of a build in another trainer's format; run again, it goes on where it was.
+
+    `litdata` and `mds` have the sequences, padding and all; the others have the tokens without padding, as one stream
+    (`bin`) or as documents. Shards are read one at a time, and memory is bounded by one. The output is a pure function
+    of the build. What is there already and has its size is kept; a file that was lost is written again.
+
+    Args:
+        build: its folder or its manifest.
+        format_name: one of `FORMATS`.
+        folder: empty, not there, or with an export of the same build in the same format; outside of the build.
+        on_shard: told after each shard how many are done.
+
+    Returns:
+        The record, as in `export.json`: format, id of the build's manifest, dtype, tokens, sequence length, tokenizer.
+
+    Raises:
+        UsageError: there is no such format.
+        DataError: the build has no sequences.
+        BuildStateError: the folder holds something else, is inside the build, or another run is writing to it.
+        IntegrityError, FormatError: the build is damaged, or of another version.
+        TaskError: a file cannot be written or read, as when the disk is full.
+    """
+    if format_name not in FORMATS:
+        raise UsageError(f"format {format_name!r} is not known; formats are {', '.join(FORMATS)}", where="--to")
+    sequences = open_build(build)
+    manifest = sequences.manifest
+    if not manifest["shards"]:
+        raise DataError("the build has no sequences to export", where=str(sequences.folder))
+    check_outside(folder, sequences.folder)
+    try:
+        with claimed(folder, {"format": format_name, "manifest": manifest["id"]}):
+            (folder / RECORD).unlink(missing_ok=True)
+            dtype = FORMATS[format_name](sequences, folder, on_shard)
+            record = {
+                "format": format_name,
+                "manifest": manifest["id"],
+                "dtype": dtype.name,
+                "tokens": manifest["totals"]["tokens"],
+                "sequence_length": manifest["sequence_length"],
+                "tokenizer": manifest["tokenizer"],
+            }
+            sync_file(folder)
+            publish_bytes(folder / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    except OSError as error:
+        raise TaskError(
+            f"cannot export: {error.strerror or error}",
+            where=str(error.filename or folder),
+            hint="when that is mended, the same command goes on where it was",
+        ) from error
+    return record

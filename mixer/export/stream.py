@@ -1,0 +1,42 @@
+"""One file with the tokens of all shards end to end, which an interrupted run can go on with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from mixer.export.folder import OnShard, has_size
+from mixer.feed.sequences import SequenceSet
+
+
+def write_end_to_end(
+    path: Path, sequences: SequenceSet, dtype: np.dtype, read: Callable[[int], np.ndarray], on_shard: OnShard
+) -> None:
+    """Write one file with the tokens of all shards; it appears when it is whole.
+
+    What an interrupted run wrote is kept, and gone on with.
+
+    Args:
+        path: the file.
+        sequences: the build.
+        dtype: what a token becomes.
+        read: the tokens of a shard, as many as the manifest says.
+        on_shard: told after each shard.
+    """
+    stops = np.cumsum([shard["tokens"] for shard in sequences.manifest["shards"]], dtype=np.int64) * dtype.itemsize
+    if has_size(path, int(stops[-1])):
+        return on_shard(len(stops))
+    part = path.with_name(f".{path.name}.part")
+    # A shard is on the disk once the next one has begun: of the last one in the file that is not known.
+    done = int(np.searchsorted(stops, part.stat().st_size)) if part.exists() else 0
+    with part.open("ab") as file:
+        file.truncate(int(stops[done - 1]) if done else 0)
+        for number in range(done, len(stops)):
+            file.write(read(number).astype(dtype).data)
+            file.flush()
+            os.fsync(file.fileno())
+            on_shard(number + 1)
+    part.replace(path)

@@ -1,0 +1,85 @@
+"""Buckets of Google Cloud Storage, through its JSON API and the credentials that google-auth finds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from mixer.sources.remote.store import RemoteFile
+from mixer.sources.remote.wire import Wire, load_json
+
+_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
+
+
+class GoogleStore:
+    """One bucket; without credentials it is read unsigned. STORAGE_EMULATOR_HOST is another endpoint.
+
+    Args:
+        bucket: its name.
+    """
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+        endpoint = os.environ.get("STORAGE_EMULATOR_HOST", "https://storage.googleapis.com").rstrip("/")
+        self._objects = f"{endpoint}/storage/v1/b/{bucket}/o"
+        self._media = f"{endpoint}/download/storage/v1/b/{bucket}/o"
+        self._wire = Wire()
+        self._credentials = None if "STORAGE_EMULATOR_HOST" in os.environ else _credentials()
+
+    def list_page(self, prefix: str, page: str | None) -> tuple[list[RemoteFile], str | None]:
+        """A page of the objects whose name begins so, without those that stand for folders; and the page after it.
+
+        Raises:
+            TransferFailed: one attempt failed.
+            DataError: there is no such bucket, or no access to it.
+        """
+        query = {"prefix": prefix, "fields": "items(name,size,generation),nextPageToken"}
+        query |= {"pageToken": page} if page else {}
+        place = f"gs://{self._bucket}/{prefix}"
+        response = self._wire.request("GET", f"{self._objects}?{urlencode(query)}", place, self._headers())
+        found = load_json(response)
+        files = [
+            RemoteFile(path=item["name"], num_bytes=int(item["size"]), etag=item["generation"])
+            for item in found.get("items", ())
+            if not item["name"].endswith("/")
+        ]
+        return files, found.get("nextPageToken")
+
+    def stream(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes [start, stop) of one generation of the object.
+
+        Raises:
+            TransferFailed: one attempt failed.
+            DataError: that generation is no more, or there is no access to it.
+        """
+        query = urlencode({"alt": "media", "generation": file.etag})
+        url = f"{self._media}/{quote(file.path, safe='')}?{query}"
+        return self._wire.stream(url, f"gs://{self._bucket}/{file.path}", self._headers(), start, stop)[1]
+
+    def _headers(self) -> dict[str, str]:
+        if self._credentials is None:
+            return {}
+        if not self._credentials.valid:
+            from google.auth.transport.urllib3 import Request
+
+            self._credentials.refresh(Request(self._wire.direct))
+        return {"Authorization": f"Bearer {self._credentials.token}"}
+
+    def disconnect(self) -> None:
+        """Close the connections; new ones are made when they are needed."""
+        self._wire.disconnect()
+
+
+def _credentials() -> Any:
+    """The user's credentials for reading; None where there are none."""
+    try:
+        import google.auth
+        from google.auth.exceptions import DefaultCredentialsError
+    except ImportError:
+        return None
+    try:
+        return google.auth.default(scopes=[_SCOPE])[0]
+    except DefaultCredentialsError:
+        return None

@@ -1,0 +1,38 @@
+"""What went over the network in this process, counted: for the build log.
+
+One tally a process, as there is one clock: transfers run in many threads and belong to no one task.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+
+_lock = threading.Lock()
+_tally: Counter[str] = Counter()
+
+
+def count(**amounts: float) -> None:
+    """Add to the tally, as in `count(requests=1)`."""
+    with _lock:
+        for name, amount in amounts.items():
+            if amount:
+                _tally[name] += amount  # type: ignore[assignment]  # seconds are no integers
+
+
+def take() -> dict[str, float]:
+    """The tally since it was last taken; it begins anew.
+
+    `requests`; `bytes` that came; `retries_<kind>`; `wait_seconds` between attempts, over all threads; `cache_hits` and
+    `cache_misses` of blocks; `cache_evicted` entries; `cache_damaged` entries, which were fetched again.
+    """
+    with _lock:
+        taken: dict[str, float] = dict(_tally)
+        _tally.clear()
+    return taken
+
+
+def added(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """Two tallies as one. Pure."""
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted(one.keys() | other.keys())}

@@ -1,0 +1,336 @@
+"""What can go wrong while Stack v2 is fetched: the error, what is left on disk, and that the same command goes on."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from servers import Faults, Server, aws_environment, serve_bucket
+from stack_kit import SCHEMA, SourceFile, expected_rows, read_rows, write_blobs, write_ids
+
+from mixer.errors import BuildStateError, DataError, MixerError, RecipeError, UsageError
+from mixer.fetch import Listener, Origin, Part, Policy, Rules, Selection, fetch_stack_v2
+from mixer.fetch.blobs import BlobStore, Missing, fetch_blob
+from mixer.sources.remote.retry import RetryPolicy
+
+ROOT = Path(__file__).parents[2]
+SILENT = Listener(on_plan=lambda *_: None, on_files=lambda *_: None, on_chunk=lambda *_: None)
+REPOSITORIES = [[SourceFile(content=f"{row} {n}\n".encode() * 200) for n in range(row % 3)] for row in range(120)]
+IMPATIENT = RetryPolicy(max_failures=3, first_wait_seconds=0.01)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("stack")
+    write_ids(root / "ids.parquet", REPOSITORIES)
+    write_blobs(root / "buckets", REPOSITORIES)
+    return root
+
+
+@pytest.fixture
+def bucket(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with serve_bucket(world / "buckets") as server:
+        for name, value in aws_environment(server).items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def fetch(source: Path, out: Path, **changes: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "rules": Rules(selection=Selection()),
+        "origin": Origin(),
+        "part": Part(),
+        "tokenizer": "llama3",
+        "cache_dir": out.parent / "cache",
+        "workers": 1,
+        "connections": 8,
+        "listener": SILENT,
+    }
+    return fetch_stack_v2(str(source), out, **{**arguments, **changes})
+
+
+def left_in(out: Path) -> list[str]:
+    """Every file of a folder that is no state of the fetch."""
+    return sorted(path.name for path in out.rglob("*") if path.is_file() and ".mixer" not in path.parts)
+
+
+@pytest.mark.parametrize("kind", ["reset", "reset-inside", "short", "429", "500", "502", "503", "slow-down"])
+def test_a_fault_that_passes_is_waited_for_and_counted(bucket, world, tmp_path, kind):
+    """A third of the requests fail, some twice in a row: the same rows come, and the report says how often."""
+    bucket.set_faults(Faults(seed=5, share=0.3, kinds=(kind,), in_a_row=2))
+    report = fetch(world / "ids.parquet", tmp_path / "out")
+    assert read_rows(tmp_path / "out") == expected_rows(REPOSITORIES)
+    num_faults = sum(request.fault is not None for request in bucket.requests())
+    retries = {name: count for name, count in report["traffic"].items() if name.startswith("retries_")}
+    assert num_faults > 10
+    assert sum(retries.values()) == num_faults
+    expected = {"429": "busy", "slow-down": "busy", "500": "server", "502": "server", "503": "server"}
+    assert list(retries) == [f"retries_{expected.get(kind, 'connection')}"]
+
+
+def test_wrong_bytes_are_asked_for_again(bucket, world, tmp_path):
+    """The digest in the name tells."""
+    bucket.set_faults(Faults(seed=5, share=0.3, kinds=("wrong-bytes",)))
+    report = fetch(world / "ids.parquet", tmp_path / "out")
+    assert read_rows(tmp_path / "out") == expected_rows(REPOSITORIES)
+    assert report["traffic"]["retries_damaged"] == sum(request.fault is not None for request in bucket.requests()) > 10
+
+
+@pytest.mark.parametrize(
+    ("status", "attempts", "message"),
+    [("503", 3, "answered 503 .3 attempts failed"), ("500", 3, "answered 500"), ("429", 3, "answered 429")],
+)
+def test_patience_ends(bucket, world, status, attempts, message):
+    """With the place, the cause, and what to do."""
+    bucket.set_faults(Faults(share=1.0, kinds=(status,), in_a_row=1000))
+    blob = REPOSITORIES[1][0].blob_id
+    with pytest.raises(DataError, match=message) as caught:
+        fetch_blob(BlobStore(Origin(), 1), blob, IMPATIENT)
+    assert caught.value.where == f"s3://softwareheritage/content/{blob}"
+    assert "goes on where it was" in str(caught.value.hint)
+    assert len(bucket.requests()) == attempts
+
+
+def test_a_host_that_is_not_there_is_an_error(world, monkeypatch):
+    """Nobody listens on port 9."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(DataError, match="the connection failed"):
+        fetch_blob(BlobStore(Origin(), 1), "0" * 40, IMPATIENT)
+
+
+def test_what_is_missing_is_asked_for_once(bucket):
+    """Another attempt would end the same."""
+    with pytest.raises(Missing):
+        fetch_blob(BlobStore(Origin(address="s3://no-such-bucket/content"), 1), "0" * 40, IMPATIENT)
+    assert len(bucket.requests()) == 1
+
+
+def test_a_missing_blob_may_be_an_error(bucket, world, tmp_path):
+    """It names the blob and the row, and leaves nothing that looks whole."""
+    gone = SourceFile(content=b"gone")
+    write_ids(tmp_path / "ids.parquet", [*REPOSITORIES[:9], [gone]])
+    rules = Rules(selection=Selection(), on_missing=Policy.ERROR)
+    with pytest.raises(
+        DataError, match=r"there is no such blob, or it may not be read \(row 9 of .*ids.parquet\)"
+    ) as caught:
+        fetch(tmp_path / "ids.parquet", tmp_path / "out", rules=rules)
+    assert caught.value.where == f"s3://softwareheritage/content/{gone.blob_id}"
+    assert caught.value.hint == "--on-missing drop-file or drop-repo goes on without it"
+    assert left_in(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    "stored", [gzip.compress(b"other"), b"no gzip at all", gzip.compress(b"content " * 999)[:50], b""]
+)
+def test_a_blob_with_other_bytes_is_an_error_unless_told(bucket, world, tmp_path, stored):
+    """Other content, no gzip, cut short, empty."""
+    files = [SourceFile(content=b"good"), SourceFile(content=b"damaged")]
+    write_ids(tmp_path / "ids.parquet", [files])
+    write_blobs(world / "buckets", [files])
+    (world / "buckets/softwareheritage/content" / files[1].blob_id).write_bytes(stored)
+    with pytest.raises(DataError, match="the bytes are not those of its sha1"):
+        fetch(tmp_path / "ids.parquet", tmp_path / "out")
+    assert left_in(tmp_path / "out") == []
+    rules = Rules(selection=Selection(), on_damaged=Policy.DROP_FILE)
+    report = fetch(tmp_path / "ids.parquet", tmp_path / "other", rules=rules)
+    assert [[file["text"] for file in row["files"]] for row in read_rows(tmp_path / "other")] == [["good"]]
+    assert report["totals"]["files_damaged"] == 1
+
+
+def test_a_bucket_without_any_blob_is_an_error_and_no_empty_data_set(bucket, world, tmp_path):
+    """Otherwise a wrong address would be a fetch that went well."""
+    many = [[SourceFile(content=f"never stored {n}".encode())] for n in range(150)]
+    write_ids(tmp_path / "ids.parquet", many)
+    with pytest.raises(DataError, match="none of the first 100 blobs is there") as caught:
+        fetch(tmp_path / "ids.parquet", tmp_path / "out")
+    assert "--from" in str(caught.value.hint)
+    assert left_in(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("blob_id", [None, "", "../../etc/passwd", "A" * 40, "a" * 39])
+def test_a_row_without_a_blob_id_is_an_error_that_names_it(bucket, world, tmp_path, blob_id):
+    """Nothing else becomes part of an address."""
+    odd = SourceFile(content=b"x", extra={"blob_id": blob_id})
+    write_ids(tmp_path / "ids.parquet", [*REPOSITORIES[:3], [odd]])
+    with pytest.raises(DataError, match="expected 40 hexadecimal digits") as caught:
+        fetch(tmp_path / "ids.parquet", tmp_path / "out")
+    assert str(caught.value.where).endswith("ids.parquet: row 3")
+
+
+@pytest.mark.parametrize(
+    ("address", "signed", "message"),
+    [
+        ("gs://bucket/content", False, "is no address of blobs"),
+        ("content", False, "is no address of blobs"),
+        ("https://user:secret@host/content", False, "has a user, a query or a fragment"),
+        ("https://host/content?X-Amz-Signature=secret", False, "has a user, a query or a fragment"),
+        ("https://host/content", True, "only requests to s3:// are signed"),
+    ],
+)
+def test_an_address_that_will_not_do_is_told_before_anything_is_read(tmp_path, address, signed, message):
+    """And no secret of it is repeated."""
+    with pytest.raises((UsageError, RecipeError), match=message) as caught:
+        fetch(tmp_path / "not-there.parquet", tmp_path / "out", origin=Origin(address=address, signed=signed))
+    assert "secret" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def _ids_of(**columns: Any) -> pa.Table:
+    return pa.table({"repo_name": ["r0"], **columns})
+
+
+@pytest.mark.parametrize(
+    ("table", "selection", "message"),
+    [
+        (_ids_of(), Selection(), "there is no column 'files' that is a list of structs; columns are repo_name"),
+        (_ids_of(files=[["a"]]), Selection(), "there is no column 'files' that is a list of structs"),
+        (_ids_of(files=[[{"blob_id": "a", "src_encoding": "b", "text": "c"}]]), Selection(), "have 'text' already"),
+        (_ids_of(files=[[{"blob_id": "a"}]]), Selection(), "the files have no src_encoding; they have blob_id"),
+        (
+            _ids_of(files=[[{"blob_id": "a", "src_encoding": "b"}]]),
+            Selection(languages=("C",), vendored=False),
+            "the files have no is_vendor, language",
+        ),
+    ],
+)
+def test_rows_of_something_else_are_refused_before_anything_is_fetched(tmp_path, table, selection, message):
+    """With the columns that there are."""
+    pq.write_table(table, tmp_path / "ids.parquet")
+    with pytest.raises(DataError, match=message):
+        fetch(tmp_path / "ids.parquet", tmp_path / "out", rules=Rules(selection=selection))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_source_that_is_no_parquet_or_not_there_is_an_error(tmp_path):
+    """With its path."""
+    (tmp_path / "ids.parquet").write_bytes(b"not parquet")
+    with pytest.raises(DataError, match="cannot be read"):
+        fetch(tmp_path / "ids.parquet", tmp_path / "out")
+    with pytest.raises(MixerError, match="matches no file"):
+        fetch(tmp_path / "other/*.parquet", tmp_path / "out")
+    write_ids(tmp_path / "empty.parquet", [])
+    with pytest.raises(DataError, match="no file of SRC has a row"):
+        fetch(tmp_path / "empty.parquet", tmp_path / "out")
+
+
+def test_a_folder_of_another_fetch_is_refused(bucket, world, tmp_path):
+    """Other rules or rows would be mixed; the message says which differ."""
+    fetch(world / "ids.parquet", tmp_path / "out")
+    before = left_in(tmp_path / "out")
+    with pytest.raises(BuildStateError, match="a fetch with other selection"):
+        fetch(world / "ids.parquet", tmp_path / "out", rules=Rules(selection=Selection(languages=("C",))))
+    write_ids(tmp_path / "ids.parquet", REPOSITORIES[:5])
+    with pytest.raises(BuildStateError, match="a fetch with other files"):
+        fetch(tmp_path / "ids.parquet", tmp_path / "out")
+    assert left_in(tmp_path / "out") == before
+
+
+def test_a_folder_with_something_else_is_refused(world, tmp_path):
+    """It is left as it is."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.txt").write_text("mine")
+    with pytest.raises(BuildStateError, match="holds something else"):
+        fetch(world / "ids.parquet", tmp_path / "out")
+    assert left_in(tmp_path / "out") == ["thesis.txt"]
+
+
+# The command line, in processes of its own
+
+
+@pytest.fixture
+def command(bucket: Server, world: Path, tmp_path: Path) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "mixer.cli.main",
+        "fetch",
+        "stack-v2",
+        str(world / "ids.parquet"),
+        str(tmp_path / "out"),
+    ]
+
+
+def run(command: list[str], **arguments: Any) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False, **arguments
+    )
+
+
+def test_a_full_disk_leaves_nothing_and_the_same_command_goes_on(command, tmp_path):
+    """A limit on the size of files stands for it."""
+    full = run(command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)))
+    assert full.returncode == 1, full.stderr
+    assert "cannot be written: " in full.stderr
+    assert "the same command goes on where it was" in full.stderr
+    assert left_in(tmp_path / "out") == []
+    done = run([*command, "--json"])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads((tmp_path / "out/report.json").read_bytes())
+    assert read_rows(tmp_path / "out") == expected_rows(REPOSITORIES)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+def test_a_fetch_that_was_stopped_goes_on(command, bucket, tmp_path, number, code):
+    """Whatever stops it, no worker is left behind and nothing half-written looks whole."""
+    bucket.set_faults(Faults(latency_seconds=0.3))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    slow = [*command, "--connections", "2"]
+    with subprocess.Popen(slow, env=environment, stderr=subprocess.PIPE, start_new_session=True, text=True) as process:
+        while len(bucket.requests()) < 4:
+            time.sleep(0.05)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+        assert process.returncode == code
+    deadline = time.monotonic() + 30
+    while _session_is_alive(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _session_is_alive(process.pid)
+    assert [name for name in left_in(tmp_path / "out") if not name.endswith(".tmp")] == []
+    bucket.set_faults(Faults())
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+    assert read_rows(tmp_path / "out") == expected_rows(REPOSITORIES)
+    assert left_in(tmp_path / "out") == ["ids-00000.parquet", "report.json"]
+
+
+def _session_is_alive(session: int) -> bool:
+    try:
+        os.killpg(session, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_the_command_tells_what_became_of_all_files(command, tmp_path):
+    """In words on stdout, progress on stderr."""
+    done = run([*command, "--language", "Python", "--max-bytes", "1KB", "--quiet"])
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    # Rows 100 to 119 have 20 files, of more than 1000 bytes all.
+    assert lines[0].startswith("99 files of 120, 66 repositories of 120: 97.2 kB of text in ")
+    assert lines[1:] == ["21 files too large", "54 repositories without a file that is left"]
+
+
+def test_the_schema_is_the_one_of_the_source_with_text(command, tmp_path):
+    """So that what was read of the rows can still be read."""
+    assert run(command).returncode == 0
+    schema = pq.read_schema(tmp_path / "out/ids-00000.parquet")
+    assert schema.names == SCHEMA.names
+    assert [field.name for field in schema.field("files").type.value_type] == [
+        *(field.name for field in SCHEMA.field("files").type.value_type),
+        "text",
+    ]

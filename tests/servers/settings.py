@@ -1,0 +1,5 @@
+"""What the servers and their clients agree on."""
+
+ACCESS_KEY = "test-key"
+SECRET_KEY = "test-secret"
+REGION = "us-east-1"

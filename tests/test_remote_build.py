@@ -1,0 +1,36 @@
+"""Builds from remote sources: the bytes of a build from local copies, and what goes over the network for them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from remote_kit import PLACES
+from workshop import Workshop, contents
+
+pytestmark = pytest.mark.usefixtures("small_tasks")
+
+
+def shards(out: Path) -> dict[str, str]:
+    """The digest of each shard's file."""
+    return {path: digest for path, digest in contents(out).items() if path.startswith("shards/")}
+
+
+@pytest.fixture(scope="module")
+def local(workshop: Workshop, finished: Path) -> dict[str, str]:
+    return shards(finished)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_build_from_anywhere_is_the_build_from_local_copies(
+    workshop: Workshop, local: dict[str, str], tmp_path: Path, place: str, workers: int
+) -> None:
+    """Byte for byte, over row groups, record batches, zstd and gzip lines, with one worker and with two."""
+    with PLACES[place](workshop, tmp_path) as remote:
+        manifest = workshop.build(tmp_path / "out", remote.recipe(), cache_dir=tmp_path / "cache", workers=workers)
+    assert shards(tmp_path / "out") == local
+    assert all(source["snapshot"]["origin"].startswith(remote.prefix) for source in manifest["sources"])
+    log = json.loads((tmp_path / "out/build-log.json").read_text())
+    assert log["traffic"]["requests"] > 0
