@@ -36,7 +36,7 @@ from stack_kit import SourceFile, write_blobs, write_ids  # noqa: E402
 
 _SMALLEST, _LARGEST = 200, 200_000
 _MOST_FILES_OF_A_ROW = 29
-_CONNECTIONS = (16, 64)
+_CONNECTIONS = (16, 64, 256)
 
 
 def main() -> None:
@@ -90,6 +90,7 @@ def _measure(data: Path, server: Server, connections: int) -> dict[str, Any]:
     command = [sys.executable, "-m", "mixer.cli.main", "fetch", "stack-v2", str(data / "ids"), str(out)]
     command += ["--connections", str(connections), "--json", "--quiet"]
     environment = os.environ | aws_environment(server) | {"PYTHONPATH": str(ROOT)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # every process would compile mixer anew
     load, before, server_before = os.getloadavg()[0], _cpu_seconds(), _server_seconds(server)
     started = time.perf_counter()
     done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)

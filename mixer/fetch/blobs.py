@@ -2,7 +2,8 @@
 
 obstore, because a blob costs it 190 us of a core, gunzip, digest and decoding included, and 384 connections with 150 ms
 of latency brought 2,200 a second; a blob costs urllib3 1.9 times and aiohttp 1.4 times as much. Its runtime does not
-survive a fork, so it is loaded in the processes that fetch and nowhere else.
+survive a fork, so it is loaded in the processes that fetch and nowhere else. isal, because it unzips a blob in 0.43 of
+zlib's time.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _REGIONS = {"softwareheritage": "us-east-1"}
 """Of buckets that are known: the user's own region says nothing of where another's bucket is."""
 _CONNECT, _WHOLE_REQUEST = timedelta(seconds=10), timedelta(seconds=60)
 _GZIP = 16 + zlib.MAX_WBITS
+_USUAL_RATIO = 8
+"""Text is rarely zipped to less than an eighth: the memory that is asked for at first."""
 _DAMAGED_ATTEMPTS = 3
 _STATUS = re.compile(r"status code: (\d{3})")
 _REDIRECT = "Received redirect without LOCATION"
@@ -69,8 +72,10 @@ class BlobStore:
         self._address = checked_address(origin)
         try:
             import obstore
+            from isal import isal_zlib
         except ImportError as error:
-            raise MixerError("fetching needs the package obstore", hint="pip install 'mixer[remote]'") from error
+            raise MixerError(f"fetching needs the package {error.name}", hint="pip install 'mixer[remote]'") from error
+        self._decompress, self._zip_error = isal_zlib.decompress, isal_zlib.error
         self._get = obstore.get
         self._errors = (obstore.exceptions.PermissionDeniedError, FileNotFoundError)
         self._base_error = obstore.exceptions.BaseError
@@ -97,6 +102,13 @@ class BlobStore:
             raise self._translated(error, blob_id) from error
         traffic.count(bytes=len(stored))
         return stored
+
+    def unzipped(self, stored: bytes) -> bytes | None:
+        """The content of a gzip file of one member; None if it is none, or cut short."""
+        try:
+            return self._decompress(stored, _GZIP, max(_USUAL_RATIO * len(stored), 1 << 14))
+        except self._zip_error:
+            return None
 
     def _translated(self, error: Exception, blob_id: str) -> TransferFailed | DataError:
         # The client tells a status in words alone. Were they others one day, the failure would be tried again in vain.
@@ -177,7 +189,7 @@ def fetch_blob(store: BlobStore, blob_id: str, policy: RetryPolicy = POLICY) -> 
         DataError: the store cannot be read, or did not answer in the patience of the policy.
     """
     for _ in range(_DAMAGED_ATTEMPTS):
-        content = _unzipped(_read(store, blob_id, policy))
+        content = store.unzipped(_read(store, blob_id, policy))
         if content is not None and hashlib.sha1(content, usedforsecurity=False).hexdigest() == blob_id:
             return content
         traffic.count(**{f"retries_{DAMAGED}": 1})
@@ -191,11 +203,3 @@ def _read(store: BlobStore, blob_id: str, policy: RetryPolicy) -> bytes:
             return store.read(blob_id)
         except TransferFailed as failure:
             patience.failed(failure)
-
-
-def _unzipped(stored: bytes) -> bytes | None:
-    """The content of a gzip file of one member; None if it is none, or cut short."""
-    try:
-        return zlib.decompress(stored, _GZIP)
-    except zlib.error:
-        return None

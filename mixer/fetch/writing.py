@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-_ZSTD_LEVEL = 3
+_ZSTD_LEVEL = 1
 _PAGE_VALUES = 64
 """Values between two looks at a page's size: texts are long, and a page must stay far below 2 GB."""
 

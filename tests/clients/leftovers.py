@@ -46,7 +46,9 @@ def holdings(folder: Path) -> Holdings:
     Python's resource tracker is left out: the first spawn starts it, and it lives as long as the process.
     """
     children = [one for one in psutil.Process().children() if "resource_tracker" not in " ".join(one.cmdline())]
-    mapped = [line.split(maxsplit=5)[5] for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line]
+    mapped = [
+        line.split(maxsplit=5)[5] for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line
+    ]
     return Holdings(
         threads=frozenset(thread.ident for thread in threading.enumerate()),
         children=frozenset({one.pid for one in children} | {one.pid or 0 for one in multiprocessing.active_children()}),
@@ -60,4 +62,4 @@ def assert_nothing_is_left(folder: Path, before: Holdings, *, patience_seconds: 
     deadline = time.monotonic() + patience_seconds
     while (left := holdings(folder).beyond(before)) != _NOTHING and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert left == _NOTHING
+    assert left == _NOTHING, left

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 
 from servers.message import FilePart, Request, Response
@@ -12,7 +14,9 @@ from servers.message import FilePart, Request, Response
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 
 
-def answer_file(request: Request, path: Path, etag: str, headers: Mapping[str, str]) -> Response:
+def answer_file(
+    request: Request, path: Path, etag: str, headers: Mapping[str, str], *, state: os.stat_result | None = None
+) -> Response:
     """The file, a part of it, or why not: 200, 206, 304, 412 or 416.
 
     Args:
@@ -20,10 +24,11 @@ def answer_file(request: Request, path: Path, etag: str, headers: Mapping[str, s
         path: the file.
         etag: its entity tag, with its quotes.
         headers: further headers of an answer that has the file's bytes.
+        state: of the file, if it is known.
     """
-    state = path.stat()
+    state = state or path.stat()
     seconds, size = int(state.st_mtime), state.st_size
-    validators = {"ETag": etag, "Last-Modified": formatdate(seconds, usegmt=True)}
+    validators = {"ETag": etag, "Last-Modified": _date(seconds)}
     asked = request.headers
     if not _holds(asked.get("if-match"), asked.get("if-unmodified-since"), etag, seconds):
         return Response(status=412, headers=validators)
@@ -45,6 +50,11 @@ def answer_file(request: Request, path: Path, etag: str, headers: Mapping[str, s
         return Response(status=416, headers={"Content-Range": f"bytes */{size}"})
     all_headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
     return Response(status=206, headers=all_headers, body=FilePart(path=path, start=start, stop=stop))
+
+
+@lru_cache
+def _date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def _holds(if_match: str | None, if_unmodified_since: str | None, etag: str, seconds: int) -> bool:

@@ -6,6 +6,8 @@ Fast enough to measure a client with. What it answers is held against moto's ser
 from __future__ import annotations
 
 import base64
+import os
+import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,12 +36,14 @@ class Buckets:
         self._root = Path(root).resolve()
         self._signed, self._unlisted = frozenset(signed), frozenset(unlisted)
         self._keys: dict[str, list[str]] = {}
+        # Buckets that are known to be there: nobody takes one away.
+        self._found: set[str] = set()
 
     async def answer(self, request: Request) -> Response:
         bucket, _, key = request.path[1:].partition("/")
         if request.method not in ("GET", "HEAD"):
             return _error(405, "MethodNotAllowed", "The specified method is not allowed against this resource.")
-        if not bucket or not (self._root / bucket).is_dir():
+        if bucket not in self._found and not self._find(bucket):
             return _error(404, "NoSuchBucket", "The specified bucket does not exist")
         if bucket in self._signed and not request.headers.get("authorization", "").startswith("AWS4-HMAC-SHA256 "):
             return _error(403, "AccessDenied", "Access Denied")
@@ -51,13 +55,19 @@ class Buckets:
             return _error(403, "AccessDenied", "Access Denied")
         return self._listing(request, bucket)
 
+    def _find(self, bucket: str) -> bool:
+        if bucket and (self._root / bucket).is_dir():
+            self._found.add(bucket)
+        return bucket in self._found
+
     def _object(self, request: Request, bucket: str, key: str) -> Response:
         path = self._root / bucket / key
-        if not path.is_file() or ".." in path.parts:
+        state = _state(path)
+        if state is None:
             if bucket in self._unlisted:
                 return _error(403, "AccessDenied", "Access Denied")
             return _error(404, "NoSuchKey", "The specified key does not exist.")
-        response = answer_file(request, path, f'"{file_digest(path, "md5")}"', {})
+        response = answer_file(request, path, f'"{file_digest(path, "md5", state=state)}"', {}, state=state)
         if response.status == 412:
             return _error(412, "PreconditionFailed", "At least one of the pre-conditions you specified did not hold")
         if response.status == 416:
@@ -99,6 +109,15 @@ class Buckets:
             f"<ETag>&quot;{file_digest(path, 'md5')}&quot;</ETag><Size>{state.st_size}</Size>"
             "<StorageClass>STANDARD</StorageClass></Contents>"
         )
+
+
+def _state(path: Path) -> os.stat_result | None:
+    """Of a file; None where there is none."""
+    try:
+        state = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return state if stat.S_ISREG(state.st_mode) and ".." not in path.parts else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
