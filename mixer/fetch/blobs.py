@@ -75,7 +75,8 @@ class BlobStore:
             from isal import isal_zlib
         except ImportError as error:
             raise MixerError(f"fetching needs the package {error.name}", hint="pip install 'mixer[remote]'") from error
-        self._decompress, self._zip_error = isal_zlib.decompress, isal_zlib.error
+        self._decompress = isal_zlib.decompress
+        self._zip_error: Any = isal_zlib.error
         self._get = obstore.get
         self._errors = (obstore.exceptions.PermissionDeniedError, FileNotFoundError)
         self._base_error = obstore.exceptions.BaseError

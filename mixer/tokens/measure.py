@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,13 +15,15 @@ from mixer.tokens.measurement import Measurement, measurement
 
 if TYPE_CHECKING:
     from mixer.recipe import Recipe, Source
-    from mixer.sources import Snapshot, Texts
+    from mixer.sources import Snapshot, SourceReader, Texts
     from mixer.tokens.tokenizer import Tokenizer
 
 _WINDOWS, _WINDOW_ROWS = 8, 32
 _ENOUGH_BYTES = 4 << 20
 _MORE_FOR_WEIGHTS = 8
 _MORE_WITHOUT_TEXT = 8
+_BLOCKS_AHEAD = 3
+"""Blocks of a remote source that are fetched before it is known whether they will be needed."""
 
 
 def measure_tokens_per_row(
@@ -60,13 +63,16 @@ def measure_rows(
         parts: list[Texts] = []
         window_rows: list[int] = []
         num_bytes = 0
-        for block, start, stop in _windows(snapshot.block_kept, more * _WINDOWS, recipe.seed, name):
-            window_rows.append(stop - start)
-            for texts in reader.read(block, start, stop):
-                parts.append(texts)
-                num_bytes += texts.text.drop_null().nbytes
-            if num_bytes >= more * _ENOUGH_BYTES:
-                break
+        windows = list(_windows(snapshot.block_kept, more * _WINDOWS, recipe.seed, name))
+        with _fetching_ahead(reader, [block for block, _, _ in windows]) as expect:
+            for number, (block, start, stop) in enumerate(windows):
+                expect(number)
+                window_rows.append(stop - start)
+                for texts in reader.read(block, start, stop):
+                    parts.append(texts)
+                    num_bytes += texts.text.drop_null().nbytes
+                if num_bytes >= more * _ENOUGH_BYTES:
+                    break
         tokens, text_bytes = _tokens_of_rows(parts, tokenizer, recipe)
         if tokens.any():
             return measurement(tokens, _runs(window_rows), num_bytes=text_bytes, total_rows=snapshot.num_kept)
@@ -77,6 +83,28 @@ def measure_rows(
                 hint="check `text` and `max_document_tokens`",
             )
         more *= _MORE_WITHOUT_TEXT
+
+
+@contextmanager
+def _fetching_ahead(reader: SourceReader, blocks: list[int]) -> Iterator[Callable[[int], None]]:
+    """What to call with the number of a block's turn: it is fetched, and the next few behind it, if it is remote."""
+    remote = reader.remote
+    if remote is None:
+        yield lambda number: None
+        return
+    from mixer.sources.remote.blocks import FetchAhead
+
+    ahead = FetchAhead()
+    remote.use(ahead)
+
+    def expect(number: int) -> None:
+        coming = dict.fromkeys(blocks[number:])
+        ahead.expect((remote, block) for block in [*coming][:_BLOCKS_AHEAD] if block != reader.open_block)
+
+    try:
+        yield expect
+    finally:
+        ahead.close()
 
 
 def _tokens_of_rows(parts: list[Texts], tokenizer: Tokenizer, recipe: Recipe) -> tuple[np.ndarray, int]:

@@ -46,13 +46,11 @@ def holdings(folder: Path) -> Holdings:
     Python's resource tracker is left out: the first spawn starts it, and it lives as long as the process.
     """
     children = [one for one in psutil.Process().children() if "resource_tracker" not in " ".join(one.cmdline())]
-    mapped = [
-        line.split(maxsplit=5)[5] for line in Path("/proc/self/maps").read_text().splitlines() if str(folder) in line
-    ]
+    lines = Path("/proc/self/maps").read_text().splitlines()
     return Holdings(
         threads=frozenset(thread.ident for thread in threading.enumerate()),
         children=frozenset({one.pid for one in children} | {one.pid or 0 for one in multiprocessing.active_children()}),
-        maps=Counter(mapped),
+        maps=Counter(line.split(maxsplit=5)[5] for line in lines if str(folder) in line),
         shared=frozenset(path.name for path in Path("/dev/shm").iterdir()),
     )
 
