@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 
@@ -18,7 +19,8 @@ def publish_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
         OSError: no space, no permission.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # With the host: two of them may write to one shared disk under equal process ids.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{socket.gethostname()}.tmp")
     try:
         with temporary.open("wb") as file:
             file.write(data)

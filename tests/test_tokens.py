@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -139,6 +140,15 @@ def test_no_documents_give_no_ids(llama3: Tokenizer) -> None:
     for engine in (llama3.engine, TokenizersEngine(llama3.json_path)):
         assert encoded(engine, []) == []
         assert encoded(engine, ["", ""]) == [[], []]
+
+
+def test_a_tokenizer_that_was_used_can_be_sent_to_a_process(llama3: Tokenizer) -> None:
+    """Without what it loaded, which cannot."""
+    text = pa.array(["some text"], pa.large_string())
+    ids, decoded = llama3.encode(text).ids, llama3.decode(llama3.encode(text).ids)
+    copy = pickle.loads(pickle.dumps(llama3))
+    assert copy == llama3
+    assert (copy.encode(text).ids.tolist(), copy.decode(ids)) == (ids.tolist(), decoded)
 
 
 def test_special_ids_of_llama3(llama3: Tokenizer) -> None:

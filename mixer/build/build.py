@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mixer import __version__
 from mixer.build.account import Progress
 from mixer.build.content import manifest_content
+from mixer.build.contents import Fetching
 from mixer.build.engine import run_tasks
 from mixer.build.folder import BuildFolder
 from mixer.build.plan import Plan, make_plan
@@ -29,6 +30,9 @@ from mixer.sources.remote import traffic
 from mixer.sources.remote.block_cache import BlockCache
 from mixer.tokens.tokenizer import load_tokenizer
 
+if TYPE_CHECKING:
+    from mixer.fetch import Listener
+
 BUILD_LOG = "build-log.json"
 _VERSIONS = ("pyarrow", "numpy", "gigatoken", "tokenizers")
 
@@ -43,6 +47,7 @@ def build(
     manifest_copy: Path | None = None,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_fetch: Callable[[str], Listener] | None = None,
 ) -> dict[str, Any]:
     """Build a recipe into a folder.
 
@@ -57,6 +62,7 @@ def build(
         manifest_copy: where a second copy of the manifest goes.
         on_plan: called once, before any text is tokenized for the build.
         on_progress: called after every task.
+        on_fetch: called with a source's name where its contents are fetched: what is told of how far that is.
 
     Returns:
         The manifest.
@@ -73,7 +79,13 @@ def build(
         tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
         tokenizer.engine  # noqa: B018 - loaded before the workers are forked, so that they share it
         traffic.take()
-        plan = make_plan(recipe, tokenizer, root=root, cache=sources_cache(recipe, root=root, cache_dir=cache_dir))
+        plan = make_plan(
+            recipe,
+            tokenizer,
+            root=root,
+            cache=sources_cache(recipe, root=root, cache_dir=cache_dir),
+            fetching=Fetching(workers=workers, listener=on_fetch or _silent),
+        )
         clock.planned = clock.seconds()
         planning = traffic.take()
         folder.adopt(plan)
@@ -108,6 +120,12 @@ def sources_cache(recipe: Recipe, *, root: Path, cache_dir: Path) -> PinCache:
     spec = recipe.cache
     folder = cache_dir if spec.dir is None else root / Path(spec.dir).expanduser()
     return PinCache(cache_dir, BlockCache(folder=folder, max_bytes=spec.size or MAX_CACHE_BYTES))
+
+
+def _silent(name: str) -> Listener:
+    from mixer.fetch import Listener
+
+    return Listener(on_plan=lambda plan, chunks: None, on_files=lambda files, size: None, on_chunk=lambda *chunk: None)
 
 
 class _Clock:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mixer import rng
+from mixer.build.contents import pin_read
 from mixer.build.plan import Plan
 from mixer.build.result import Limit
 from mixer.build.task import TaskRunner
@@ -24,7 +25,7 @@ from mixer.mixing.tasks import Task
 from mixer.recipe import Recipe
 from mixer.shards.manifest import load_snapshot
 from mixer.shards.shard import open_shard, read_columns
-from mixer.sources import PinCache, Snapshot, SourceReader, pin
+from mixer.sources import PinCache, Snapshot, SourceReader
 from mixer.sources.remote.kept import remote_snapshot
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
@@ -80,7 +81,7 @@ def check_deep(
     names = [source["name"] for source in manifest["sources"]]
     recipe = recipe.model_copy(update={"sources": {name: recipe.sources[name] for name in names}})
     on_progress("pinning the sources")
-    snapshots = _pin_again(folder, manifest, recipe, root, PinCache(cache_dir))
+    snapshots = _pin_again(folder, manifest, recipe, tokenizer, root, PinCache(cache_dir))
     on_progress(f"encoding a sample of {SAMPLED_SEQUENCES} sequences with the reference")
     wanted, num_sequences = _sample(folder, manifest, recipe.seed)
     num_segments = sum(
@@ -92,16 +93,17 @@ def check_deep(
 
 
 def _pin_again(
-    folder: Path, manifest: Mapping[str, Any], recipe: Recipe, root: Path, cache: PinCache
+    folder: Path, manifest: Mapping[str, Any], recipe: Recipe, tokenizer: Tokenizer, root: Path, cache: PinCache
 ) -> tuple[Snapshot, ...]:
     snapshots = []
-    # without the cache: it would believe a file whose bytes changed under the same size and times
+    # not trusting the cache: it would believe a file whose bytes changed under the same size and times
     for entry in manifest["sources"]:
         pinned = load_snapshot(folder, entry)
         if "origin" in pinned:
             snapshots.append(remote_snapshot(pinned, cache))  # each of its versions is checked when it is read
             continue
-        snapshot = pin(entry["name"], recipe.sources[entry["name"]], root)
+        name = entry["name"]
+        snapshot = pin_read(name, recipe.sources[name], tokenizer=tokenizer, root=root, cache=cache, trusting=False)
         found, built = snapshot.as_json()["files"], pinned["files"]
         if found != built:
             before = {file["path"]: file for file in built}

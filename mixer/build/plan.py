@@ -6,11 +6,13 @@ A plan holds decisions only: it is the same on every machine, for any number of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
+from mixer.build.contents import Fetching, pin_read
 from mixer.build.reach import draw_schedule, mean_tokens, reach
 from mixer.digest import identity
 from mixer.errors import DataError, RecipeError
@@ -19,9 +21,12 @@ from mixer.mixing.target import Extent
 from mixer.mixing.tasks import Task, task_tokens
 from mixer.recipe import Recipe
 from mixer.shards.shard import FORMAT_VERSION
-from mixer.sources import PinCache, Snapshot, pin
+from mixer.sources import PinCache, Snapshot
 from mixer.tokens.measure import measure_tokens_per_row
 from mixer.tokens.tokenizer import Tokenizer
+
+_SOURCES_AT_ONCE = 4
+"""Sources that are pinned side by side; each reads over up to sixteen connections."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,23 +95,29 @@ class Plan:
         return mean_tokens(self.integer_weights, self.tokens_per_row)
 
 
-def make_plan(recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCache) -> Plan:
-    """Pin the sources, measure tokens per row, turn weights into draws, and see how far the target reaches.
+def make_plan(
+    recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCache, fetching: Fetching | None = None
+) -> Plan:
+    """Decide everything: pin the sources, measure tokens per row, turn weights into draws, see how far the target is.
+
+    Contents that rows only point at are fetched on the way.
 
     Args:
         recipe: the recipe.
         tokenizer: the recipe's tokenizer, loaded.
         root: the folder that the sources' relative paths start from.
         cache: what is known of files seen before.
+        fetching: how contents are fetched that are not there yet; None: it is an error that they are not.
 
     Raises:
         RecipeError: the recipe cannot be met.
         DataError: a source is missing, unreadable or empty.
+        BuildStateError, TaskError: contents are being fetched by another, or cannot be written.
     """
     # Sources are numbered by name: the order of the keys of a YAML mapping means nothing.
     recipe = recipe.model_copy(update={"sources": dict(sorted(recipe.sources.items()))})
     check_specials(recipe, tokenizer)
-    snapshots = tuple(pin(name, source, root, cache) for name, source in recipe.sources.items())
+    snapshots = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching)
     for name, snapshot in zip(recipe.sources, snapshots):
         if snapshot.num_kept == 0:
             raise DataError(
@@ -137,6 +148,37 @@ def make_plan(recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCac
         draws_per_task=max(1, min(round(wanted / tokens_per_draw), goal.estimated_draws // redrawn * 5 // 4 + 1)),
         extent=goal,
     )
+
+
+def _pin_all(
+    recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCache, fetching: Fetching | None
+) -> tuple[Snapshot, ...]:
+    """The snapshots of all sources, in their order.
+
+    Several are pinned at a time, as a store lets one wait; but contents are fetched for one after another. No thread is
+    left running.
+    """
+
+    def pin_one(name: str) -> Snapshot:
+        return pin_read(
+            name,
+            recipe.sources[name],
+            tokenizer=tokenizer,
+            root=root,
+            cache=cache,
+            fetching=fetching,
+        )
+
+    plain = [name for name, source in recipe.sources.items() if source.contents is None]
+    pinned: dict[str, Snapshot] = {}
+    if plain:
+        with ThreadPoolExecutor(min(_SOURCES_AT_ONCE, len(plain))) as pool:
+            try:
+                pinned.update(zip(plain, pool.map(pin_one, plain)))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
+                raise
+    return tuple(pinned[name] if name in pinned else pin_one(name) for name in recipe.sources)
 
 
 def check_specials(recipe: Recipe, tokenizer: Tokenizer) -> None:

@@ -71,7 +71,6 @@ def fetch(
     """
     from mixer.fetch import (
         SOFTWARE_HERITAGE,
-        Listener,
         Origin,
         Policy,
         Rules,
@@ -81,7 +80,7 @@ def fetch(
     )
     from mixer.recipe import parse_bytes
     from mixer.show.console import print_json, say
-    from mixer.show.fetch import FetchProgress, report_in_words
+    from mixer.show.fetch import listen, report_in_words
 
     selection = Selection(
         languages=tuple(language or ()),
@@ -92,7 +91,6 @@ def fetch(
         max_bytes=None if max_bytes is None else parse_bytes(max_bytes),
         min_bytes_per_token=min_bytes_per_token,
     )
-    progress = FetchProgress(quiet=quiet)
     report = fetch_stack_v2(
         source,
         out,
@@ -103,7 +101,7 @@ def fetch(
         cache_dir=cache_dir(cache),
         workers=workers or len(os.sched_getaffinity(0)),
         connections=connections,
-        listener=Listener(on_plan=progress.on_plan, on_files=progress.on_files, on_chunk=progress.on_chunk),
+        listener=listen(quiet=quiet),
     )
     if json:
         print_json(report)

@@ -1,13 +1,17 @@
 """Fetching what data sets only point at: the contents of Stack v2's files."""
 
 from mixer.fetch.blobs import SOFTWARE_HERITAGE, Origin
-from mixer.fetch.fetch import Listener, fetch_stack_v2
-from mixer.fetch.plan import FetchPlan, Part, Policy, Rules, parse_part
+from mixer.fetch.fetch import Listener, fetch_stack_v2, run_fetch
+from mixer.fetch.folder import FetchFolder
+from mixer.fetch.ids import pinned_ids
+from mixer.fetch.plan import FetchPlan, IdsStore, Part, Policy, Rules, make_plan, parse_part
 from mixer.fetch.selection import Selection
 
 __all__ = [
     "SOFTWARE_HERITAGE",
+    "FetchFolder",
     "FetchPlan",
+    "IdsStore",
     "Listener",
     "Origin",
     "Part",
@@ -15,5 +19,8 @@ __all__ = [
     "Rules",
     "Selection",
     "fetch_stack_v2",
+    "make_plan",
     "parse_part",
+    "pinned_ids",
+    "run_fetch",
 ]

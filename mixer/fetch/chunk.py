@@ -155,10 +155,12 @@ class ChunkFetcher:
             raise DataError(
                 f"{_GONE[gone.kind]} (row {row} of {place})",
                 where=where,
-                hint=f"--on-{gone.kind} drop-file or drop-repo goes on without it",
+                hint=f"drop-file or drop-repo as --on-{gone.kind}, or on_{gone.kind} of a recipe, goes on without it",
             )
         num_gone = counts.numbers["files_missing"] + counts.numbers["files_damaged"]
         if num_gone == _ENOUGH_MISSING and not counts.decoded:
             raise DataError(
-                f"none of the first {num_gone} blobs is there", where=where, hint="check --from, and the credentials"
+                f"none of the first {num_gone} blobs is there",
+                where=where,
+                hint="check where blobs come from, and the credentials",
             )

@@ -75,7 +75,22 @@ def fetch_stack_v2(
 
         loaded = load_tokenizer(tokenizer, root=Path(), cache_dir=cache_dir)
     files, store = _found(source, out, rules.selection, cache_dir)
-    plan = make_plan(files, rules, loaded, store)
+    return run_fetch(
+        make_plan(files, rules, loaded, store),
+        out,
+        origin=origin,
+        part=part,
+        workers=workers,
+        connections=connections,
+        listener=listener,
+    )
+
+
+def run_fetch(
+    plan: FetchPlan, out: Path, *, origin: Origin, part: Part, workers: int, connections: int, listener: Listener
+) -> dict[str, Any]:
+    """Fetch what a plan says into a folder, or go on with it; the arguments, report and errors of `fetch_stack_v2`."""
+    checked_address(origin)
     folder = FetchFolder(out, plan)
     folder.adopt()
     chunks = part.chunks(plan)

@@ -86,6 +86,18 @@ class FetchFolder:
             return None
         return record if xxh3_file(path) == record["xxh3"] else None
 
+    def whole(self) -> dict[str, str] | None:
+        """The xxh3-128 (hex) of every chunk's file by its name, if all are there; sizes alone are looked at."""
+        if not (self._state / _FETCH).is_file():
+            return None
+        digests = {}
+        for chunk in self._plan.chunks:
+            record, path = self._read(chunk), self.path(chunk)
+            if record is None or not path.is_file() or path.stat().st_size != record["bytes"]:
+                return None
+            digests[chunk.name] = record["xxh3"]
+        return digests
+
     def report(self) -> dict[str, Any]:
         """Write the report on all chunks that are finished by now, and return it."""
         while True:

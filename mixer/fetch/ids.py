@@ -17,8 +17,16 @@ import pyarrow.parquet as pq
 
 from mixer.digest import xxh3
 from mixer.errors import DataError
-from mixer.fetch.remote_ids import RemotePath, copy_row_groups, find_remote_ids, footer_of, over_connections
+from mixer.fetch.remote_ids import (
+    RemotePath,
+    copy_row_groups,
+    find_remote_ids,
+    footer_of,
+    over_connections,
+    pinned_remote_ids,
+)
 from mixer.fetch.selection import Selection
+from mixer.sources import Snapshot
 from mixer.sources.find import find_files
 from mixer.sources.opening import open_file, reading
 from mixer.sources.remote.address import Address
@@ -82,6 +90,20 @@ def find_ids_elsewhere(asked: Address, commit: str | None, selection: Selection,
     """
     paths = find_remote_ids(asked, commit, cache)
     return _with_rows(over_connections(partial(_described_elsewhere, selection=selection), paths), str(asked))
+
+
+def pinned_ids(snapshot: Snapshot, selection: Selection) -> list[IdsFile]:
+    """The files of a source that was pinned, by name.
+
+    Raises:
+        DataError: a file cannot be read, has no column that the selection asks of, or there is no row at all.
+    """
+    if isinstance(snapshot.base, Path):
+        base = snapshot.base
+        return _with_rows([_described(base / file.path, file.path, selection) for file in snapshot.files], str(base))
+    paths = pinned_remote_ids(snapshot.base, snapshot.files)
+    described = over_connections(partial(_described_elsewhere, selection=selection), paths)
+    return _with_rows(described, str(snapshot.base))
 
 
 def read_ids(file: IdsFile, start: int, stop: int) -> Iterator[pa.RecordBatch]:

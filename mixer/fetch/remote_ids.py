@@ -6,7 +6,7 @@ A host that fetches a sixteenth of the rows downloads a sixteenth of the files, 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mixer.digest import identity, xxh3
+from mixer.sources import SourceFile
 from mixer.sources.opening import reading
 from mixer.sources.remote.address import Address
 from mixer.sources.remote.block_cache import BlockCache, CacheEntry, Ranges, write_at
@@ -67,6 +68,18 @@ def find_remote_ids(asked: Address, commit: str | None, cache: BlockCache) -> li
     found = find_remote([pinned], "SRC")
     base = RemoteBase(address=found.base, cache=cache)
     return [RemotePath(base=base, file=file) for file in found.files]
+
+
+def pinned_remote_ids(base: RemoteBase, files: Sequence[SourceFile]) -> list[RemotePath]:
+    """The files of a snapshot of a store."""
+    above = f"{base.address.path}/" if base.address.path else ""
+    return [
+        RemotePath(
+            base=base,
+            file=RemoteFile(path=above + file.path, num_bytes=file.num_bytes, sha256=file.sha256, etag=file.etag),
+        )
+        for file in files
+    ]
 
 
 def over_connections(work: Callable[[RemotePath], _Result], paths: list[RemotePath]) -> list[_Result]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mixer.build.contents import rows_of
 from mixer.sources import difference, pin_anew
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def update_pins(recipe: Recipe, *, root: Path, cache: PinCache) -> dict[str, str
     """
     words = {}
     for name, source in recipe.sources.items():
-        before, now = pin_anew(name, source, root, cache)
+        before, now = pin_anew(name, rows_of(source), root, cache)
         if before is not None:
             words[name] = difference(before, now).words()
         elif now.origin is not None:

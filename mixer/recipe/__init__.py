@@ -1,11 +1,12 @@
 """Recipes: what a user writes in YAML, checked and frozen."""
 
 from mixer.recipe.load import load_recipe, parse_recipe
-from mixer.recipe.model import EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec
+from mixer.recipe.model import ContentsSpec, EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec
 from mixer.recipe.schema import recipe_schema
 from mixer.recipe.sizes import parse_bytes, parse_count
 
 __all__ = [
+    "ContentsSpec",
     "EpochsSpec",
     "Recipe",
     "SequenceSpec",

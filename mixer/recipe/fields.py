@@ -42,6 +42,11 @@ def expand_text(value: Any) -> Any:
     return {"list": match[1], "field": match[2]}
 
 
+def expand_contents(value: Any) -> Any:
+    """The mapping that a data set's name stands for."""
+    return {"data_set": value} if isinstance(value, str) else value
+
+
 def _whole(value: float) -> int | float:
     """The integer that a whole float such as 4e10 stands for; any other number as it is."""
     if isinstance(value, float) and math.isfinite(value) and value.is_integer():
@@ -79,12 +84,25 @@ def _read_weight(value: Any) -> int | float:
     return _whole(value)
 
 
+def _read_ratio(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        raise ValueError(f"must be a number above 0, such as 2.5, not {value!r}")
+    return float(value)
+
+
 def _read_paths(value: Any) -> Any:
     if value in ([], ()):  # pydantic's own check of the length also counts out what is wrong for another reason
         raise ValueError("must not be empty")
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
+
+
+def _read_names(value: Any) -> Any:
+    """Names in order, each once: theirs means nothing."""
+    if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
+        return tuple(sorted(set(value)))
+    raise ValueError(f"must be a list of names, not {value!r:.60}")
 
 
 def _check_path(path: str) -> str:
@@ -144,4 +162,8 @@ Paths = Annotated[
     tuple[Path, ...],
     BeforeValidator(_read_paths, json_schema_input_type=Path | Annotated[list[Path], Field(min_length=1)]),
 ]
+Names = Annotated[
+    tuple[Filled, ...], BeforeValidator(_read_names, json_schema_input_type=Annotated[list[Filled], Field()])
+]
+Ratio = Annotated[float, BeforeValidator(_read_ratio, json_schema_input_type=Annotated[float, Field(gt=0)])]
 Weight = Annotated[int | float, PlainValidator(_read_weight, json_schema_input_type=Annotated[float, Field(gt=0)])]

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
+    model_validator,
 )
 
 from mixer.recipe.fields import (
@@ -26,12 +27,15 @@ from mixer.recipe.fields import (
     Hub,
     ItemTemplate,
     Name,
+    Names,
     Paths,
     Positive,
+    Ratio,
     Seed,
     TaskTokens,
     Text,
     Weight,
+    expand_contents,
     expand_text,
 )
 
@@ -101,6 +105,35 @@ class TextSpec(_Part):
         return {key: value for key, value in self if key != "column" and (key != "template" or value is not None)}
 
 
+class ContentsSpec(_Part):
+    """Text that rows only point at, fetched before the build: what `mixer fetch` does, as a step of a recipe."""
+
+    data_set: Literal["stack-v2"] = "stack-v2"
+    """What the rows are of: stack-v2, rows as in the-stack-v2-train-smol-ids."""
+    blobs: Annotated[Filled, Field(exclude=True)] = "s3://softwareheritage/content"
+    """Where the blobs are: s3://BUCKET/PREFIX or https://HOST/PREFIX; no part of the recipe's identity."""
+    signed: Annotated[bool, Field(exclude=True)] = False
+    """Sign requests for blobs with your AWS credentials; no part of the recipe's identity."""
+    languages: Names = ()
+    """Only files of these languages; of any unless given."""
+    license_types: Names = ()
+    """Only files of these types, such as permissive; of any unless given."""
+    vendored: bool = True
+    """Whether vendored files are wanted."""
+    generated: bool = True
+    """Whether files that a program wrote are wanted."""
+    min_bytes: Bytes | None = None
+    """Only files of at least this size."""
+    max_bytes: Bytes | None = None
+    """Only files of at most this size, such as 1MB."""
+    min_bytes_per_token: Ratio | None = None
+    """Only files of at least so much text a token of the recipe's tokenizer, such as 2."""
+    on_missing: Literal["drop-file", "drop-repo", "error"] = "drop-file"
+    """What a blob that is not there does: drop its file, or its repository, or end the fetch."""
+    on_damaged: Literal["drop-file", "drop-repo", "error"] = "error"
+    """What a blob does whose bytes are not those of its digest."""
+
+
 class Source(_Part):
     """One named input data set."""
 
@@ -118,15 +151,27 @@ class Source(_Part):
         column="text"
     )
     """The text column, or LIST[].FIELD such as files[].text, or a mapping that says more."""
+    contents: (
+        Annotated[ContentsSpec, BeforeValidator(expand_contents, json_schema_input_type=str | ContentsSpec)] | None
+    ) = None
+    """The rows have no text: it is fetched first, into files[].text. stack-v2, or a mapping that says more."""
     where: Condition | None = None
     """Only rows for which this holds are drawn, such as int_score >= 3."""
     max_passes: Positive | None = None
     """The source is read at most this many times; overrides the recipe's max_passes."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _text_that_is_fetched(cls, written: Any) -> Any:
+        """Where contents are fetched, the text is theirs unless the recipe says more of it."""
+        if not isinstance(written, dict) or written.get("contents") is None or "text" in written:
+            return written
+        return written | {"text": {"list": "files", "field": "text"}}
+
     @model_serializer(mode="wrap")
     def _only_the_place_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialize(self)
-        optional = {"path", "hub", "config"}
+        optional = {"path", "hub", "config", "contents"}
         return {key: value for key, value in fields.items() if value is not None or key not in optional}
 
 

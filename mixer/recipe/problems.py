@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mixer.errors import RecipeError
-from mixer.recipe.model import CacheSpec, EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec
+from mixer.recipe.model import CacheSpec, ContentsSpec, EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec
 
 Key = tuple[Any, ...]
 """The way to a value of a recipe: names of keys, and numbers within a list."""
@@ -127,6 +127,8 @@ def _keys_of(key: Key) -> list[str]:
             return [*Source.model_fields]
         case ("sources", _, "text"):
             return [*TextSpec.model_fields]
+        case ("sources", _, "contents"):
+            return [*ContentsSpec.model_fields]
         case (part,) if part in _PARTS:
             return [*_PARTS[part].model_fields]
     return []

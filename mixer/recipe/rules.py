@@ -28,6 +28,7 @@ def broken_rules(tree: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     for name, source in sources.items():
         if isinstance(source, dict):
             yield from _place_rules(name, source)
+            yield from _contents_rules(name, source)
         text = _mapping(source).get("text")
         if isinstance(text, dict) and (message := _text_rule(text)):
             yield ("sources", name, "text"), message
@@ -59,6 +60,17 @@ def _place_rules(name: str, source: dict[str, Any]) -> Iterator[tuple[Key, str]]
         yield ("sources", name, "path"), "is missing"  # said unless an unknown key may be the missing one misspelt
     if "config" in source and "hub" not in source:
         yield ("sources", name, "config"), "is of a data set of the hub: give hub: ORG/NAME instead of path"
+
+
+def _contents_rules(name: str, source: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    if "contents" not in source:
+        return
+    if source.get("format", "parquet") not in ("auto", "parquet"):
+        yield ("sources", name, "format"), "must be parquet where contents are fetched: the rows that point at them are"
+    if _mapping(source["contents"]).get("signed") is True:
+        blobs = _mapping(source["contents"]).get("blobs", "s3://")
+        if isinstance(blobs, str) and not blobs.startswith("s3://"):
+            yield ("sources", name, "contents", "signed"), "is for blobs at s3:// addresses"
 
 
 def _text_rule(text: dict[str, Any]) -> str | None:

@@ -10,7 +10,7 @@ from mixer.show.console import say
 from mixer.show.numbers import counted, duration, exact, num_bytes, short
 
 if TYPE_CHECKING:
-    from mixer.fetch import FetchPlan
+    from mixer.fetch import FetchPlan, Listener
 
 SECONDS_BETWEEN_LINES = 5.0
 _REASONS = {
@@ -33,11 +33,13 @@ class FetchProgress:
 
     Args:
         quiet: say nothing.
+        about: what goes before each line.
         clock: seconds that only go forward.
     """
 
-    def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, quiet: bool, about: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         self._quiet = quiet
+        self._about = about
         self._clock = clock
         self._start = self._last_line = clock()
         self._num_chunks = self._done = self._from_before = self._num_files = self._text_bytes = 0
@@ -50,7 +52,7 @@ class FetchProgress:
             rows = sum(file.num_rows for file in plan.files)
             mine = "" if num_chunks == len(plan.chunks) else f", {exact(num_chunks)} of them here"
             chunks = counted(len(plan.chunks), "chunk")
-            say(f"{rows:,} repositories in {counted(len(plan.files), 'file')}, fetched in {chunks}{mine}")
+            say(f"{self._about}{rows:,} repositories in {counted(len(plan.files), 'file')}, fetched in {chunks}{mine}")
 
     def on_files(self, num_files: int, text_bytes: int) -> None:
         """Take files that were read into account."""
@@ -58,7 +60,7 @@ class FetchProgress:
         self._text_bytes += text_bytes
         if not self._quiet and self._clock() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = self._clock()
-            say(self.line())
+            say(self._about + self.line())
 
     def on_chunk(self, record: dict[str, Any], was_finished: bool) -> None:
         """Take a finished chunk into account."""
@@ -80,6 +82,14 @@ class FetchProgress:
         if new and left:
             parts.append(f"{duration(left * seconds / new)} left")
         return " · ".join(parts)
+
+
+def listen(*, quiet: bool, about: str = "") -> Listener:
+    """What a fetch tells, said on stderr."""
+    from mixer.fetch import Listener
+
+    progress = FetchProgress(quiet=quiet, about=about)
+    return Listener(on_plan=progress.on_plan, on_files=progress.on_files, on_chunk=progress.on_chunk)
 
 
 def report_in_words(report: dict[str, Any]) -> Iterator[str]:

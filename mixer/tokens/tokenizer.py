@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,6 +50,10 @@ class Tokenizer:
     eos_id: int | None
     pad_id: int
     ranks_path: Path | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone: a spawned process loads what it needs of the rest."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def engine(self) -> Engine:

@@ -1,0 +1,355 @@
+"""Sources whose text is fetched as a step of the build: real rows, real blobs, loopback servers."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from remote_kit import environment
+from servers import HubServer, Server, aws_environment, serve_bucket, serve_hub
+from stack_kit import SourceFile, write_blobs, write_ids
+from workshop import SOURCES, Workshop
+
+import mixer
+from mixer.build.build import sources_cache
+from mixer.build.contents import rows_of
+from mixer.build.deep import check_deep
+from mixer.build.plan import make_plan
+from mixer.errors import BuildStateError, DataError, RecipeError
+from mixer.fetch import Listener, Origin, Part, Policy, Rules, Selection, fetch_stack_v2
+from mixer.forecast.update import update_pins
+from mixer.recipe import Recipe, parse_recipe
+from mixer.shards.manifest import load_manifest
+from mixer.tokens.tokenizer import load_tokenizer
+
+REPO = "lab/stack-ids"
+SILENT = Listener(on_plan=lambda *_: None, on_files=lambda *_: None, on_chunk=lambda *_: None)
+
+
+def make_repositories(count: int, begin: int = 0) -> list[list[SourceFile]]:
+    """Repositories of 0 to 4 small files in two languages."""
+    return [
+        [
+            SourceFile(
+                content=f"# file {n} of repository {row}\n{'print(1)  # größe' * (row % 7)}\n".encode(),
+                path=f"{row}/{n}",
+                language=("Python", "C")[n % 2],
+            )
+            for n in range((row * 7) % 5)
+        ]
+        for row in range(begin, begin + count)
+    ]
+
+
+REPOSITORIES = make_repositories(300)
+
+
+@dataclass(frozen=True)
+class Yard:
+    """The tiny mixture with rows without text beside it, and the bucket that has their blobs."""
+
+    workshop: Workshop
+    bucket: Server
+    buckets: Path
+
+    @property
+    def ids(self) -> Path:
+        return self.workshop.root / "ids"
+
+    def recipe(self, *, path: str = "ids/*.parquet", contents: Any = "stack-v2", **changes: Any) -> Recipe:
+        """The tiny mixture, with the text of `code` fetched."""
+        code = {"weight": 10, "path": path, "contents": contents}
+        return self.workshop.recipe(**{"sources": {**SOURCES, "code": code}, **changes})
+
+    def blob(self, file: SourceFile) -> Path:
+        return self.buckets / "softwareheritage/content" / file.blob_id
+
+    def plan(self, recipe: Recipe) -> Any:
+        """What `mixer plan` makes first: a plan, and nothing fetched for it."""
+        workshop = self.workshop
+        tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
+        cache = sources_cache(recipe, root=workshop.root, cache_dir=workshop.cache_dir)
+        return make_plan(recipe, tokenizer, root=workshop.root, cache=cache)
+
+
+@pytest.fixture
+def yard(workshop: Workshop, tmp_path: Path) -> Iterator[Yard]:
+    own = Workshop(root=tmp_path / "mixture", cache_dir=tmp_path / "cache")
+    own.root.mkdir()
+    for name in SOURCES:
+        (own.root / name).symlink_to(workshop.root / name)
+    write_ids(own.root / "ids/train-0.parquet", REPOSITORIES[:200], group_rows=70)
+    write_ids(own.root / "ids/train-1.parquet", REPOSITORIES[200:])
+    buckets = write_blobs(tmp_path / "buckets", REPOSITORIES)
+    with serve_bucket(buckets, unlisted=["softwareheritage"]) as bucket, environment(**aws_environment(bucket)):
+        yield Yard(workshop=own, bucket=bucket, buckets=buckets)
+
+
+@pytest.fixture
+def hub(yard: Yard, tmp_path: Path) -> Iterator[HubServer]:
+    """The hub, with the rows as a data set."""
+    with (
+        serve_hub() as server,
+        environment(**aws_environment(yard.bucket), **server.environment(tmp_path / "home")),
+    ):
+        server.commit(REPO, yard.ids)
+        yield server
+
+
+def digests(manifest: dict[str, Any]) -> list[str]:
+    return [shard["content_xxh3"] for shard in manifest["shards"]]
+
+
+def blobs_asked(server: Server) -> int:
+    return sum("/content/" in request.target for request in server.requests())
+
+
+def test_the_shards_are_those_of_contents_fetched_before(yard: Yard, tmp_path: Path) -> None:
+    """`mixer fetch`, then a plain source; or one build that does both."""
+    fetch_stack_v2(
+        str(yard.ids),
+        yard.workshop.root / "fetched",
+        rules=Rules(selection=Selection(languages=("Python",)), on_missing=Policy.ERROR),
+        origin=Origin(),
+        part=Part(),
+        tokenizer="llama3",
+        cache_dir=tmp_path / "cache",
+        workers=1,
+        connections=8,
+        listener=SILENT,
+    )
+    plain = {"weight": 10, "path": "fetched/*.parquet", "text": "files[].text"}
+    before = yard.workshop.build(
+        tmp_path / "before", yard.workshop.recipe(sources={**SOURCES, "code": plain}), workers=2
+    )
+    step = yard.recipe(contents={"languages": ["Python"], "on_missing": "error"})
+    manifest = yard.workshop.build(tmp_path / "step", step)
+    assert digests(manifest) == digests(before)
+    assert next(one for one in manifest["sources"] if one["name"] == "code")["tokens"] > 0
+    assert manifest["recipe"]["sources"]["code"]["contents"]["languages"] == ["Python"]
+    assert "blobs" not in manifest["recipe"]["sources"]["code"]["contents"]
+
+
+def test_contents_are_fetched_once(yard: Yard, tmp_path: Path) -> None:
+    """For other seeds, weights and texts of the same rows too; other rules are another fetch."""
+    yard.workshop.build(tmp_path / "one", yard.recipe())
+    first = blobs_asked(yard.bucket)
+    assert first == sum(map(len, REPOSITORIES))
+    yard.workshop.build(tmp_path / "two", yard.recipe(seed=2))
+    assert yard.plan(yard.recipe(seed=3)).snapshots
+    assert blobs_asked(yard.bucket) == first
+    yard.workshop.build(tmp_path / "three", yard.recipe(contents={"languages": ["C"]}))
+    assert blobs_asked(yard.bucket) == first + sum(file.language == "C" for files in REPOSITORIES for file in files)
+    assert len([path for path in (tmp_path / "cache/fetched").iterdir() if path.is_dir()]) == 2
+
+
+def test_a_plan_fetches_nothing(yard: Yard) -> None:
+    """It says what to do; nothing was asked of the bucket."""
+    with pytest.raises(DataError) as caught:
+        yard.plan(yard.recipe())
+    assert caught.value.where == "sources.code.contents"
+    assert "not fetched yet" in caught.value.message
+    assert "mixer build" in str(caught.value.hint)
+    assert yard.bucket.requests() == []
+
+
+def test_rows_on_the_hub_stay_at_their_commit(yard: Yard, hub: HubServer, tmp_path: Path) -> None:
+    """Until they are pinned anew: then what is new is fetched."""
+    recipe = yard.recipe(path=f"hf://datasets/{REPO}/*.parquet")
+    first = yard.workshop.build(tmp_path / "one", recipe)
+    local = yard.workshop.build(tmp_path / "local", yard.recipe())
+    assert digests(first) == digests(local)
+    write_ids(yard.ids / "train-2.parquet", make_repositories(50, begin=300))
+    write_blobs(yard.buckets, make_repositories(50, begin=300))
+    commit = hub.commit(REPO, yard.ids)
+    asked = blobs_asked(yard.bucket)
+    plan = yard.plan(recipe)
+    assert plan.source_names[1] == "code"
+    assert f"'main' is at {commit} now" in str(plan.snapshots[1].note)
+    assert blobs_asked(yard.bucket) == asked
+    cache = sources_cache(recipe, root=yard.workshop.root, cache_dir=yard.workshop.cache_dir)
+    assert update_pins(recipe, root=yard.workshop.root, cache=cache) == {
+        "code": "1 added ('train-2.parquet'), 300 rows became 350"
+    }
+    with pytest.raises(DataError, match="not fetched yet"):
+        yard.plan(recipe)
+    assert yard.workshop.build(tmp_path / "two", recipe)["plan"] != first["plan"]
+    now = yard.plan(recipe)
+    assert now.snapshots[1].num_kept - plan.snapshots[1].num_kept == sum(map(bool, make_repositories(50, begin=300)))
+
+
+def test_a_gated_repository_wants_a_token_before_any_blob(yard: Yard, hub: HubServer, tmp_path: Path) -> None:
+    """As the real one does."""
+    hub.commit("lab/gated", yard.ids, gated=True)
+    with pytest.raises(DataError, match="gated, and there is no token") as caught:
+        yard.workshop.build(tmp_path / "out", yard.recipe(path="hf://datasets/lab/gated/*.parquet"))
+    assert "sources.code" in str(caught.value.where)
+    assert yard.bucket.requests() == []
+
+
+def test_a_fetch_that_failed_goes_on(yard: Yard, tmp_path: Path) -> None:
+    """The same build again: chunks that were finished are not asked for; nothing of the build was there before."""
+    missing = next(file for files in reversed(REPOSITORIES) for file in files)
+    content = yard.blob(missing).read_bytes()
+    yard.blob(missing).unlink()
+    recipe = yard.recipe(contents={"on_missing": "error"})
+    with pytest.raises(DataError, match="no such blob") as caught:
+        yard.workshop.build(tmp_path / "out", recipe)
+    assert "on_missing of a recipe" in str(caught.value.hint)
+    assert not (tmp_path / "out").exists()
+    yard.blob(missing).write_bytes(content)
+    yard.bucket.forget()
+    manifest = yard.workshop.build(tmp_path / "out", recipe)
+    assert 0 < blobs_asked(yard.bucket) < sum(map(len, REPOSITORIES))
+    assert digests(manifest) == digests(yard.workshop.build(tmp_path / "other", yard.recipe()))
+
+
+def test_a_fetched_file_that_changed_is_named(yard: Yard, tmp_path: Path) -> None:
+    """And fetched again once it is gone."""
+    first = yard.workshop.build(tmp_path / "one", yard.recipe())
+    path = next((tmp_path / "cache/fetched").glob("*/train-1-*.parquet"))
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(DataError, match="not as it was fetched") as caught:
+        yard.workshop.build(tmp_path / "two", yard.recipe())
+    assert str(caught.value.where) == str(path)
+    path.unlink()
+    yard.bucket.forget()
+    assert digests(yard.workshop.build(tmp_path / "two", yard.recipe())) == digests(first)
+    assert blobs_asked(yard.bucket) == sum(map(len, REPOSITORIES[200:]))
+
+
+def test_two_builds_do_not_fetch_the_same(yard: Yard, tmp_path: Path) -> None:
+    """The second is told, and nothing is lost."""
+    yard.workshop.build(tmp_path / "one", yard.recipe())
+    (folder,) = [path for path in (tmp_path / "cache/fetched").iterdir() if path.is_dir()]
+    next(folder.glob("*.parquet")).unlink()
+    descriptor = os.open(folder.with_name(f"{folder.name}.lock"), os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with pytest.raises(BuildStateError, match="another build fetches the same contents"):
+        yard.workshop.build(tmp_path / "two", yard.recipe())
+    os.close(descriptor)
+    yard.workshop.build(tmp_path / "two", yard.recipe())
+
+
+def test_a_deep_check_finds_the_fetched_files(yard: Yard, tmp_path: Path) -> None:
+    """Segments are held against them; rows that changed since are named."""
+    yard.workshop.build(tmp_path / "out", yard.recipe())
+    manifest = load_manifest(tmp_path / "out")
+    where = {"root": yard.workshop.root, "cache_dir": yard.workshop.cache_dir}
+    assert check_deep(tmp_path / "out", manifest, **where).num_segments > 0
+    path = next((tmp_path / "cache/fetched").glob("*/train-0-*.parquet"))
+    path.rename(tmp_path / "aside")
+    with pytest.raises(DataError, match="not fetched yet"):
+        check_deep(tmp_path / "out", manifest, **where)
+
+
+def test_the_command_line_fetches_builds_and_checks(yard: Yard, hub: HubServer, tmp_path: Path) -> None:
+    """From the hub and the bucket, with selection by tokens, and a line for each on stderr."""
+    recipe = tmp_path / "code.yaml"
+    recipe.write_text(
+        f"""
+seed: 1
+sequence: {{length: 128}}
+target: {{passes: {{code: 1}}}}
+sources:
+  code:
+    weight: 1
+    path: hf://datasets/{REPO}/*.parquet
+    contents: {{min_bytes_per_token: 1.5, vendored: false}}
+    text: {{list: files, template: "{{path}}\\n{{text}}"}}
+"""
+    )
+    own = {"PYTHONPATH": str(Path(mixer.__file__).parents[1])}
+    variables = os.environ | aws_environment(yard.bucket) | hub.environment(tmp_path / "home") | own
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "mixer.cli.main", *arguments]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
+
+    out, options = str(tmp_path / "out"), ["--cache", str(tmp_path / "cache"), "--manifests", str(tmp_path)]
+    refused = run("plan", str(recipe), "--cache", str(tmp_path / "cache"))
+    assert (refused.returncode, "`mixer build` fetches them" in refused.stderr) == (1, True), refused.stderr
+    built = run("build", str(recipe), "-o", out, *options)
+    assert built.returncode == 0, built.stderr
+    assert "code: 300 repositories in 2 files" in built.stderr
+    manifest = json.loads((tmp_path / "out/manifest.json").read_bytes())
+    assert manifest["sources"][0]["rows"] == sum(bool(files) for files in REPOSITORIES)
+    assert run("verify", out, "--deep", "--cache", str(tmp_path / "cache")).returncode == 0
+    shown = run("show", out, "--sequence", "0")
+    assert "# file" in shown.stdout
+    planned = run("plan", str(recipe), "--json", "--cache", str(tmp_path / "cache"))
+    assert planned.returncode == 0, planned.stderr
+
+
+def parse(**source: Any) -> Recipe:
+    sources = {"code": {"weight": 1, "path": "ids/*.parquet", **source}}
+    return parse_recipe({"target": {"rows": 9}, "sources": sources}, where="test", default_name="tiny")
+
+
+def test_a_recipe_without_contents_has_the_identity_it_had() -> None:
+    """The key is no part of its normal form."""
+    assert "contents" not in parse().normalised()["sources"]["code"]
+    assert "contents" not in parse(contents=None).normalised()["sources"]["code"]
+
+
+def test_contents_have_one_normal_form() -> None:
+    """A name stands for its mapping, the order of names means nothing, and where blobs are is no part of it."""
+    short, long = parse(contents="stack-v2"), parse(contents={"blobs": "https://mirror/content", "min_bytes": None})
+    assert short.normalised() == long.normalised()
+    assert (
+        short.normalised()["sources"]["code"]["text"]
+        == parse(text="files[].text").normalised()["sources"]["code"]["text"]
+    )
+    one, two = parse(contents={"languages": ["C", "Go"]}), parse(contents={"languages": ["Go", "C", "C"]})
+    assert one.normalised() == two.normalised() == Recipe.from_normalised(one.normalised()).normalised()
+    assert parse(contents={"max_bytes": "1MB"}).sources["code"].contents.max_bytes == 1_000_000  # type: ignore[union-attr]
+    assert rows_of(one.sources["code"]).contents is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            {"contents": "stack-v3"},
+            "test: sources.code.contents: must be 'stack-v2', not 'stack-v3'; did you mean 'stack-v2'?",
+        ),
+        (
+            {"contents": {"langages": ["C"]}},
+            "test: sources.code.contents.langages: is not a key; did you mean 'languages'?",
+        ),
+        ({"contents": {"languages": "C"}}, "test: sources.code.contents.languages: must be a list of names, not 'C'"),
+        ({"contents": {"min_bytes_per_token": 0}}, "must be a number above 0, such as 2.5, not 0"),
+        (
+            {"contents": {"signed": True, "blobs": "https://x/y"}},
+            "test: sources.code.contents.signed: is for blobs at s3:// addresses",
+        ),
+        ({"contents": {}, "format": "jsonl"}, "test: sources.code.format: must be parquet where contents are fetched"),
+    ],
+)
+def test_mistakes_are_said_in_plain_words(keys: dict[str, Any], message: str) -> None:
+    """With their place."""
+    with pytest.raises(RecipeError) as caught:
+        parse(**keys)
+    assert message in str(caught.value)
+
+
+def test_a_damaged_blob_is_dropped_as_asked(yard: Yard, tmp_path: Path) -> None:
+    """`on_damaged` of the recipe; by default it is an error that names row and blob."""
+    file = next(file for files in REPOSITORIES for file in files)
+    yard.blob(file).write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(DataError, match="not those of its sha1"):
+        yard.workshop.build(tmp_path / "one", yard.recipe())
+    manifest = yard.workshop.build(tmp_path / "one", yard.recipe(contents={"on_damaged": "drop-repo"}))
+    code = next(one for one in manifest["sources"] if one["name"] == "code")
+    assert code["passes"] > 0
