@@ -125,10 +125,7 @@ def make_plan(
                 where=f"sources.{name}",
                 hint="check its path and its `where`",
             )
-    tokens_per_row = tuple(
-        measure_tokens_per_row(name, source, snapshot, tokenizer, recipe)
-        for (name, source), snapshot in zip(recipe.sources.items(), snapshots)
-    )
+    tokens_per_row = measure_tokens_per_row(recipe.sources, snapshots, tokenizer, recipe)
     schedule = draw_schedule(recipe, tokens_per_row)
     weights = tuple(schedule.integer_weights.tolist())
     tokens_per_draw = mean_tokens(weights, tokens_per_row)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,26 +17,40 @@ from mixer.tokens.measurement import Measurement, measurement
 
 if TYPE_CHECKING:
     from mixer.recipe import Recipe, Source
-    from mixer.sources import Snapshot, SourceReader, Texts
+    from mixer.sources import Snapshot, Texts
+    from mixer.sources.remote.blocks import FetchAhead, RemoteBlocks
     from mixer.tokens.tokenizer import Tokenizer
 
 _WINDOWS, _WINDOW_ROWS = 8, 32
 _ENOUGH_BYTES = 4 << 20
 _MORE_FOR_WEIGHTS = 8
 _MORE_WITHOUT_TEXT = 8
-_BLOCKS_AHEAD = 3
-"""Blocks of a remote source that are fetched before it is known whether they will be needed."""
+_BLOCKS_AHEAD, _SOURCES_AHEAD = 3, 2
+"""Blocks of a remote source that are fetched before it is known whether they will be needed; for how many after it."""
 
 
 def measure_tokens_per_row(
-    name: str, source: Source, snapshot: Snapshot, tokenizer: Tokenizer, recipe: Recipe
-) -> float:
-    """The mean tokens of a row that a plan records: that of `measure_rows`.
+    sources: Mapping[str, Source], snapshots: Sequence[Snapshot], tokenizer: Tokenizer, recipe: Recipe
+) -> tuple[float, ...]:
+    """The mean tokens of a row of each source, which a plan records: those of `measure_rows`.
+
+    The next remote sources are fetched from while one is measured. No thread is left running.
 
     Raises:
-        DataError: no row of the source has any text.
+        DataError: no row of a source has any text.
     """
-    return measure_rows(name, source, snapshot, tokenizer, recipe).tokens_per_row
+    means = []
+    waiting: deque[_Sample] = deque()
+    left = iter(zip(sources.items(), snapshots))
+    with _fetching_ahead(snapshots) as ahead:
+        for _ in snapshots:
+            # A sample is let go of when it was measured: its reader keeps a block open.
+            for (name, source), snapshot in islice(left, 1 + _SOURCES_AHEAD - len(waiting)):
+                waiting.append(_Sample(name, source, snapshot, recipe, _more(recipe), ahead))
+            sample = waiting.popleft()
+            behind = [block for other in waiting for block in other.blocks_from(0)]
+            means.append(_measured(sample, tokenizer, recipe, behind).tokens_per_row)
+    return tuple(means)
 
 
 def measure_rows(
@@ -50,61 +66,91 @@ def measure_rows(
 
     Deterministic: short windows of rows at places all over the source, which a key chooses. Weights in tokens are made
     from it and get a larger sample, as does who asks for a thorough one; so does a source in whose sample there is no
-    text.
+    text. No thread is left running.
 
     Raises:
         DataError: no row of the source has any text.
     """
-    from mixer.sources import SourceReader
+    more = _MORE_FOR_WEIGHTS if thorough else _more(recipe)
+    with _fetching_ahead([snapshot]) as ahead:
+        return _measured(_Sample(name, source, snapshot, recipe, more, ahead), tokenizer, recipe, [])
 
-    more = _MORE_FOR_WEIGHTS if thorough or recipe.weights == "tokens" else 1
-    while True:
-        reader = SourceReader(name, source, snapshot, recipe.on_bad_row)
-        parts: list[Texts] = []
-        window_rows: list[int] = []
-        num_bytes = 0
-        windows = list(_windows(snapshot.block_kept, more * _WINDOWS, recipe.seed, name))
-        with _fetching_ahead(reader, [block for block, _, _ in windows]) as expect:
-            for number, (block, start, stop) in enumerate(windows):
-                expect(number)
-                window_rows.append(stop - start)
-                for texts in reader.read(block, start, stop):
-                    parts.append(texts)
-                    num_bytes += texts.text.drop_null().nbytes
-                if num_bytes >= more * _ENOUGH_BYTES:
-                    break
-        tokens, text_bytes = _tokens_of_rows(parts, tokenizer, recipe)
-        if tokens.any():
-            return measurement(tokens, _runs(window_rows), num_bytes=text_bytes, total_rows=snapshot.num_kept)
-        if len(tokens) == snapshot.num_kept:
-            raise DataError(
-                f"none of the {len(tokens):,} rows has any text",
-                where=f"sources.{name}",
-                hint="check `text` and `max_document_tokens`",
-            )
-        more *= _MORE_WITHOUT_TEXT
+
+def _more(recipe: Recipe) -> int:
+    return _MORE_FOR_WEIGHTS if recipe.weights == "tokens" else 1
+
+
+class _Sample:
+    """Which rows of a source are read, and what reads them. `more` is how much larger than usual it is."""
+
+    def __init__(
+        self, name: str, source: Source, snapshot: Snapshot, recipe: Recipe, more: int, ahead: FetchAhead | None
+    ) -> None:
+        from mixer.sources import SourceReader
+
+        self.name, self.source, self.snapshot, self.more, self.ahead = name, source, snapshot, more, ahead
+        self.reader = SourceReader(name, source, snapshot, recipe.on_bad_row)
+        self.windows = list(_windows(snapshot.block_kept, more * _WINDOWS, recipe.seed, name))
+        if self.reader.remote is not None and ahead is not None:
+            self.reader.remote.use(ahead)
+
+    def larger(self, recipe: Recipe) -> _Sample:
+        """A larger sample of the same source."""
+        more = self.more * _MORE_WITHOUT_TEXT
+        return _Sample(self.name, self.source, self.snapshot, recipe, more, self.ahead)
+
+    def blocks_from(self, number: int) -> list[tuple[RemoteBlocks, int]]:
+        """The next few blocks from a window's on that are to be fetched; none of a local source."""
+        remote = self.reader.remote
+        if remote is None:
+            return []
+        blocks = [*dict.fromkeys(block for block, _, _ in self.windows[number:])][:_BLOCKS_AHEAD]
+        return [(remote, block) for block in blocks if block != self.reader.open_block]
 
 
 @contextmanager
-def _fetching_ahead(reader: SourceReader, blocks: list[int]) -> Iterator[Callable[[int], None]]:
-    """What to call with the number of a block's turn: it is fetched, and the next few behind it, if it is remote."""
-    remote = reader.remote
-    if remote is None:
-        yield lambda number: None
+def _fetching_ahead(snapshots: Sequence[Snapshot]) -> Iterator[FetchAhead | None]:
+    """What fetches for the remote ones; None where there is none."""
+    if all(snapshot.origin is None for snapshot in snapshots):
+        yield None
         return
     from mixer.sources.remote.blocks import FetchAhead
 
     ahead = FetchAhead()
-    remote.use(ahead)
-
-    def expect(number: int) -> None:
-        coming = dict.fromkeys(blocks[number:])
-        ahead.expect((remote, block) for block in [*coming][:_BLOCKS_AHEAD] if block != reader.open_block)
-
     try:
-        yield expect
+        yield ahead
     finally:
         ahead.close()
+
+
+def _measured(
+    sample: _Sample, tokenizer: Tokenizer, recipe: Recipe, behind: list[tuple[RemoteBlocks, int]]
+) -> Measurement:
+    """What `measure_rows` says of a sample; the blocks `behind` are fetched after its own."""
+    while True:
+        parts: list[Texts] = []
+        window_rows: list[int] = []
+        num_bytes = 0
+        for number, (block, start, stop) in enumerate(sample.windows):
+            if sample.ahead is not None:
+                sample.ahead.expect([*sample.blocks_from(number), *behind])
+            window_rows.append(stop - start)
+            for texts in sample.reader.read(block, start, stop):
+                parts.append(texts)
+                num_bytes += texts.text.drop_null().nbytes
+            if num_bytes >= sample.more * _ENOUGH_BYTES:
+                break
+        tokens, text_bytes = _tokens_of_rows(parts, tokenizer, recipe)
+        if tokens.any():
+            num_rows = sample.snapshot.num_kept
+            return measurement(tokens, _runs(window_rows), num_bytes=text_bytes, total_rows=num_rows)
+        if len(tokens) == sample.snapshot.num_kept:
+            raise DataError(
+                f"none of the {len(tokens):,} rows has any text",
+                where=f"sources.{sample.name}",
+                hint="check `text` and `max_document_tokens`",
+            )
+        sample = sample.larger(recipe)
 
 
 def _tokens_of_rows(parts: list[Texts], tokenizer: Tokenizer, recipe: Recipe) -> tuple[np.ndarray, int]:

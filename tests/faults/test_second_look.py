@@ -26,7 +26,7 @@ from mixer.recipe import parse_recipe
 from mixer.shards import manifest as manifest_module
 from mixer.shards.manifest import load_manifest, manifest_id
 from mixer.sources import PinCache, SourceReader, pin
-from mixer.tokens.measure import measure_tokens_per_row
+from mixer.tokens.measure import measure_rows
 from mixer.tokens.tokenizer import load_tokenizer
 
 
@@ -38,7 +38,7 @@ def test_tokens_per_row_are_measured_all_over_an_ordered_source(workshop: Worksh
     recipe = parse_recipe(text, where="test", default_name="t")
     tokenizer = load_tokenizer("llama3", root=tmp_path, cache_dir=workshop.cache_dir)
     snapshot = pin("a", recipe.sources["a"], tmp_path, PinCache(tmp_path / "cache"))
-    mean = measure_tokens_per_row("a", recipe.sources["a"], snapshot, tokenizer, recipe)
+    mean = measure_rows("a", recipe.sources["a"], snapshot, tokenizer, recipe).tokens_per_row
     reader = SourceReader("a", recipe.sources["a"], snapshot)
     exact = np.mean([n + 2 for part in reader.read(0, 0, 20_000) for n in np.diff(tokenizer.encode(part.text).offsets)])
     assert mean == pytest.approx(exact, rel=0.15)
@@ -55,11 +55,11 @@ def test_one_row_with_text_among_many_without_is_found(workshop: Workshop, tmp_p
         recipe = parse_recipe(text, where="test", default_name="t")
         snapshot = pin(name, recipe.sources[name], tmp_path, PinCache(tmp_path / "cache"))
         if found:
-            mean = measure_tokens_per_row(name, recipe.sources[name], snapshot, tokenizer, recipe)
+            mean = measure_rows(name, recipe.sources[name], snapshot, tokenizer, recipe).tokens_per_row
             assert 0 < mean <= 3 / 9_001 * 4
         else:
             with pytest.raises(DataError, match="none of the 9,000 rows has any text"):
-                measure_tokens_per_row(name, recipe.sources[name], snapshot, tokenizer, recipe)
+                measure_rows(name, recipe.sources[name], snapshot, tokenizer, recipe)
 
 
 def test_a_worker_that_died_while_idle_is_no_full_disk(
