@@ -7,10 +7,10 @@ BENCH_SIZES ?= 200MB,1GB
 BENCH_ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-feed bench-remote clean
+.PHONY: help demo test check bench bench-feed bench-remote bench-fetch clean
 
 help:  ## what there is to make
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -42,7 +42,12 @@ bench-feed: .venv/ready-dev  ## the table of reading speed of the README, from n
 	$(BIN)/python benchmarks/render.py
 
 bench-remote: .venv/ready-dev  ## building from a bucket with 20 ms latency, against local files
-	$(BIN)/python benchmarks/remote.py --data $(BENCH_DATA)
+	$(BIN)/python benchmarks/remote.py --data $(BENCH_DATA)-bucket --sizes $(BENCH_SIZES) --rounds $(BENCH_ROUNDS)
+	$(BIN)/python benchmarks/render.py
+
+bench-fetch: .venv/ready-dev  ## fetching contents from a bucket on loopback
+	$(BIN)/python benchmarks/fetch.py --data $(BENCH_DATA)-blobs --rounds $(BENCH_ROUNDS)
+	$(BIN)/python benchmarks/render.py
 
 bench: .venv/ready-dev  ## the speed table of the README, from new records
 	$(BIN)/mixer sample $(BENCH_DATA) --size 200MB
@@ -50,4 +55,4 @@ bench: .venv/ready-dev  ## the speed table of the README, from new records
 	$(BIN)/python benchmarks/render.py
 
 clean:  ## remove the environment and everything that was built
-	rm -rf .venv $(SAMPLE) $(SAMPLE)-200MB out
+	rm -rf .venv $(SAMPLE) $(SAMPLE)-200MB* out

@@ -1,6 +1,6 @@
 """Take the records of remote reading: the same build from local files and from a bucket that answers late.
 
-    python benchmarks/remote.py --data DIR [--size 200MB] [--latency-ms 20] [--rounds 3] [--records FILE]
+    python benchmarks/remote.py --data DIR [--sizes 200MB,1GB] [--latency-ms 20] [--rounds 3] [--records FILE]
 
 The bucket is a loopback S3 server, a process of its own on the same cores, that waits before each answer. Everyone in
 turn, round after round, each in a fresh process. Round 0 watches the memory; its times do not count.
@@ -19,9 +19,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+import remote_table
 from contestants import HERE, MIXER, RECIPE, ROOT
 from process import run_process
 from run import describe_machine, num_bytes
@@ -41,7 +41,8 @@ class Bench:
     """Folders of one run, and the settings of every build in it."""
 
     data: Path
-    rows: int
+    # Rows of a build by the size of its text.
+    rows: Mapping[str, int]
     shares: Mapping[str, float]
     peer_bytes: int
 
@@ -58,7 +59,7 @@ class Bench:
 def main(argv: list[str] | None = None) -> None:
     """Measure everyone; one JSON line a run goes to the records."""
     options = _options(argv)
-    bench = prepare(options.data.resolve(), num_bytes(options.size))
+    bench = prepare(options.data.resolve(), options.sizes.split(","))
     path = options.records or HERE / "records" / f"remote-{datetime.datetime.now():%Y-%m-%d-%H%M}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     records = []
@@ -66,17 +67,20 @@ def main(argv: list[str] | None = None) -> None:
         server.set_faults(Faults(latency_seconds=options.latency_ms / 1000))
         for number in range(options.rounds + 1):
             for record in measure(bench, server, watch_memory=number == 0):
-                named = {"round": number, "latency_ms": options.latency_ms, "size": options.size}
+                named = {"round": number, "latency_ms": options.latency_ms}
                 records.append(named | record | describe_machine())
                 print(json.dumps(records[-1]), file=file, flush=True)
                 print(f"round {number}: {_words(record)}", file=sys.stderr)
-    for line in summary(records):
-        print(line, file=sys.stderr)
+    print(remote_table.render(records) if options.rounds else "", file=sys.stderr)
     print(path)
 
 
-def prepare(data: Path, size: int) -> Bench:
-    """Make the sample, which is the bucket's content, and the peer's text beside it."""
+def prepare(data: Path, sizes: list[str]) -> Bench:
+    """Make the sample, which is the bucket's content, and the peer's text beside it.
+
+    The sample is of the smallest size: larger builds read it several times, each time from the bucket.
+    """
+    size = min(map(num_bytes, sizes))
     bucket = data / "buckets" / _BUCKET
     sample = [*MIXER, "sample", str(bucket / "sample"), "--size", str(size)]
     subprocess.run(sample, env=_environment({}), check=True, stdout=subprocess.DEVNULL)
@@ -86,51 +90,42 @@ def prepare(data: Path, size: int) -> Bench:
     command = [sys.executable, str(HERE / "prepare.py"), str(RECIPE), str(root), str(bucket / "text")]
     command.append(f"sources={min(size, _MOST_PEER_BYTES)}")
     found = json.loads(subprocess.run(command, env=_environment({}), check=True, stdout=subprocess.PIPE).stdout)
-    rows = round(size / found["row_bytes"])
+    rows = {name: round(num_bytes(name) / found["row_bytes"]) for name in sizes}
     return Bench(data=data, rows=rows, shares=found["shares"], peer_bytes=min(size, _MOST_PEER_BYTES))
 
 
 def measure(bench: Bench, server: Server, *, watch_memory: bool) -> Iterator[dict[str, Any]]:
     """One round: builds that know the rows of every file, builds that know nothing, and the stream of `datasets`."""
     known = bench.data / "cache"
-    for place in ("local", "bucket"):
+    places = [(size, place) for size in bench.rows for place in ("local", "bucket")]
+    for size, place in places:
         for name, cache in ((f"mixer-{place}", known), (f"mixer-{place}-first", bench.scratch / "cache")):
-            record = _run(bench, server, _mixer(bench, place, cache), watch_memory=watch_memory)
+            record = _run(bench, server, _mixer(bench, size, place, cache), watch_memory=watch_memory)
             manifest = json.loads((bench.scratch / "out" / "manifest.json").read_bytes())
             log = json.loads((bench.scratch / "out" / "build-log.json").read_bytes())
             stages = {stage: round(seconds, 3) for stage, seconds in log["stage_seconds"].items()}
             record |= {"traffic": log["traffic"], "plan_seconds": round(log["plan_seconds"], 3)}
             record |= {"stage_seconds": stages, "versions": log["versions"] | {"obstore": version("obstore")}}
-            yield {"contestant": name} | _speed(record, manifest["totals"]["text_bytes"])
+            yield {"contestant": name, "size": size} | _speed(record, manifest["totals"]["text_bytes"])
     mix = [f"{name}={share}" for name, share in bench.shares.items()]
     text = f"s3://{_BUCKET}/text/sources-{bench.peer_bytes}"
     peer = [sys.executable, str(HERE / "peers" / "stream_datasets.py"), text, *mix]
     record = _run(bench, server, peer, watch_memory=watch_memory)
     said = json.loads(record.pop("stdout").splitlines()[-1])
-    yield {"contestant": "datasets-stream"} | _speed(record, said["text_bytes"]) | {"versions": said["versions"]}
+    yield (
+        {"contestant": "datasets-stream", "size": next(iter(bench.rows))}
+        | _speed(record, said["text_bytes"])
+        | {"versions": said["versions"]}
+    )
 
 
-def summary(records: list[dict[str, Any]]) -> Iterator[str]:
-    """The median speed of each, and what the bucket costs, in words."""
-    speeds = {
-        name: median(one["mb_per_s"] for one in records if one["contestant"] == name and one["round"] > 0)
-        for name in dict.fromkeys(record["contestant"] for record in records if record["round"] > 0)
-    }
-    for name, speed in speeds.items():
-        yield f"{name}: {speed:.1f} MB/s"
-    for suffix in ("", "-first"):
-        if f"mixer-local{suffix}" in speeds:
-            ratio = speeds[f"mixer-bucket{suffix}"] / speeds[f"mixer-local{suffix}"]
-            yield f"mixer-bucket{suffix} has {ratio:.0%} of the speed of mixer-local{suffix}"
-
-
-def _mixer(bench: Bench, place: str, cache: Path) -> list[str]:
+def _mixer(bench: Bench, size: str, place: str, cache: Path) -> list[str]:
     """A build whose blocks are not in any cache. `cache` has what is known of files, and the tokenizer."""
     bucket = bench.buckets / _BUCKET
     command = [*MIXER, "build", str(RECIPE), "--quiet", "--json", "--root", str(bucket / "recipes")]
     command += ["-o", str(bench.scratch / "out"), "--manifests", str(bench.scratch / "manifests")]
     command += ["--cache", str(cache)]
-    settings = [f"target.rows={bench.rows}", f"cache.dir={bench.scratch / 'blocks'}"]
+    settings = [f"target.rows={bench.rows[size]}", f"cache.dir={bench.scratch / 'blocks'}"]
     if place == "bucket":
         for name, source in load_recipe(RECIPE, []).sources.items():
             paths = [path.replace("..", f"s3://{_BUCKET}", 1) for path in source.path]
@@ -161,7 +156,7 @@ def _speed(record: dict[str, Any], text_bytes: int) -> dict[str, Any]:
 
 
 def _words(record: dict[str, Any]) -> str:
-    speed = f"{record['seconds']:.2f} s, {record['mb_per_s']} MB/s"
+    speed = f"{record['size']}: {record['seconds']:.2f} s, {record['mb_per_s']} MB/s"
     return f"{record['contestant']}: {speed}, {record['requests']} requests"
 
 
@@ -175,7 +170,7 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
 def _options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Take the records of remote reading.")
     parser.add_argument("--data", type=Path, required=True, help="a folder for the sample and the builds")
-    parser.add_argument("--size", default="200MB", help="text of a build; the sample has as much")
+    parser.add_argument("--sizes", default="200MB,1GB", help="text of the builds; the sample has the least of them")
     parser.add_argument("--latency-ms", type=float, default=20, help="what the server waits before each answer")
     parser.add_argument("--rounds", type=int, default=3, help="rounds whose times count")
     parser.add_argument("--records", type=Path, help="where to write; default: a new file in benchmarks/records")

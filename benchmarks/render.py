@@ -1,8 +1,8 @@
-"""Turn records into the tables of the README, and put them between its markers.
+"""Turn records into the tables of the README and of docs/fetch.md, and put them between their markers.
 
     python benchmarks/render.py [RECORDS] [--readme README.md]
 
-RECORDS is a file of `benchmarks/records`; unless given, the newest of each table. Where the README has no markers for a
+RECORDS is a file of `benchmarks/records`; unless given, the newest of each table. Where a file has no markers for a
 table, it is printed.
 """
 
@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 import feed_table
+import fetch_table
+import remote_table
 from figures import Records, measured_on, spread, times, values
 
 HERE = Path(__file__).parent
-START, STOP = "<!-- bench:start -->", "<!-- bench:end -->"
-FEED_START, FEED_STOP = "<!-- bench-feed:start -->", "<!-- bench-feed:end -->"
 LABELS = {
     "mixer": "**`mixer build`**: mix, tokenize, check, shuffle, pack, write",
     "gigatoken-threads": "**the limit**: gigatoken alone, one `encode_batch` on both cores, text in memory",
@@ -32,6 +34,21 @@ LABELS = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table, and where it stands."""
+
+    # Its records' files are those with this before their date.
+    prefix: str
+    # In every record of it, and in none of a table before it.
+    field: str
+    # Of its markers.
+    name: str
+    render: Callable[[Records], str]
+    # The file that it is in; None: the README.
+    path: Path | None = None
+
+
 def main(argv: list[str] | None = None) -> None:
     """Render the records into the README, or to stdout where it has no markers."""
     parser = argparse.ArgumentParser(description="Put the tables into the README.")
@@ -43,20 +60,19 @@ def main(argv: list[str] | None = None) -> None:
         parser.error("there are no records yet: python benchmarks/run.py --data DIR")
     for path in paths:
         records = [json.loads(line) for line in path.read_text().splitlines()]
-        if any("mtok_per_s" in record for record in records):
-            put(options.readme, feed_table.render(records), FEED_START, FEED_STOP)
-        else:
-            put(options.readme, render(records), START, STOP)
+        table = next(table for table in TABLES if any(table.field in record for record in records))
+        put(table.path or options.readme, table.render(records), table.name)
 
 
 def newest(folder: Path) -> list[Path]:
-    """The newest records of each table: their names are dates, `feed-` before those of the reading table."""
-    found = (max(folder.glob(pattern), default=None) for pattern in ("[0-9]*.jsonl", "feed-*.jsonl"))
+    """The newest records of each table: their names are dates, with the table's prefix before them."""
+    found = (max(folder.glob(f"{table.prefix}[0-9]*.jsonl"), default=None) for table in TABLES)
     return [path for path in found if path is not None]
 
 
-def put(path: Path, table: str, start: str, stop: str) -> None:
+def put(path: Path, table: str, name: str) -> None:
     """Put a table between two markers of a file; print it where there are none."""
+    start, stop = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     if start not in text or stop not in text:
         print(table)
@@ -101,6 +117,20 @@ def _speed_cells(records: Records, name: str, size: str) -> list[str]:
 def _largest(records: Records) -> str:
     """The size of mixer's largest build."""
     return max((record["text_bytes"], record["size"]) for record in records if record["contestant"] == "mixer")[1]
+
+
+TABLES = (
+    Table(prefix="feed-", field="mtok_per_s", name="bench-feed", render=feed_table.render),
+    Table(prefix="remote-", field="latency_ms", name="bench-remote", render=remote_table.render),
+    Table(
+        prefix="fetch-",
+        field="blobs_per_s",
+        name="bench-fetch",
+        render=fetch_table.render,
+        path=HERE.parent / "docs" / "fetch.md",
+    ),
+    Table(prefix="", field="contestant", name="bench", render=render),
+)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import process  # noqa: E402
 import render  # noqa: E402
 import run  # noqa: E402
 
+START, STOP = "<!-- bench:start -->", "<!-- bench:end -->"
 FIGURES = [
     "mixer",
     "gigatoken-threads",
@@ -77,11 +78,11 @@ def test_records_name_neither_machine_nor_path(quick_records: Path) -> None:
 def test_records_become_a_table_between_the_markers(quick_records: Path, tmp_path: Path) -> None:
     """Only the text between the markers changes, and rendering again changes nothing."""
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{render.START}\nold\n{render.STOP}\nafter\n")
+    readme.write_text(f"before\n{START}\nold\n{STOP}\nafter\n")
     render.main([str(quick_records), "--readme", str(readme)])
     text = readme.read_text()
-    assert text.startswith(f"before\n{render.START}\n| | text |")
-    assert text.endswith(f"\n{render.STOP}\nafter\n")
+    assert text.startswith(f"before\n{START}\n| | text |")
+    assert text.endswith(f"\n{STOP}\nafter\n")
     assert "old" not in text
     assert all(label in text for label in render.LABELS.values())
     render.main([str(quick_records), "--readme", str(readme)])

@@ -20,6 +20,8 @@ import feed_contestants  # noqa: E402
 import feed_table  # noqa: E402
 import render  # noqa: E402
 
+START, STOP = "<!-- bench:start -->", "<!-- bench:end -->"
+FEED_START, FEED_STOP = "<!-- bench-feed:start -->", "<!-- bench-feed:end -->"
 MACHINE = {"cpu", "cores", "python", "caches", "date"}
 FIGURES = {"seconds", "first_batch_seconds", "mtok_per_s", "num_sequences", "num_tokens", "ids", "versions"}
 FIELDS = {"round", "contestant"} | FIGURES | MACHINE
@@ -179,17 +181,17 @@ def test_each_table_has_its_own_place_in_the_readme(tmp_path: Path) -> None:
     """Records of readings go between their markers, and the other table stays."""
     records, readme = tmp_path / "feed.jsonl", tmp_path / "README.md"
     records.write_text("".join(json.dumps(one) + "\n" for one in RECORDS))
-    builds = f"{render.START}\nbuilds\n{render.STOP}\n"
-    readme.write_text(f"{builds}{render.FEED_START}\nold\n{render.FEED_STOP}\nafter\n")
+    builds = f"{START}\nbuilds\n{STOP}\n"
+    readme.write_text(f"{builds}{FEED_START}\nold\n{FEED_STOP}\nafter\n")
     render.main([str(records), "--readme", str(readme)])
     table = feed_table.render(RECORDS)
-    assert readme.read_text() == f"{builds}{render.FEED_START}\n{table}\n{render.FEED_STOP}\nafter\n"
+    assert readme.read_text() == f"{builds}{FEED_START}\n{table}\n{FEED_STOP}\nafter\n"
 
 
 def test_the_newest_records_of_each_table_are_taken(tmp_path: Path) -> None:
     """Their names are dates."""
     for name in ("2026-01-01-0900", "2026-01-02-0900", "feed-2025-01-01-0900", "feed-2026-01-01-0900"):
         (tmp_path / f"{name}.jsonl").touch()
-    assert [path.stem for path in render.newest(tmp_path)] == ["2026-01-02-0900", "feed-2026-01-01-0900"]
+    assert [path.stem for path in render.newest(tmp_path)] == ["feed-2026-01-01-0900", "2026-01-02-0900"]
     (tmp_path / "empty").mkdir()
     assert render.newest(tmp_path / "empty") == []

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from remote_kit import environment
 from servers import HubServer, Server, aws_environment, serve_bucket, serve_hub
 from stack_kit import SourceFile, write_blobs, write_ids
@@ -21,13 +23,15 @@ from workshop import SOURCES, Workshop
 
 import mixer
 from mixer.build.build import sources_cache
-from mixer.build.contents import rows_of
+from mixer.build.contents import Fetching, _windows, rows_of
 from mixer.build.deep import check_deep
-from mixer.build.plan import make_plan
+from mixer.build.plan import Plan, make_plan
 from mixer.errors import BuildStateError, DataError, RecipeError
 from mixer.fetch import Listener, Origin, Part, Policy, Rules, Selection, fetch_stack_v2
+from mixer.forecast.measured import prospects_of_sources
+from mixer.forecast.prospect import Prospect
 from mixer.forecast.update import update_pins
-from mixer.recipe import Recipe, parse_recipe
+from mixer.recipe import Recipe, Target, parse_recipe
 from mixer.shards.manifest import load_manifest
 from mixer.tokens.tokenizer import load_tokenizer
 
@@ -73,8 +77,16 @@ class Yard:
     def blob(self, file: SourceFile) -> Path:
         return self.buckets / "softwareheritage/content" / file.blob_id
 
-    def plan(self, recipe: Recipe) -> Any:
-        """What `mixer plan` makes first: a plan, and nothing fetched for it."""
+    def prospects(self, recipe: Recipe) -> tuple[Plan, list[Prospect]]:
+        """What `mixer plan` goes by."""
+        workshop = self.workshop
+        tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
+        cache = sources_cache(recipe, root=workshop.root, cache_dir=workshop.cache_dir)
+        fetching = Fetching(workers=1, listener=lambda name: SILENT, sample=True)
+        return prospects_of_sources(recipe, tokenizer, root=workshop.root, cache=cache, fetching=fetching)
+
+    def plan(self, recipe: Recipe) -> Plan:
+        """The plan of a build, and nothing fetched for it."""
         workshop = self.workshop
         tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
         cache = sources_cache(recipe, root=workshop.root, cache_dir=workshop.cache_dir)
@@ -152,14 +164,61 @@ def test_contents_are_fetched_once(yard: Yard, tmp_path: Path) -> None:
     assert len([path for path in (tmp_path / "cache/fetched").iterdir() if path.is_dir()]) == 2
 
 
-def test_a_plan_fetches_nothing(yard: Yard) -> None:
+def test_a_plan_of_a_build_wants_them_fetched(yard: Yard) -> None:
     """It says what to do; nothing was asked of the bucket."""
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match="its contents are not fetched") as caught:
         yard.plan(yard.recipe())
     assert caught.value.where == "sources.code.contents"
-    assert "not fetched yet" in caught.value.message
     assert "mixer build" in str(caught.value.hint)
     assert yard.bucket.requests() == []
+
+
+def test_a_forecast_fetches_a_sample(yard: Yard, tmp_path: Path) -> None:
+    """Once, at the same places; rows without a wanted file count; the truth is in its intervals."""
+    many = make_repositories(3000)
+    write_ids(yard.ids / "train-0.parquet", many[:1000], group_rows=70)
+    write_ids(yard.ids / "train-1.parquet", many[1000:])
+    write_blobs(yard.buckets, many)
+    recipe = yard.recipe(contents={"languages": ["C"]}, target={"rows": 1000})
+    plan, prospects = yard.prospects(recipe)
+    asked = blobs_asked(yard.bucket)
+    assert 0 < asked < 512 * 2
+    assert [one.as_json() for one in plan.snapshots] == [one.as_json() for one in yard.prospects(recipe)[0].snapshots]
+    assert blobs_asked(yard.bucket) == asked
+    code = prospects[plan.source_names.index("code")]
+    num_read = plan.samples["code"].num_read
+    assert 256 < num_read <= 512  # windows may overlap
+    assert f"of a sample of {num_read} rows" in code.notes[0]
+    build = yard.workshop.build(tmp_path / "out", recipe.model_copy(update={"target": Target(passes={"code": 1})}))
+    whole, truth = yard.prospects(recipe)[1][1], next(one for one in build["sources"] if one["name"] == "code")
+    assert whole.num_rows.value == sum(len(files) > 1 for files in many)
+    assert whole.num_rows.interval == (whole.num_rows.value, whole.num_rows.value)
+    low, high = code.num_rows.interval
+    assert low < whole.num_rows.value < high
+    low, high = code.tokens_per_row.interval
+    assert low < truth["tokens"] / truth["rows"] < high
+
+
+def test_a_sample_of_few_rows_is_all_of_them(yard: Yard) -> None:
+    """With no error left in it."""
+    plan, prospects = yard.prospects(yard.recipe())
+    assert plan.samples["code"].num_read == len(REPOSITORIES)
+    assert prospects[1].num_rows.value == sum(map(bool, REPOSITORIES))
+    assert prospects[1].num_rows.interval[0] == prospects[1].num_rows.interval[1]
+    assert prospects[1].tokens_per_row.interval[0] == prospects[1].tokens_per_row.interval[1]
+
+
+@given(rows=st.lists(st.integers(0, 300), min_size=1, max_size=12), seed=st.integers(0, 2**32))
+def test_windows_of_a_sample_are_rows_that_there_are(rows: list[int], seed: int) -> None:
+    """No row twice, at most 512, and all where there are no more."""
+    windows = _windows(rows, seed, "code")
+    seen = [(file, row) for file, start, stop in windows for row in range(start, stop)]
+    assert len(seen) == len(set(seen)) <= 512
+    assert seen == sorted(seen)
+    assert all(0 <= row < rows[file] for file, row in seen)
+    assert bool(seen) == bool(sum(rows))
+    if sum(rows) <= 512:
+        assert len(seen) == sum(rows)
 
 
 def test_rows_on_the_hub_stay_at_their_commit(yard: Yard, hub: HubServer, tmp_path: Path) -> None:
@@ -180,7 +239,7 @@ def test_rows_on_the_hub_stay_at_their_commit(yard: Yard, hub: HubServer, tmp_pa
     assert update_pins(recipe, root=yard.workshop.root, cache=cache) == {
         "code": "1 added ('train-2.parquet'), 300 rows became 350"
     }
-    with pytest.raises(DataError, match="not fetched yet"):
+    with pytest.raises(DataError, match="not fetched"):
         yard.plan(recipe)
     assert yard.workshop.build(tmp_path / "two", recipe)["plan"] != first["plan"]
     now = yard.plan(recipe)
@@ -250,7 +309,7 @@ def test_a_deep_check_finds_the_fetched_files(yard: Yard, tmp_path: Path) -> Non
     assert check_deep(tmp_path / "out", manifest, **where).num_segments > 0
     path = next((tmp_path / "cache/fetched").glob("*/train-0-*.parquet"))
     path.rename(tmp_path / "aside")
-    with pytest.raises(DataError, match="not fetched yet"):
+    with pytest.raises(DataError, match="not fetched"):
         check_deep(tmp_path / "out", manifest, **where)
 
 
@@ -278,8 +337,10 @@ sources:
         return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=120, check=False)
 
     out, options = str(tmp_path / "out"), ["--cache", str(tmp_path / "cache"), "--manifests", str(tmp_path)]
-    refused = run("plan", str(recipe), "--cache", str(tmp_path / "cache"))
-    assert (refused.returncode, "`mixer build` fetches them" in refused.stderr) == (1, True), refused.stderr
+    planned = run("plan", str(recipe), "--cache", str(tmp_path / "cache"))
+    assert planned.returncode == 0, planned.stderr
+    assert "code, a sample: 300 repositories in 2 files" in planned.stderr
+    assert "its contents are not fetched yet; of a sample of 300 rows they are" in " ".join(planned.stdout.split())
     built = run("build", str(recipe), "-o", out, *options)
     assert built.returncode == 0, built.stderr
     assert "code: 300 repositories in 2 files" in built.stderr

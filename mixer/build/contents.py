@@ -4,7 +4,7 @@
     CACHE/fetched/<id of the fetch>.lock
 
 The rows are pinned as those of any source are, so a fetch reads them at one commit, and `mixer plan --update` takes a
-newer one. What is read, tokenized and pinned by the build is the fetched files.
+newer one. What is read, tokenized and pinned by the build is the fetched files. A forecast fetches a sample alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from mixer import rng
 from mixer.errors import BuildStateError, DataError, TaskError
 from mixer.recipe import Source, TextSpec
 from mixer.sources import PinCache, Snapshot, pin
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 CONNECTIONS = 256
 """Blobs on their way at once, as `mixer fetch` has them."""
 _IDS = TextSpec(list="files", field="blob_id")
+_WINDOWS, _WINDOW_ROWS = 8, 64
+"""Of a sample: few, as each may be a row group to download; about ten thousand blobs of Stack v2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +43,28 @@ class Fetching:
     workers: int
     # What is told of how far the fetch for a source is.
     listener: Callable[[str], Listener]
+    # Whether a sample is enough where they are not all there: for a forecast.
+    sample: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentsSample:
+    """Some rows of a source with their text, where not all are fetched."""
+
+    # Of the files with the text: the rows that are kept of those that were read.
+    snapshot: Snapshot
+    # Rows that were read, and that there are.
+    num_read: int
+    num_rows: int
+
+    @property
+    def num_kept(self) -> int:
+        """The rows that the source will probably have with its text."""
+        return max(1, round(self.num_rows * self.snapshot.num_kept / self.num_read))
 
 
 def pin_read(
-    name: str,
-    source: Source,
-    *,
-    tokenizer: Tokenizer,
-    root: Path,
-    cache: PinCache,
-    fetching: Fetching | None = None,
-    trusting: bool = True,
+    name: str, source: Source, *, tokenizer: Tokenizer, root: Path, cache: PinCache, trusting: bool = True
 ) -> Snapshot:
     """The snapshot of the files that a source's text is read from: its own, or those that its contents came into.
 
@@ -58,27 +74,15 @@ def pin_read(
         tokenizer: the recipe's tokenizer, which counts tokens where the selection asks for them.
         root: the folder that relative paths start from.
         cache: what is known of files, and where fetched ones are kept.
-        fetching: how contents are fetched that are not there; None: they are not.
         trusting: whether a local file whose size and times are those of before is taken to have its bytes.
 
     Raises:
         RecipeError: the paths, `where` or the columns do not fit what is there.
         DataError: a file or store cannot be read, contents are not there, or are not as they were fetched.
-        BuildStateError: another build fetches the same contents.
-        TaskError: they cannot be written.
     """
     if source.contents is None:
         return pin(name, source, root, cache if trusting else None)
-    ids = pin(name, rows_of(source), root, cache)
-    plan = _fetch_plan(source, ids, tokenizer)
-    folder = cache.blocks.folder / "fetched" / plan.id[:32]
-    digests = _fetched(name, source, plan, folder, fetching)
-    read = source.model_copy(
-        update={"contents": None, "hub": None, "config": None, "path": tuple(str(folder / one) for one in digests)}
-    )
-    snapshot = pin(name, read, root, cache if trusting else None)
-    _check_digests(snapshot, folder, digests)
-    return replace(snapshot, note=ids.note)
+    return Contents(name, source, tokenizer=tokenizer, root=root, cache=cache).pinned(trusting=trusting)
 
 
 def rows_of(source: Source) -> Source:
@@ -86,6 +90,99 @@ def rows_of(source: Source) -> Source:
     if source.contents is None:
         return source
     return source.model_copy(update={"contents": None, "text": _IDS, "where": None})
+
+
+class Contents:
+    """The contents of one source: its rows are pinned, and nothing is fetched yet.
+
+    Raises:
+        RecipeError: the paths or columns do not fit what is there.
+        DataError: the rows cannot be read.
+    """
+
+    def __init__(self, name: str, source: Source, *, tokenizer: Tokenizer, root: Path, cache: PinCache) -> None:
+        assert source.contents is not None
+        self._name, self._source, self._spec = name, source, source.contents
+        self._root, self._cache = root, cache
+        # The rows without text.
+        self.ids = pin(name, rows_of(source), root, cache)
+        self._plan = _fetch_plan(source, self.ids, tokenizer)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is fetched."""
+        return _digests(self._folder(self._plan), self._plan) is not None
+
+    def fetch(self, fetching: Fetching) -> None:
+        """Fetch what is not there yet.
+
+        Raises:
+            MixerError: it cannot be fetched or written, or another build does so; the same call goes on.
+        """
+        if not self.is_whole:
+            self._run(self._plan, fetching)
+
+    def pinned(self, *, trusting: bool = True) -> Snapshot:
+        """The snapshot of the files with the text.
+
+        Raises:
+            DataError: they are not all there, or not as they were fetched.
+        """
+        return replace(self._pinned(self._plan, trusting=trusting), note=self.ids.note)
+
+    def sample(self, fetching: Fetching, seed: int) -> ContentsSample:
+        """Some rows with their text, at places that a key chooses.
+
+        Raises:
+            DataError: no row of them has any text.
+            MixerError: as `fetch`.
+        """
+        windows = _windows([file.num_rows for file in self._plan.files], seed, self._name)
+        plan = replace(self._plan, windows=tuple(windows))
+        if _digests(self._folder(plan), plan) is None:
+            self._run(plan, fetching)
+        num_read = sum(stop - start for _, start, stop in windows)
+        snapshot = self._pinned(plan)
+        if snapshot.num_kept == 0:
+            raise DataError(
+                f"none of the {num_read:,} rows of a sample has any text, or is kept",
+                where=f"sources.{self._name}",
+                hint="check `contents` and `where`",
+            )
+        return ContentsSample(snapshot=snapshot, num_read=num_read, num_rows=self.ids.num_kept)
+
+    def _run(self, plan: FetchPlan, fetching: Fetching) -> None:
+        from mixer.fetch import Origin, Part, run_fetch
+
+        folder = self._folder(plan)
+        with _alone(folder):
+            run_fetch(
+                plan,
+                folder,
+                origin=Origin(address=self._spec.blobs, signed=self._spec.signed),
+                part=Part(),
+                workers=fetching.workers,
+                connections=CONNECTIONS,
+                listener=fetching.listener(self._name),
+            )
+
+    def _pinned(self, plan: FetchPlan, *, trusting: bool = True) -> Snapshot:
+        folder = self._folder(plan)
+        digests = _digests(folder, plan)
+        if digests is None:
+            raise DataError(
+                "its contents are not fetched",
+                where=f"sources.{self._name}.contents",
+                hint="`mixer build` of the recipe fetches them first",
+            )
+        paths = tuple(str(folder / name) for name in digests)
+        read = self._source.model_copy(update={"contents": None, "hub": None, "config": None, "path": paths})
+        snapshot = pin(self._name, read, self._root, self._cache if trusting else None)
+        _check_digests(snapshot, folder, digests)
+        return snapshot
+
+    def _folder(self, plan: FetchPlan) -> Path:
+        return self._cache.blocks.folder / "fetched" / plan.id[:32]
 
 
 def _fetch_plan(source: Source, ids: Snapshot, tokenizer: Tokenizer) -> FetchPlan:
@@ -114,35 +211,29 @@ def _rules(source: Source) -> Rules:
     return Rules(selection=selection, on_missing=Policy(spec.on_missing), on_damaged=Policy(spec.on_damaged))
 
 
-def _fetched(name: str, source: Source, plan: FetchPlan, folder: Path, fetching: Fetching | None) -> Mapping[str, str]:
-    """The xxh3-128 (hex) of each fetched file by its name; what is not there is fetched."""
-    from mixer.fetch import FetchFolder, Origin, Part, run_fetch
+def _windows(file_rows: list[int], seed: int, name: str) -> list[tuple[int, int, int]]:
+    """Windows of rows (file, start, stop), in their order, no row twice: all of few rows, else at places by a key."""
+    total = sum(file_rows)
+    stops = np.cumsum(file_rows)
+    if total <= _WINDOWS * _WINDOW_ROWS:
+        return [(file, 0, rows) for file, rows in enumerate(file_rows) if rows]
+    places = np.sort(rng.words(rng.key(seed, "contents", name), _WINDOWS) % np.uint64(total)).astype(np.int64)
+    windows, done = [], 0
+    for place in places.tolist():
+        file = int(np.searchsorted(stops, place, side="right"))
+        first = int(stops[file]) - file_rows[file]
+        start, stop = max(done, place), min(place + _WINDOW_ROWS, int(stops[file]))
+        if start < stop:
+            windows.append((file, start - first, stop - first))
+            done = stop
+    return windows
 
-    found = FetchFolder(folder, plan).whole()
-    if found is not None:
-        return found
-    if fetching is None:
-        raise DataError(
-            "its contents are not fetched yet",
-            where=f"sources.{name}.contents",
-            hint="`mixer build` fetches them before anything else; `mixer plan --facts` needs none",
-        )
-    spec = source.contents
-    assert spec is not None
-    with _alone(folder):
-        report = run_fetch(
-            plan,
-            folder,
-            origin=Origin(address=spec.blobs, signed=spec.signed),
-            part=Part(),
-            workers=fetching.workers,
-            connections=CONNECTIONS,
-            listener=fetching.listener(name),
-        )
-        found = FetchFolder(folder, plan).whole()
-    assert report["whole"]
-    assert found is not None
-    return found
+
+def _digests(folder: Path, plan: FetchPlan) -> Mapping[str, str] | None:
+    """The xxh3-128 (hex) of each fetched file by its name; None where not all are there."""
+    from mixer.fetch import FetchFolder
+
+    return FetchFolder(folder, plan).whole()
 
 
 @contextmanager

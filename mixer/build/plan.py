@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
-from mixer.build.contents import Fetching, pin_read
+from mixer.build.contents import Contents, ContentsSample, Fetching
 from mixer.build.reach import draw_schedule, mean_tokens, reach
 from mixer.digest import identity
 from mixer.errors import DataError, RecipeError
@@ -21,7 +21,7 @@ from mixer.mixing.target import Extent
 from mixer.mixing.tasks import Task, task_tokens
 from mixer.recipe import Recipe
 from mixer.shards.shard import FORMAT_VERSION
-from mixer.sources import PinCache, Snapshot
+from mixer.sources import PinCache, Snapshot, pin
 from mixer.tokens.measure import measure_tokens_per_row
 from mixer.tokens.tokenizer import Tokenizer
 
@@ -34,7 +34,8 @@ class Plan:
     """What is built.
 
     `snapshots` has one entry per source, sorted by name; so has `tokens_per_row`, the mean measured on a
-    keyed sample, BOS and EOS included. `integer_weights` are the weights in rows that the draws follow.
+    keyed sample, BOS and EOS included. `integer_weights` are the weights in rows that the draws follow. With `samples`,
+    of sources whose contents are not all fetched, it is the plan of a forecast and of no build.
     """
 
     recipe: Recipe
@@ -44,6 +45,7 @@ class Plan:
     integer_weights: tuple[int, ...]
     draws_per_task: int
     extent: Extent
+    samples: Mapping[str, ContentsSample] = field(default_factory=dict)
 
     @property
     def source_names(self) -> list[str]:
@@ -117,19 +119,20 @@ def make_plan(
     # Sources are numbered by name: the order of the keys of a YAML mapping means nothing.
     recipe = recipe.model_copy(update={"sources": dict(sorted(recipe.sources.items()))})
     check_specials(recipe, tokenizer)
-    snapshots = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching)
-    for name, snapshot in zip(recipe.sources, snapshots):
+    pinned, samples = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching)
+    for name, snapshot in pinned.items():
         if snapshot.num_kept == 0:
             raise DataError(
                 f"the source has no rows to draw ({snapshot.num_rows:,} rows, none kept)",
                 where=f"sources.{name}",
                 hint="check its path and its `where`",
             )
-    tokens_per_row = measure_tokens_per_row(recipe.sources, snapshots, tokenizer, recipe)
+    read = [samples[name].snapshot if name in samples else snapshot for name, snapshot in pinned.items()]
+    tokens_per_row = measure_tokens_per_row(recipe.sources, read, tokenizer, recipe)
     schedule = draw_schedule(recipe, tokens_per_row)
     weights = tuple(schedule.integer_weights.tolist())
     tokens_per_draw = mean_tokens(weights, tokens_per_row)
-    num_rows = [snapshot.num_kept for snapshot in snapshots]
+    num_rows = [samples[name].num_kept if name in samples else snap.num_kept for name, snap in pinned.items()]
     goal = reach(recipe, schedule, num_rows, tokens_per_draw=tokens_per_draw)
     length = recipe.sequence.length
     redrawn = recipe.epochs.count if recipe.epochs.mode == "redraw" else 1
@@ -138,7 +141,8 @@ def make_plan(
     return Plan(
         recipe=recipe,
         tokenizer=tokenizer.as_json(),
-        snapshots=snapshots,
+        snapshots=tuple(pinned.values()),
+        samples=samples,
         tokens_per_row=tokens_per_row,
         integer_weights=weights,
         # An epoch that is far smaller than a task is one task, and not cut out of a large one.
@@ -149,33 +153,32 @@ def make_plan(
 
 def _pin_all(
     recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCache, fetching: Fetching | None
-) -> tuple[Snapshot, ...]:
-    """The snapshots of all sources, in their order.
+) -> tuple[dict[str, Snapshot], dict[str, ContentsSample]]:
+    """The snapshots of all sources in their order, and samples of those whose contents are not all there.
 
     Several are pinned at a time, as a store lets one wait; but contents are fetched for one after another. No thread is
     left running.
     """
-
-    def pin_one(name: str) -> Snapshot:
-        return pin_read(
-            name,
-            recipe.sources[name],
-            tokenizer=tokenizer,
-            root=root,
-            cache=cache,
-            fetching=fetching,
-        )
-
     plain = [name for name, source in recipe.sources.items() if source.contents is None]
     pinned: dict[str, Snapshot] = {}
     if plain:
         with ThreadPoolExecutor(min(_SOURCES_AT_ONCE, len(plain))) as pool:
             try:
-                pinned.update(zip(plain, pool.map(pin_one, plain)))
+                pinned.update(zip(plain, pool.map(lambda name: pin(name, recipe.sources[name], root, cache), plain)))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
                 raise
-    return tuple(pinned[name] if name in pinned else pin_one(name) for name in recipe.sources)
+    samples = {}
+    for name in recipe.sources.keys() - plain:
+        contents = Contents(name, recipe.sources[name], tokenizer=tokenizer, root=root, cache=cache)
+        if fetching is not None and fetching.sample and not contents.is_whole:
+            pinned[name] = contents.ids
+            samples[name] = contents.sample(fetching, recipe.seed)
+            continue
+        if fetching is not None:
+            contents.fetch(fetching)
+        pinned[name] = contents.pinned()
+    return {name: pinned[name] for name in recipe.sources}, samples
 
 
 def check_specials(recipe: Recipe, tokenizer: Tokenizer) -> None:

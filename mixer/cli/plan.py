@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -75,7 +76,7 @@ def plan(
         place = root or recipe.parent
         if update:
             updated = _updated(loaded, place, cache_dir(cache))
-        loaded, prospects = _measured(loaded, place, cache_dir(cache))
+        loaded, prospects = _measured(loaded, place, cache_dir(cache), quiet=json)
     mix = forecast(loaded, prospects)
     run = training(mix, batch_tokens=batch, tokens_per_second=speed, build_mb_per_second=build_mb_per_second)
     weights = None
@@ -109,13 +110,20 @@ def _updated(recipe: Recipe, root: Path, cache: Path) -> dict[str, str]:
     return update_pins(recipe, root=root, cache=sources_cache(recipe, root=root, cache_dir=cache))
 
 
-def _measured(recipe: Recipe, root: Path, cache: Path) -> tuple[Recipe, list[Prospect]]:
+def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[Recipe, list[Prospect]]:
     """The recipe as a build numbers its sources, and the sources as samples of them say."""
     from mixer.build.build import sources_cache
+    from mixer.build.contents import Fetching
     from mixer.forecast.measured import prospects_of_sources
+    from mixer.show.fetch import listen
     from mixer.tokens.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache)
     known = sources_cache(recipe, root=root, cache_dir=cache)
-    plan, prospects = prospects_of_sources(recipe, tokenizer, root=root, cache=known)
+    fetching = Fetching(
+        workers=len(os.sched_getaffinity(0)),
+        listener=lambda name: listen(quiet=quiet, about=f"{name}, a sample: "),
+        sample=True,
+    )
+    plan, prospects = prospects_of_sources(recipe, tokenizer, root=root, cache=known, fetching=fetching)
     return plan.recipe, prospects

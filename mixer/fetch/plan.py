@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -88,6 +88,8 @@ class FetchPlan:
     tokenizer: Tokenizer | None = None
     # None for files of this machine.
     store: IdsStore | None = None
+    # A sample: of some files, by their numbers, the rows [start, stop); None: all rows of all files.
+    windows: tuple[tuple[int, int, int], ...] | None = None
 
     @property
     def chunk_rows(self) -> int:
@@ -99,13 +101,20 @@ class FetchPlan:
     def chunks(self) -> tuple[Chunk, ...]:
         """All chunks, in the order of files and rows. Each has the rows of one file only."""
         chunks: list[Chunk] = []
-        for file in self.files:
-            stem = PurePosixPath(file.name).with_suffix("").as_posix()
-            for number, start in enumerate(range(0, file.num_rows, self.chunk_rows)):
-                stop = min(start + self.chunk_rows, file.num_rows)
-                name = f"{stem}-{number:05d}.parquet"
-                chunks.append(Chunk(number=len(chunks), file=file, start=start, stop=stop, name=name))
+        for index, part, start, stop in self._parts():
+            file = self.files[index]
+            name = f"{PurePosixPath(file.name).with_suffix('').as_posix()}-{part:05d}.parquet"
+            chunks.append(Chunk(number=len(chunks), file=file, start=start, stop=stop, name=name))
         return tuple(chunks)
+
+    def _parts(self) -> Iterator[tuple[int, int, int, int]]:
+        """Of each chunk its file's number, its own name's number, and its rows [start, stop)."""
+        if self.windows is not None:
+            yield from ((index, start, start, stop) for index, start, stop in self.windows)
+            return
+        for index, file in enumerate(self.files):
+            for part, start in enumerate(range(0, file.num_rows, self.chunk_rows)):
+                yield index, part, start, min(start + self.chunk_rows, file.num_rows)
 
     def as_json(self) -> dict[str, Any]:
         """What is fetched, without a path of this machine, and where blobs come from: their digests are checked."""
@@ -120,6 +129,7 @@ class FetchPlan:
             "row_group_bytes": self.rules.row_group_bytes,
             "max_repository_bytes": self.rules.max_repository_bytes,
             "tokenizer": self.tokenizer and self.tokenizer.fingerprint,
+            **({} if self.windows is None else {"windows": [list(window) for window in self.windows]}),
         }
 
     @property

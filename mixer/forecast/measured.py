@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,29 +12,33 @@ from mixer.forecast.prospect import Prospect
 from mixer.tokens.measure import measure_rows
 
 if TYPE_CHECKING:
+    from mixer.build.contents import Fetching
     from mixer.build.plan import Plan
-    from mixer.recipe import Recipe
+    from mixer.recipe import Recipe, Source
     from mixer.sources import PinCache
     from mixer.tokens.measurement import Measurement
     from mixer.tokens.tokenizer import Tokenizer
 
 
 def prospects_of_sources(
-    recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCache
+    recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCache, fetching: Fetching | None = None
 ) -> tuple[Plan, list[Prospect]]:
     """The plan of a build, and what a sample tells of each of its sources, in the plan's order.
 
     The sample of a local source is a thorough one. The plan itself goes by a smaller one where weights are in rows: its
-    tasks need no better.
+    tasks need no better. Contents that are not fetched are sampled as `fetching` says.
 
     Raises:
         RecipeError: the recipe cannot be met.
         DataError: a source is missing, unreadable or empty.
     """
-    plan = make_plan(recipe, tokenizer, root=root, cache=cache)
+    plan = make_plan(recipe, tokenizer, root=root, cache=cache, fetching=fetching)
     prospects = []
     for (name, source), snapshot in zip(plan.recipe.sources.items(), plan.snapshots):
         # Of a remote source each window may be a row group of 100,000 rows to fetch: the plan's own few are enough.
+        if name in plan.samples:
+            prospects.append(_prospect_of_sample(name, source, plan, tokenizer))
+            continue
         thorough = snapshot.origin is None
         measured = measure_rows(name, source, snapshot, tokenizer, plan.recipe, thorough=thorough)
         notes = () if snapshot.note is None else (f"{name}: {snapshot.note}",)
@@ -41,12 +46,46 @@ def prospects_of_sources(
     return plan, prospects
 
 
-def prospect_of(name: str, measured: Measurement, *, num_rows: int, notes: tuple[str, ...] = ()) -> Prospect:
-    """A source of known rows whose mean row was measured. Pure."""
+def _prospect_of_sample(name: str, source: Source, plan: Plan, tokenizer: Tokenizer) -> Prospect:
+    """A source of whose contents only a sample is there: how many of its rows will have any text is not certain."""
+    sample = plan.samples[name]
+    measured = measure_rows(
+        name, source, sample.snapshot, tokenizer, plan.recipe, thorough=True, total_rows=sample.num_kept
+    )
+    kept = sample.snapshot.num_kept / sample.num_read
+    unread = 1 - sample.num_read / sample.num_rows
+    rows = uncertain(
+        float(sample.num_kept),
+        standard_error=sample.num_rows * math.sqrt(kept * (1 - kept) * unread / sample.num_read),
+        cause=Cause(name=f"rows of {name}", degrees_of_freedom=float(max(1, sample.num_read - 1))),
+    )
+    notes = [f"{name}: its contents are not fetched yet; of a sample of {sample.num_read:,} rows they are"]
+    if (note := plan.snapshots[plan.source_names.index(name)].note) is not None:
+        notes.append(f"{name}: {note}")
+    return prospect_of(name, measured, num_rows=sample.num_kept, rows=rows, notes=tuple(notes))
+
+
+def prospect_of(
+    name: str,
+    measured: Measurement,
+    *,
+    num_rows: int,
+    rows: Estimate | None = None,
+    notes: tuple[str, ...] = (),
+) -> Prospect:
+    """A source whose mean row was measured. Pure.
+
+    Args:
+        name: the source.
+        measured: its rows, measured.
+        num_rows: how many it has.
+        rows: the same with its error, where it is not known for certain.
+        notes: what else there is to say of it.
+    """
     mean, degrees = measured.tokens_per_row, float(measured.degrees_of_freedom)
     return Prospect(
         name=name,
-        num_rows=Estimate(value=float(num_rows)),
+        num_rows=rows or Estimate(value=float(num_rows)),
         tokens_per_row=uncertain(
             mean,
             standard_error=measured.standard_error,

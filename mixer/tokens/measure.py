@@ -61,19 +61,21 @@ def measure_rows(
     recipe: Recipe,
     *,
     thorough: bool = False,
+    total_rows: int | None = None,
 ) -> Measurement:
     """The tokens of a row as it would be packed: BOS and EOS counted, rows without text counted as 0.
 
     Deterministic: short windows of rows at places all over the source, which a key chooses. Weights in tokens are made
     from it and get a larger sample, as does who asks for a thorough one; so does a source in whose sample there is no
-    text. No thread is left running.
+    text. No thread is left running. `total_rows` are the source's if the snapshot is itself a sample of it.
 
     Raises:
         DataError: no row of the source has any text.
     """
     more = _MORE_FOR_WEIGHTS if thorough else _more(recipe)
     with _fetching_ahead([snapshot]) as ahead:
-        return _measured(_Sample(name, source, snapshot, recipe, more, ahead), tokenizer, recipe, [])
+        sample = _Sample(name, source, snapshot, recipe, more, ahead)
+        return _measured(sample, tokenizer, recipe, [], total_rows=total_rows)
 
 
 def _more(recipe: Recipe) -> int:
@@ -124,7 +126,11 @@ def _fetching_ahead(snapshots: Sequence[Snapshot]) -> Iterator[FetchAhead | None
 
 
 def _measured(
-    sample: _Sample, tokenizer: Tokenizer, recipe: Recipe, behind: list[tuple[RemoteBlocks, int]]
+    sample: _Sample,
+    tokenizer: Tokenizer,
+    recipe: Recipe,
+    behind: list[tuple[RemoteBlocks, int]],
+    total_rows: int | None = None,
 ) -> Measurement:
     """What `measure_rows` says of a sample; the blocks `behind` are fetched after its own."""
     while True:
@@ -142,7 +148,7 @@ def _measured(
                 break
         tokens, text_bytes = _tokens_of_rows(parts, tokenizer, recipe)
         if tokens.any():
-            num_rows = sample.snapshot.num_kept
+            num_rows = total_rows or sample.snapshot.num_kept
             return measurement(tokens, _runs(window_rows), num_bytes=text_bytes, total_rows=num_rows)
         if len(tokens) == sample.snapshot.num_kept:
             raise DataError(
