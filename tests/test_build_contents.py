@@ -320,6 +320,7 @@ def test_the_command_line_fetches_builds_and_checks(yard: Yard, hub: HubServer, 
         f"""
 seed: 1
 sequence: {{length: 128}}
+cache: {{dir: blocks here}}
 target: {{passes: {{code: 1}}}}
 sources:
   code:
@@ -346,7 +347,10 @@ sources:
     assert "code: 300 repositories in 2 files" in built.stderr
     manifest = json.loads((tmp_path / "out/manifest.json").read_bytes())
     assert manifest["sources"][0]["rows"] == sum(bool(files) for files in REPOSITORIES)
-    assert run("verify", out, "--deep", "--cache", str(tmp_path / "cache")).returncode == 0
+    # Where the recipe had them is in the build's log.
+    assert len(list((tmp_path / "blocks here/fetched").glob("*/train-*-00000.parquet"))) == 4  
+    checked = run("verify", out, "--deep")
+    assert checked.returncode == 0, checked.stderr
     shown = run("show", out, "--sequence", "0")
     assert "# file" in shown.stdout
     planned = run("plan", str(recipe), "--json", "--cache", str(tmp_path / "cache"))

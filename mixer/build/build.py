@@ -79,11 +79,12 @@ def build(
         tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
         tokenizer.engine  # noqa: B018 - loaded before the workers are forked, so that they share it
         traffic.take()
+        cache = sources_cache(recipe, root=root, cache_dir=cache_dir)
         plan = make_plan(
             recipe,
             tokenizer,
             root=root,
-            cache=sources_cache(recipe, root=root, cache_dir=cache_dir),
+            cache=cache,
             fetching=Fetching(workers=workers, listener=on_fetch or _silent),
         )
         clock.planned = clock.seconds()
@@ -100,7 +101,8 @@ def build(
                 results, progress = run_tasks(plan, tokenizer, folder, workers=workers, on_progress=on_progress)
                 content = manifest_content(plan, results)
                 progress.count_traffic(planning)
-                log = _build_log(plan, progress, clock, root=root, workers=workers, engine=tokenizer.engine.name)
+                log = _build_log(plan, progress, clock, workers=workers, engine=tokenizer.engine.name)
+                log |= {"root": str(root.resolve()), "cache": _cache_json(cache.blocks)}
                 publish_bytes(out / "README.md", dataset_card(content).encode())
                 publish_bytes(out / BUILD_LOG, (json.dumps(log, indent=1) + "\n").encode())
                 folder.sync_shards()
@@ -141,9 +143,12 @@ class _Clock:
         return time.perf_counter() - self._start
 
 
-def _build_log(
-    plan: Plan, progress: Progress, clock: _Clock, *, root: Path, workers: int, engine: str
-) -> dict[str, Any]:
+def _cache_json(blocks: BlockCache) -> dict[str, Any]:
+    """Where `mixer verify --deep` finds blocks again, and how much of them may lie there."""
+    return {"dir": str(blocks.folder.resolve()), "size": blocks.max_bytes}
+
+
+def _build_log(plan: Plan, progress: Progress, clock: _Clock, *, workers: int, engine: str) -> dict[str, Any]:
     """Times, hosts and versions: what is no part of the manifest, since it is not the same everywhere."""
     return {
         "started_unix": clock.started_unix,
@@ -158,7 +163,6 @@ def _build_log(
         "host": platform.node(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "root": str(root.resolve()),
         "bases": {name: str(snapshot.base) for name, snapshot in zip(plan.source_names, plan.snapshots)},
         "notes": {name: snap.note for name, snap in zip(plan.source_names, plan.snapshots) if snap.note is not None},
         "versions": {"mixer": __version__} | {name: version(name) for name in _VERSIONS},

@@ -26,6 +26,7 @@ from mixer.recipe import Recipe
 from mixer.shards.manifest import load_snapshot
 from mixer.shards.shard import open_shard, read_columns
 from mixer.sources import PinCache, Snapshot, SourceReader
+from mixer.sources.remote.block_cache import BlockCache
 from mixer.sources.remote.kept import remote_snapshot
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
@@ -57,6 +58,7 @@ def check_deep(
     *,
     root: Path,
     cache_dir: Path,
+    blocks: BlockCache | None = None,
     on_progress: Callable[[str], None] = lambda words: None,
 ) -> DeepCheck:
     """Compare a build with its sources.
@@ -66,6 +68,7 @@ def check_deep(
         manifest: its manifest, loaded.
         root: the folder that the recipe's relative paths start from.
         cache_dir: where row counts and tokenizers are kept.
+        blocks: where blocks of remote sources are kept, and fetched contents; None: there, too.
         on_progress: told in words what is done now.
 
     Raises:
@@ -81,7 +84,7 @@ def check_deep(
     names = [source["name"] for source in manifest["sources"]]
     recipe = recipe.model_copy(update={"sources": {name: recipe.sources[name] for name in names}})
     on_progress("pinning the sources")
-    snapshots = _pin_again(folder, manifest, recipe, tokenizer, root, PinCache(cache_dir))
+    snapshots = _pin_again(folder, manifest, recipe, tokenizer, root, PinCache(cache_dir, blocks))
     on_progress(f"encoding a sample of {SAMPLED_SEQUENCES} sequences with the reference")
     wanted, num_sequences = _sample(folder, manifest, recipe.seed)
     num_segments = sum(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from mixer.sources.remote.block_cache import BlockCache
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Build = Annotated[Path, typer.Argument(metavar="OUT", help="The folder of a build, or its manifest.json.")]
@@ -36,10 +39,26 @@ def build_folder(path: Path) -> Path:
 
 def remembered_root(folder: Path) -> Path | None:
     """The root that a build was made with, if its log still tells."""
+    root = _build_log(folder).get("root")
+    return Path(root) if isinstance(root, str) else None
+
+
+def remembered_blocks(folder: Path) -> BlockCache | None:
+    """Where a build kept blocks of remote sources and fetched contents, if its log tells and it is there."""
+    from mixer.sources.remote.block_cache import BlockCache
+
+    match _build_log(folder).get("cache"):
+        case {"dir": str(place), "size": int(size)} if Path(place).is_dir():
+            return BlockCache(folder=Path(place), max_bytes=size)
+    return None
+
+
+def _build_log(folder: Path) -> dict[str, Any]:
     try:
-        return Path(json.loads((folder / "build-log.json").read_bytes())["root"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        log = json.loads((folder / "build-log.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return log if isinstance(log, dict) else {}
 
 
 def manifests_dir(recipe: Path) -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mixer.cli.options import Build, Cache, Json, Root, build_folder, cache_dir, remembered_root
+from mixer.cli.options import Build, Cache, Json, Root, build_folder, cache_dir, remembered_blocks, remembered_root
 from mixer.errors import UsageError
 
 
@@ -45,7 +45,7 @@ def verify(
         "damage": [{"where": error.where, "message": error.message} for error in damage],
     }
     if sources_root is not None and not damage:
-        report["deep"] = _check_deep(folder, manifest, sources_root, cache_dir(cache))
+        report["deep"] = _check_deep(folder, manifest, sources_root, cache)
     report["seconds"] = round(time.perf_counter() - started, 3)
     if json:
         print_json(report)
@@ -57,11 +57,13 @@ def verify(
         raise typer.Exit(1)
 
 
-def _check_deep(folder: Path, manifest: dict[str, Any], root: Path, cache: Path) -> dict[str, int]:
+def _check_deep(folder: Path, manifest: dict[str, Any], root: Path, cache: Path | None) -> dict[str, int]:
+    """Blocks and fetched contents are looked for where the build had them, unless a cache is given."""
     from mixer.build.deep import check_deep
     from mixer.show.console import say
 
-    checked = check_deep(folder, manifest, root=root, cache_dir=cache, on_progress=say)
+    blocks = remembered_blocks(folder) if cache is None else None
+    checked = check_deep(folder, manifest, root=root, cache_dir=cache_dir(cache), blocks=blocks, on_progress=say)
     return {"sequences": checked.num_sequences, "segments": checked.num_segments, "shards": checked.num_shards}
 
 

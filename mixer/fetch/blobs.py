@@ -33,7 +33,9 @@ from mixer.sources.remote.retry import (
 SOFTWARE_HERITAGE = "s3://softwareheritage/content"
 _REGIONS = {"softwareheritage": "us-east-1"}
 """Of buckets that are known: the user's own region says nothing of where another's bucket is."""
-_CONNECT, _WHOLE_REQUEST = timedelta(seconds=10), timedelta(seconds=60)
+_CONNECT_SECONDS = 10.0
+WHOLE_REQUEST_SECONDS = 60.0
+"""A blob that is not whole after so long is given up, and asked for again: read when a store is opened."""
 _GZIP = 16 + zlib.MAX_WBITS
 _USUAL_RATIO = 8
 """Text is rarely zipped to less than an eighth: the memory that is asked for at first."""
@@ -146,8 +148,8 @@ def _open(address: str, signed: bool, num_connections: int) -> Any:
     from obstore.store import HTTPStore, S3Store
 
     client: Any = {
-        "connect_timeout": _CONNECT,
-        "timeout": _WHOLE_REQUEST,
+        "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
+        "timeout": timedelta(seconds=WHOLE_REQUEST_SECONDS),
         "pool_max_idle_per_host": str(num_connections),
     }
     never: Any = {"max_retries": 0}  # retries are ours: counted, and the same for every store
