@@ -348,7 +348,7 @@ sources:
     manifest = json.loads((tmp_path / "out/manifest.json").read_bytes())
     assert manifest["sources"][0]["rows"] == sum(bool(files) for files in REPOSITORIES)
     # Where the recipe had them is in the build's log.
-    assert len(list((tmp_path / "blocks here/fetched").glob("*/train-*-00000.parquet"))) == 4  
+    assert len(list((tmp_path / "blocks here/fetched").glob("*/train-*-00000.parquet"))) == 4
     checked = run("verify", out, "--deep")
     assert checked.returncode == 0, checked.stderr
     shown = run("show", out, "--sequence", "0")

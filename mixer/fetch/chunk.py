@@ -162,5 +162,5 @@ class ChunkFetcher:
             raise DataError(
                 f"none of the first {num_gone} blobs is there",
                 where=where,
-                hint="check where blobs come from, and the credentials",
+                hint="check where blobs come from (--from, or `blobs` of a recipe), and the credentials",
             )

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import hashlib
 import json
 import os
+import random
 import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from servers import Faults, Server, aws_environment, serve_bucket
 from stack_kit import SCHEMA, SourceFile, expected_rows, read_rows, write_blobs, write_ids
 
 from mixer.errors import BuildStateError, DataError, MixerError, RecipeError, UsageError
-from mixer.fetch import Listener, Origin, Part, Policy, Rules, Selection, fetch_stack_v2
+from mixer.fetch import Listener, Origin, Part, Policy, Rules, Selection, blobs, chunk, fetch_stack_v2
 from mixer.fetch.blobs import BlobStore, Missing, fetch_blob
+from mixer.fetch.ids import find_ids
+from mixer.fetch.plan import make_plan
+from mixer.sources.remote import traffic
 from mixer.sources.remote.retry import RetryPolicy
 
 ROOT = Path(__file__).parents[2]
 SILENT = Listener(on_plan=lambda *_: None, on_files=lambda *_: None, on_chunk=lambda *_: None)
 REPOSITORIES = [[SourceFile(content=f"{row} {n}\n".encode() * 200) for n in range(row % 3)] for row in range(120)]
+LARGE_FILES, LARGE_FILE_BYTES = 50, 10_000_000
 IMPATIENT = RetryPolicy(max_failures=3, first_wait_seconds=0.01)
 
 
@@ -103,6 +113,54 @@ def test_patience_ends(bucket, world, status, attempts, message):
     assert len(bucket.requests()) == attempts
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests have half a second, and not a minute."""
+    monkeypatch.setattr(blobs, "WHOLE_REQUEST_SECONDS", 0.5)
+
+
+@pytest.mark.parametrize("kind", ["silent", "stall"])
+def test_a_blob_that_stalls_is_given_up_and_asked_for_again(bucket, hurried, kind):
+    """Before or inside its body: after the limit of a request, and no later; the next attempt brings it."""
+    bucket.set_faults(Faults(share=1.0, kinds=(kind,), stall_seconds=20))
+    file = REPOSITORIES[2][1]
+    traffic.take()
+    started = time.monotonic()
+    assert fetch_blob(BlobStore(Origin(), 1), file.blob_id, IMPATIENT) == file.content
+    assert 0.5 <= time.monotonic() - started < 5
+    tally = traffic.take()
+    assert (tally["requests"], tally["retries_connection"]) == (2, 1)
+    assert len(bucket.requests()) == 2
+
+
+@pytest.mark.parametrize("kind", ["silent", "stall"])
+def test_a_server_that_stalls_for_ever_is_one_error_in_bounded_time(bucket, hurried, kind):
+    """As long as the limit times the attempts, and the waits between them."""
+    bucket.set_faults(Faults(share=1.0, kinds=(kind,), in_a_row=1_000_000, stall_seconds=20))
+    blob = REPOSITORIES[2][1].blob_id
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"brought no whole answer in time \(3 attempts failed") as caught:
+        fetch_blob(BlobStore(Origin(), 1), blob, IMPATIENT)
+    assert 1.5 <= time.monotonic() - started < 6
+    assert caught.value.where == f"s3://softwareheritage/content/{blob}"
+    assert "the same command goes on where it was" in str(caught.value.hint)
+    assert len(bucket.requests()) == 3
+
+
+def test_a_fetch_of_many_stalling_blobs_ends_as_one_error(bucket, world, tmp_path, hurried, monkeypatch):
+    """All connections stall at once: what a worker with them does ends soon, and leaves nothing that looks whole."""
+    monkeypatch.setattr(chunk, "fetch_blob", partial(fetch_blob, policy=IMPATIENT))
+    bucket.set_faults(Faults(share=1.0, kinds=("stall",), in_a_row=1_000_000, stall_seconds=20))
+    files = find_ids(str(world / "ids.parquet"), Selection())
+    plan = make_plan(files, Rules(selection=Selection()), None)
+    fetcher = chunk.ChunkFetcher(plan, Origin(), 4)
+    started = time.monotonic()
+    with pytest.raises(DataError, match=r"brought no whole answer in time \(3 attempts failed"):
+        fetcher.run(plan.chunks[0], tmp_path / "out/chunk.parquet", lambda *_: None)
+    assert time.monotonic() - started < 10
+    assert left_in(tmp_path / "out") == []
+
+
 def test_a_host_that_is_not_there_is_an_error(world, monkeypatch):
     """Nobody listens on port 9."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -127,7 +185,7 @@ def test_a_missing_blob_may_be_an_error(bucket, world, tmp_path):
     ) as caught:
         fetch(tmp_path / "ids.parquet", tmp_path / "out", rules=rules)
     assert caught.value.where == f"s3://softwareheritage/content/{gone.blob_id}"
-    assert caught.value.hint == "--on-missing drop-file or drop-repo goes on without it"
+    assert caught.value.hint == "drop-file or drop-repo as --on-missing, or on_missing of a recipe, goes on without it"
     assert left_in(tmp_path / "out") == []
 
 
@@ -334,3 +392,46 @@ def test_the_schema_is_the_one_of_the_source_with_text(command, tmp_path):
         *(field.name for field in SCHEMA.field("files").type.value_type),
         "text",
     ]
+
+
+def test_a_large_repository_takes_the_memory_that_the_documentation_says(tmp_path):
+    """350 MB and 3.5 times the text in the worker, while one row of 500 MB is written; nothing of it elsewhere."""
+    server_root = tmp_path / "buckets"
+    (server_root / "softwareheritage/content").mkdir(parents=True)
+    files = [_large_file(server_root / "softwareheritage/content", n) for n in range(LARGE_FILES)]
+    write_ids(tmp_path / "large.parquet", [files])
+    command = [sys.executable, "-m", "mixer.cli.main", "fetch", "stack-v2", str(tmp_path / "large.parquet")]
+    with serve_bucket(server_root) as server:
+        environment = {**os.environ, **aws_environment(server), "PYTHONPATH": str(ROOT)}
+        arguments = [str(tmp_path / "out"), "--workers", "1", "--json"]
+        with subprocess.Popen([*command, *arguments], env=environment, stdout=subprocess.PIPE, text=True) as process:
+            command_bytes, *children_bytes = _peak_bytes(process)
+            report = json.loads(process.communicate()[0])
+    assert process.returncode == 0
+    num_bytes = LARGE_FILES * LARGE_FILE_BYTES
+    assert report["totals"]["files_written"] == LARGE_FILES
+    written = pq.ParquetFile(tmp_path / "out/large-00000.parquet")
+    texts = written.read(columns=["files.list.element.text"])["files"].combine_chunks().flatten().field("text")
+    assert pc.sum(pc.binary_length(texts)).as_py() == num_bytes
+    assert num_bytes < max(children_bytes) < 3.5 * num_bytes + 350e6
+    assert command_bytes + sum(children_bytes) - max(children_bytes) < 350e6
+
+
+def _large_file(folder: Path, number: int) -> SourceFile:
+    """Store a blob of text that is quick to make and to zip; the file of it, without its bytes."""
+    line = random.Random(number).randbytes(4_999).hex() + " \n"
+    content = line.encode() * (LARGE_FILE_BYTES // len(line))
+    blob_id = hashlib.sha1(content).hexdigest()
+    (folder / blob_id).write_bytes(gzip.compress(content, 1, mtime=0))
+    return SourceFile(content=b"", extra={"blob_id": blob_id, "length_bytes": len(content)})
+
+
+def _peak_bytes(process: subprocess.Popen) -> list[int]:
+    """The most memory that a process, and that each of its children, had; looked at every 20 ms until it ends."""
+    root, peaks = psutil.Process(process.pid), {process.pid: 0}
+    while process.poll() is None:
+        for one in [root, *root.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                peaks[one.pid] = max(peaks.get(one.pid, 0), one.memory_info().rss)
+        time.sleep(0.02)
+    return list(peaks.values())

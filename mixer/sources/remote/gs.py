@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from mixer.errors import DataError
+from mixer.sources.remote.retry import CONNECTION, TransferFailed
 from mixer.sources.remote.store import RemoteFile
 from mixer.sources.remote.wire import Wire, load_json
 
@@ -56,16 +58,38 @@ class GoogleStore:
         """
         query = urlencode({"alt": "media", "generation": file.etag})
         url = f"{self._media}/{quote(file.path, safe='')}?{query}"
-        return self._wire.stream(url, f"gs://{self._bucket}/{file.path}", self._headers(), start, stop)[1]
+        # An object stored with `Content-Encoding: gzip` would be unzipped on the way, whatever the range.
+        headers = {**self._headers(), "Accept-Encoding": "gzip"}
+        return self._wire.stream(url, f"gs://{self._bucket}/{file.path}", headers, start, stop)[1]
 
     def _headers(self) -> dict[str, str]:
         if self._credentials is None:
             return {}
         if not self._credentials.valid:
-            from google.auth.transport.urllib3 import Request
-
-            self._credentials.refresh(Request(self._wire.direct))
+            self._refresh()
         return {"Authorization": f"Bearer {self._credentials.token}"}
+
+    def _refresh(self) -> None:
+        """Get a new token.
+
+        Raises:
+            TransferFailed: one attempt failed.
+            DataError: the credentials are no longer good.
+        """
+        from google.auth.exceptions import GoogleAuthError, TransportError
+        from google.auth.transport.urllib3 import Request
+
+        assert self._credentials is not None
+        try:
+            self._credentials.refresh(Request(self._wire.direct))
+        except TransportError as error:
+            raise TransferFailed(CONNECTION, "no connection to the host that gives tokens") from error
+        except GoogleAuthError as error:
+            raise DataError(
+                f"the credentials are refused ({type(error).__name__})",
+                where=f"gs://{self._bucket}",
+                hint="`gcloud auth application-default login` again, or check GOOGLE_APPLICATION_CREDENTIALS",
+            ) from error
 
     def disconnect(self) -> None:
         """Close the connections; new ones are made when they are needed."""

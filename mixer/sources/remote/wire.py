@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
+from http.client import IncompleteRead  # which urllib3's own is one of; a read of the rest raises this one
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -15,7 +16,6 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 from urllib3.exceptions import (
     HTTPError,
-    IncompleteRead,
     MaxRetryError,
     NewConnectionError,
     ProtocolError,
@@ -88,7 +88,7 @@ class Wire:
         Raises:
             TransferFailed, MixerError: as `request`; also while the pieces are read.
         """
-        wanted = {**headers, "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
+        wanted = {"Accept-Encoding": "identity", **headers, "Range": f"bytes={start}-{stop - 1}"}
         response = self.request("GET", url, place, wanted)
         if response.status != 206 and start > 0:
             response.close()
