@@ -26,7 +26,7 @@ from mixer.fetch.remote_ids import (
     pinned_remote_ids,
 )
 from mixer.fetch.selection import Selection
-from mixer.sources import Snapshot
+from mixer.sources import Snapshot, parquet
 from mixer.sources.find import find_files
 from mixer.sources.opening import open_file, reading
 from mixer.sources.remote.address import Address
@@ -182,8 +182,7 @@ def _described(path: Path, name: str, selection: Selection) -> IdsFile:
 def _described_elsewhere(path: RemotePath, selection: Selection) -> IdsFile:
     footer = footer_of(path)
     with reading(str(path)):
-        metadata = pq.read_metadata(pa.BufferReader(footer))
-        schema = metadata.schema.to_arrow_schema()
+        metadata, schema = parquet.parse_footer(footer)
         _check_schema(schema, selection, str(path))
         return IdsFile(
             path=path,

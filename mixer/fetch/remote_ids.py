@@ -11,11 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mixer.digest import identity, xxh3
-from mixer.sources import SourceFile
+from mixer.sources import SourceFile, parquet
 from mixer.sources.opening import reading
 from mixer.sources.remote.address import Address
 from mixer.sources.remote.block_cache import BlockCache, CacheEntry, Ranges, write_at
@@ -114,8 +113,7 @@ def copy_row_groups(path: RemotePath, choose: Callable[[pq.FileMetaData], range]
     """
     footer = footer_of(path)
     with reading(str(path)):
-        metadata = pq.read_metadata(pa.BufferReader(footer))
-        schema = metadata.schema.to_arrow_schema()
+        metadata, schema = parquet.parse_footer(footer)
     groups, file = choose(metadata), path.file
     place = file.sha256 or [path.base.address.store, file.path, file.etag]
     # With the footer: a web server may tell no version.

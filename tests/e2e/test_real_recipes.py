@@ -51,15 +51,21 @@ class World:
         """Build by the command line; the manifest."""
         changes = [part for setting in settings for part in ("--set", setting)]
         folders = ["-o", str(out), "--root", str(self.root), "--manifests", str(out.parent / "manifests")]
-        run_mixer(self.environment, "build", str(recipe), *folders, *changes)
+        run_mixer(self.environment, "build", str(recipe), *folders, *changes, "--quiet")
         return json.loads((out / "manifest.json").read_bytes())
 
+    def plan(self, recipe: Path, *settings: str) -> dict[str, Any]:
+        """Plan by the command line; what it says to programs."""
+        changes = [part for setting in settings for part in ("--set", setting)]
+        return json.loads(run_mixer(self.environment, "plan", str(recipe), "--root", str(self.root), *changes))
 
-def run_mixer(environment: dict[str, str], *arguments: str) -> None:
-    """The command line, in a process of its own."""
-    command = [sys.executable, "-m", "mixer.cli.main", *arguments, "--quiet", "--json"]
+
+def run_mixer(environment: dict[str, str], *arguments: str) -> str:
+    """The command line, in a process of its own; what it prints."""
+    command = [sys.executable, "-m", "mixer.cli.main", *arguments, "--json"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +87,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, cli_environment: dict[str, s
         # Without keys: the real bucket is read unsigned.
         of_bucket = {"AWS_ENDPOINT_URL": bucket.url, "AWS_ALLOW_HTTP": "true"}
         ids, texts = root / "stack-ids/data/*.parquet", root / "data/stack-v2"
-        run_mixer(environment | of_bucket, "fetch", "stack-v2", str(ids), str(texts))
+        run_mixer(environment | of_bucket, "fetch", "stack-v2", str(ids), str(texts), "--quiet")
         yield World(root=root, hub=hub, web=web, environment=environment)
 
 
@@ -153,6 +159,37 @@ def test_built_from_the_servers_it_is_the_build_of_local_copies(
     far = world.build(recipe, tmp_path / "far", TARGETS[recipe.stem], *addresses(recipe, remote(world)))
     assert content(far) == content(near)
     assert far["shards"]
+
+
+def test_planned_from_the_servers_it_is_what_the_build_holds(recipe: Path, world: World, near: dict[str, Any]) -> None:
+    """Every source with all its rows, the shares that its weight asks for, and the build's own within the intervals."""
+    found = world.plan(recipe, TARGETS[recipe.stem], *addresses(recipe, remote(world)))
+    built = {source["name"]: source for source in near["sources"]}
+    asked = {name: source.weight for name, source in load_recipe(recipe, []).sources.items()}
+    assert sorted(source["name"] for source in found["sources"]) == sorted(asked) == sorted(built)
+    one_row = 1 / found["rows"]["value"]
+    # A build that has its tokens goes on to the end of a sequence, and a plan does not.
+    by_tokens = TARGETS[recipe.stem].startswith("target.tokens")
+    held_tokens = near["totals"]["tokens"] + near["totals"]["tokens_left_out"]
+    longer = held_tokens / found["tokens"]["value"] if by_tokens else 1.0
+    for source in found["sources"]:
+        actual, share = built[source["name"]], source["token_share"]
+        num_rows = actual["rows_available"]
+        assert source["rows_available"] == {"value": num_rows, "low": num_rows, "high": num_rows}
+        # So no row of a source is unknown; which of them its last pass draws is what the intervals are for.
+        assert source["basis"].startswith(f"a sample of {num_rows} of {num_rows} rows")
+        assert source["share_asked"] == pytest.approx(asked[source["name"]] / sum(asked.values()))
+        assert source["row_share"] == pytest.approx(actual["row_share_asked"], abs=one_row)
+        if found["weights"] == "rows":
+            assert source["row_share"] == pytest.approx(source["share_asked"], abs=one_row)
+        else:
+            assert share["low"] <= source["share_asked"] <= share["high"]
+        assert share["low"] <= actual["token_share"] <= share["high"]
+        passes = {name: value * longer for name, value in source["passes"].items()}
+        assert passes["low"] - 1 / num_rows < actual["passes"] < passes["high"] + 1 / num_rows
+    for kind in ("row_share", "share_asked"):
+        assert sum(source[kind] for source in found["sources"]) == pytest.approx(1)
+    assert sum(source["token_share"]["value"] for source in found["sources"]) == pytest.approx(1)
 
 
 def test_faults_on_the_way_change_no_byte(recipe: Path, world: World, near: dict[str, Any], tmp_path: Path) -> None:

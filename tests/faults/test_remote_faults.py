@@ -81,6 +81,22 @@ def test_faults_at_random_requests_change_no_byte(
     assert {"retries_busy", "retries_server", "retries_short", "retries_connection", "wait_seconds"} <= log.keys()
 
 
+def test_the_hubs_limit_on_requests_is_waited_for(tmp_path: Path, cache: PinCache) -> None:
+    """It says when the limit begins anew in a header of its own; many short waits would be used up before that."""
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    (folder / "a.jsonl").write_bytes(json_lines(ROWS))
+    with serve_hub() as server, environment(**server.environment(tmp_path / "home")):
+        server.commit(REPO, folder)
+        server.set_faults(Faults(share=1.0, kinds=("429",), only="/resolve/", rate_limit_seconds=2))
+        traffic.take()
+        assert len(read_all(Source(f"hf://datasets/{REPO}/a.jsonl"), tmp_path, cache)) == len(ROWS)
+        limited = sum(request.fault == "429" for request in server.requests())
+    counted = traffic.take()
+    assert counted["retries_busy"] == limited > 0
+    assert counted["wait_seconds"] >= 2 * limited
+
+
 @pytest.mark.parametrize("kind", ["silent", "stall"])
 def test_a_transfer_that_stalls_is_given_up_and_goes_on(
     tmp_path: Path, cache: PinCache, monkeypatch: pytest.MonkeyPatch, kind: str

@@ -46,6 +46,8 @@ class Faults:
     stall_seconds: float = 5.0
     # What a 429, a 503 and a SlowDown ask for; None: they do not say.
     retry_after_seconds: int | None = 0
+    # In place of it: when the limit on requests begins anew, in the header that the hub has; None: it does not say.
+    rate_limit_seconds: int | None = None
 
     def kind_of(self, method: str, target: str, byte_range: str, attempt: int) -> Kind | None:
         """How the request fails when it is made for the `attempt`-th time, from 0; None where it is served."""

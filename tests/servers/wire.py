@@ -136,8 +136,11 @@ def _refusal(kind: str | None, faults: Faults) -> Response | None:
     """The answer of a server that does not serve the request now."""
     if kind not in ("403", "429", "500", "502", "503", "slow-down"):
         return None
-    asks = kind in ("429", "503", "slow-down") and faults.retry_after_seconds is not None
-    headers = {"Retry-After": str(faults.retry_after_seconds)} if asks else {}
+    headers: dict[str, str] = {}
+    if kind == "429" and faults.rate_limit_seconds is not None:
+        headers = {"RateLimit": f'"resolvers";r=0;t={faults.rate_limit_seconds}'}
+    elif kind in ("429", "503", "slow-down") and faults.retry_after_seconds is not None:
+        headers = {"Retry-After": str(faults.retry_after_seconds)}
     if kind == "slow-down":
         return Response(status=503, headers={"Content-Type": "application/xml", **headers}, body=_SLOW_DOWN)
     return Response(status=int(kind), headers={"Content-Type": "text/plain", **headers}, body=b"not now\n")

@@ -10,9 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from mixer.digest import identity
 from mixer.errors import DataError
 from mixer.sources import parquet
@@ -103,8 +100,7 @@ def _columns_entry(
         return entry
     footer = _cached_footer(base, file)  # before the block's own lock: nobody waits for a lock while holding another
     with reading(base.place(file)):
-        metadata = pq.read_metadata(pa.BufferReader(footer))
-    schema = metadata.schema.to_arrow_schema()
+        metadata, schema = parquet.parse_footer(footer)
     check_schema(schema, needs, Path(file.path))
     groups = range(metadata.num_row_groups) if block is None else parquet.blocks_of(metadata.num_row_groups)[block]
     body_stop = file.num_bytes - len(footer)

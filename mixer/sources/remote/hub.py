@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -24,7 +24,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
+from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status, parse_ratelimit_headers
 
 from mixer.errors import DataError, MixerError
 from mixer.sources.remote import traffic
@@ -59,7 +59,8 @@ class HubStore:
         """
         try:
             traffic.count(requests=1)
-            found = self._api.dataset_info(self._repo, revision=self._revision, timeout=STALL_SECONDS)
+            # Of the sha alone: the whole answer lists every file of the repository.
+            found = self._api.dataset_info(self._repo, revision=self._revision, expand=["sha"], timeout=STALL_SECONDS)
         except (HfHubHTTPError, httpx2.HTTPError, OfflineModeIsEnabled) as error:
             raise self._translated(error, "") from error
         assert found.sha is not None
@@ -168,10 +169,19 @@ class HubStore:
         if isinstance(error, HfHubHTTPError):
             status = error.response.status_code
             message = f"the hub answered {status} {error.response.reason_phrase}".rstrip()
-            failure = failure_of_status(status, message, error.response.headers.get("Retry-After"), time.time())
+            failure = failure_of_status(status, message, _retry_after(error.response.headers), time.time())
             if status in (401, 403) and get_token():
                 return DataError(message, where=place, hint="the token may have expired: `hf auth login` again")
             return failure or refused(status, message, place)
         if isinstance(error, httpx2.TimeoutException):
             return TransferFailed(TIMEOUT, f"the hub does not answer, or sent nothing for {STALL_SECONDS:.0f} s")
         return TransferFailed(CONNECTION, f"the connection to the hub failed ({type(error).__name__})")
+
+
+def _retry_after(headers: Mapping[str, str]) -> str | None:
+    """When to ask again: the hub says it by `Retry-After`, or by when its limit on requests begins anew.
+
+    It allows some thousand files to be resolved in five minutes, more with a token.
+    """
+    limit = parse_ratelimit_headers(headers)
+    return headers.get("Retry-After") or (None if limit is None else str(limit.reset_in_seconds))

@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from mixer.digest import identity
 from mixer.sources import jsonl, parquet
 from mixer.sources.cache import PinCache, RemoteState
@@ -25,13 +22,13 @@ from mixer.sources.remote.blocks import naming
 from mixer.sources.remote.card import config_patterns
 from mixer.sources.remote.fetch import RemoteBase, columns_entry, read_footer, whole_entry
 from mixer.sources.remote.find import FoundRemote, at_commit, find_remote, parse_addresses
-from mixer.sources.remote.store import RemoteFile
+from mixer.sources.remote.store import MAX_CONNECTIONS, RemoteFile
 from mixer.sources.snapshot import Snapshot, SourceFile, make_snapshot
 
 if TYPE_CHECKING:
     from mixer.recipe import Source
 
-_CONNECTIONS = 16
+_CONNECTIONS = MAX_CONNECTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,8 +145,8 @@ def _count(base: RemoteBase, file: RemoteFile, format: str, needs: Needs) -> tup
     if format == "parquet" and needs.predicate is None:
         footer = read_footer(base, file)
         with reading(needs.at(Path())):
-            metadata = pq.read_metadata(pa.BufferReader(footer))
-            check_schema(metadata.schema.to_arrow_schema(), needs, Path())
+            metadata, schema = parquet.parse_footer(footer)
+            check_schema(schema, needs, Path())
         rows = parquet.block_rows(metadata)
         return rows, rows
     if format == "parquet":
