@@ -20,6 +20,7 @@ from mixer.recipe import parse_recipe
 from mixer.show.console import visible
 from mixer.show.inspect import print_summary, summary_json
 from mixer.show.numbers import aligned_percent, counted, duration, num_bytes, percent, short
+from mixer.show.pinning import PinProgress
 from mixer.show.progress import BuildProgress
 from mixer.show.sequence import locate
 from mixer.show.tables import Summary, summarise
@@ -328,3 +329,15 @@ def result(task: int, tokens: int) -> TaskResult:
         checked=0,
         different=0,
     )
+
+
+def test_pinning_that_takes_long_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line every five seconds, over all sources; none where that is not wanted."""
+    seconds = iter(range(0, 100, 2))
+    progress = PinProgress(quiet=False, clock=lambda: next(seconds))
+    for done in range(1, 8):
+        progress("web", done, 30_000)
+    PinProgress(quiet=True, clock=lambda: next(seconds))("web", 9, 30_000)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "web: 3 of 30,000 files pinned"
+    assert 1 < len(lines) < 4

@@ -247,3 +247,14 @@ def test_counting_with_a_predicate_reads_its_columns_alone(tmp_path: Path, monke
     assert pin("wiki", Source("a.parquet", where="meta.lang == 'en'"), tmp_path).num_kept == 1
     assert read_texts(tmp_path, Source("a.parquet")) == ["x"]
     assert asked == [["meta.lang"], ["text"]]
+
+
+def test_who_asks_is_told_of_every_file(tmp_path: Path) -> None:
+    """How many are done, one more each time, and how many there are; what the cache knows counts as well."""
+    for number in range(9):
+        write_lines(tmp_path / f"{number}.jsonl", "text")
+    cache = PinCache(tmp_path / "cache")
+    told: list[tuple[int, int]] = []
+    for _ in range(2):
+        pin("wiki", Source("*.jsonl"), tmp_path, cache, lambda done, count: told.append((done, count)))
+    assert told == [(done, 9) for done in range(1, 10)] * 2

@@ -17,7 +17,7 @@ from mixer.build.content import manifest_content
 from mixer.build.contents import Fetching
 from mixer.build.engine import run_tasks
 from mixer.build.folder import BuildFolder
-from mixer.build.plan import Plan, make_plan
+from mixer.build.plan import OnPin, Plan, make_plan, silent
 from mixer.errors import TaskError, UsageError
 from mixer.files import publish_bytes
 from mixer.recipe import Recipe
@@ -48,6 +48,7 @@ def build(
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_fetch: Callable[[str], Listener] | None = None,
+    on_pin: OnPin = silent,
 ) -> dict[str, Any]:
     """Build a recipe into a folder.
 
@@ -62,6 +63,7 @@ def build(
         manifest_copy: where a second copy of the manifest goes.
         on_plan: called once, before any text is tokenized for the build.
         on_progress: called after every task.
+        on_pin: called with a source's name, how many of its files are pinned, and how many it has.
         on_fetch: called with a source's name where its contents are fetched: what is told of how far that is.
 
     Returns:
@@ -86,6 +88,7 @@ def build(
             root=root,
             cache=cache,
             fetching=Fetching(workers=workers, listener=on_fetch or _silent),
+            on_pin=on_pin,
         )
         clock.planned = clock.seconds()
         planning = traffic.take()

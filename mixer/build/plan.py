@@ -5,11 +5,11 @@ A plan holds decisions only: it is the same on every machine, for any number of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from mixer.build.contents import Contents, ContentsSample, Fetching
@@ -25,6 +25,7 @@ from mixer.sources import PinCache, Snapshot, pin
 from mixer.tokens.measure import measure_tokens_per_row
 from mixer.tokens.tokenizer import Tokenizer
 
+OnPin = Callable[[str, int, int], None]
 _SOURCES_AT_ONCE = 4
 """Sources that are pinned side by side; each reads over up to sixteen connections."""
 
@@ -97,8 +98,18 @@ class Plan:
         return mean_tokens(self.integer_weights, self.tokens_per_row)
 
 
+def silent(name: str, done: int, count: int) -> None:
+    """Tell nobody how far a source is pinned."""
+
+
 def make_plan(
-    recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCache, fetching: Fetching | None = None
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    *,
+    root: Path,
+    cache: PinCache,
+    fetching: Fetching | None = None,
+    on_pin: OnPin = silent,
 ) -> Plan:
     """Decide everything: pin the sources, measure tokens per row, turn weights into draws, see how far the target is.
 
@@ -110,6 +121,7 @@ def make_plan(
         root: the folder that the sources' relative paths start from.
         cache: what is known of files seen before.
         fetching: how contents are fetched that are not there yet; None: it is an error that they are not.
+        on_pin: told of a source how many of its files are pinned, and how many there are; from several threads.
 
     Raises:
         RecipeError: the recipe cannot be met.
@@ -119,7 +131,7 @@ def make_plan(
     # Sources are numbered by name: the order of the keys of a YAML mapping means nothing.
     recipe = recipe.model_copy(update={"sources": dict(sorted(recipe.sources.items()))})
     check_specials(recipe, tokenizer)
-    pinned, samples = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching)
+    pinned, samples = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
     for name, snapshot in pinned.items():
         if snapshot.num_kept == 0:
             raise DataError(
@@ -152,19 +164,29 @@ def make_plan(
 
 
 def _pin_all(
-    recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCache, fetching: Fetching | None
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    *,
+    root: Path,
+    cache: PinCache,
+    fetching: Fetching | None,
+    on_pin: OnPin,
 ) -> tuple[dict[str, Snapshot], dict[str, ContentsSample]]:
     """The snapshots of all sources in their order, and samples of those whose contents are not all there.
 
     Several are pinned at a time, as a store lets one wait; but contents are fetched for one after another. No thread is
     left running.
     """
+
+    def pin_one(name: str) -> Snapshot:
+        return pin(name, recipe.sources[name], root, cache, partial(on_pin, name))
+
     plain = [name for name, source in recipe.sources.items() if source.contents is None]
     pinned: dict[str, Snapshot] = {}
     if plain:
         with ThreadPoolExecutor(min(_SOURCES_AT_ONCE, len(plain))) as pool:
             try:
-                pinned.update(zip(plain, pool.map(lambda name: pin(name, recipe.sources[name], root, cache), plain)))
+                pinned.update(zip(plain, pool.map(pin_one, plain)))
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
                 raise

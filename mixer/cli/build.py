@@ -40,6 +40,7 @@ def build(
     from mixer.show.console import out_console, print_json, say
     from mixer.show.fetch import listen
     from mixer.show.inspect import print_summary, summary_json
+    from mixer.show.pinning import PinProgress
     from mixer.show.progress import BuildProgress
     from mixer.show.tables import summarise
 
@@ -57,6 +58,7 @@ def build(
             manifest_copy=copy,
             on_plan=progress.on_plan,
             on_progress=progress.on_progress,
+            on_pin=PinProgress(quiet=quiet),
             on_fetch=lambda name: listen(quiet=quiet, about=f"{name}: "),
         )
     summary = summarise(manifest)

@@ -75,7 +75,7 @@ def plan(
     else:
         place = root or recipe.parent
         if update:
-            updated = _updated(loaded, place, cache_dir(cache))
+            updated = _updated(loaded, place, cache_dir(cache), quiet=json)
         loaded, prospects = _measured(loaded, place, cache_dir(cache), quiet=json)
     mix = forecast(loaded, prospects)
     run = training(mix, batch_tokens=batch, tokens_per_second=speed, build_mb_per_second=build_mb_per_second)
@@ -102,12 +102,15 @@ def _known(recipe: Recipe, folder: Path) -> list[Prospect]:
     return prospects_of_facts(recipe, load_facts(PACKAGED, folder))
 
 
-def _updated(recipe: Recipe, root: Path, cache: Path) -> dict[str, str]:
+def _updated(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> dict[str, str]:
     """What differs in each remote source, which is pinned as it is from now on."""
     from mixer.build.build import sources_cache
     from mixer.forecast.update import update_pins
+    from mixer.show.pinning import PinProgress
 
-    return update_pins(recipe, root=root, cache=sources_cache(recipe, root=root, cache_dir=cache))
+    return update_pins(
+        recipe, root=root, cache=sources_cache(recipe, root=root, cache_dir=cache), on_pin=PinProgress(quiet=quiet)
+    )
 
 
 def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[Recipe, list[Prospect]]:
@@ -116,6 +119,7 @@ def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[
     from mixer.build.contents import Fetching
     from mixer.forecast.measured import prospects_of_sources
     from mixer.show.fetch import listen
+    from mixer.show.pinning import PinProgress
     from mixer.tokens.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache)
@@ -125,5 +129,7 @@ def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[
         listener=lambda name: listen(quiet=quiet, about=f"{name}, a sample: "),
         sample=True,
     )
-    plan, prospects = prospects_of_sources(recipe, tokenizer, root=root, cache=known, fetching=fetching)
+    plan, prospects = prospects_of_sources(
+        recipe, tokenizer, root=root, cache=known, fetching=fetching, on_pin=PinProgress(quiet=quiet)
+    )
     return plan.recipe, prospects

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixer.build.plan import make_plan
+from mixer.build.plan import OnPin, make_plan, silent
 from mixer.forecast.estimate import Cause, Estimate, uncertain
 from mixer.forecast.prospect import Prospect
 from mixer.tokens.measure import measure_rows
@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 
 def prospects_of_sources(
-    recipe: Recipe, tokenizer: Tokenizer, *, root: Path, cache: PinCache, fetching: Fetching | None = None
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    *,
+    root: Path,
+    cache: PinCache,
+    fetching: Fetching | None = None,
+    on_pin: OnPin = silent,
 ) -> tuple[Plan, list[Prospect]]:
     """The plan of a build, and what a sample tells of each of its sources, in the plan's order.
 
@@ -32,7 +38,7 @@ def prospects_of_sources(
         RecipeError: the recipe cannot be met.
         DataError: a source is missing, unreadable or empty.
     """
-    plan = make_plan(recipe, tokenizer, root=root, cache=cache, fetching=fetching)
+    plan = make_plan(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
     prospects = []
     for (name, source), snapshot in zip(plan.recipe.sources.items(), plan.snapshots):
         # Of a remote source each window may be a row group of 100,000 rows to fetch: the plan's own few are enough.

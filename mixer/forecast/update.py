@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixer.build.contents import rows_of
+from mixer.build.plan import OnPin, silent
 from mixer.sources import difference, pin_anew
 
 if TYPE_CHECKING:
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from mixer.sources import PinCache
 
 
-def update_pins(recipe: Recipe, *, root: Path, cache: PinCache) -> dict[str, str]:
+def update_pins(recipe: Recipe, *, root: Path, cache: PinCache, on_pin: OnPin = silent) -> dict[str, str]:
     """What differs in each remote source, in words, from the snapshot that was kept; the new one is kept from now on.
 
     Local sources are left out: no snapshot of them is kept.
@@ -24,7 +26,7 @@ def update_pins(recipe: Recipe, *, root: Path, cache: PinCache) -> dict[str, str
     """
     words = {}
     for name, source in recipe.sources.items():
-        before, now = pin_anew(name, rows_of(source), root, cache)
+        before, now = pin_anew(name, rows_of(source), root, cache, partial(on_pin, name))
         if before is not None:
             words[name] = difference(before, now).words()
         elif now.origin is not None:

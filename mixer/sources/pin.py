@@ -13,6 +13,7 @@ from mixer.digest import identity, xxh3_file
 from mixer.errors import DataError
 from mixer.sources import jsonl
 from mixer.sources.cache import FileState, PinCache, default_cache_dir
+from mixer.sources.counting import OnFile, counted
 from mixer.sources.find import common_format, find_files, patterns_of
 from mixer.sources.formats import FORMATS
 from mixer.sources.needs import Needs, needs_of
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 _MAX_THREADS = 16
 
 
-def pin(name: str, source: Source, root: Path, cache: PinCache | None = None) -> Snapshot:
+def pin(
+    name: str, source: Source, root: Path, cache: PinCache | None = None, on_file: OnFile | None = None
+) -> Snapshot:
     """The snapshot of a source: its files, their digests, all rows and kept rows of their blocks.
 
     A remote source has the snapshot that was kept when it was first pinned. Of a local one, every file is read once for
@@ -38,6 +41,7 @@ def pin(name: str, source: Source, root: Path, cache: PinCache | None = None) ->
         source: its part of the recipe.
         root: the folder that relative paths start from.
         cache: what earlier builds learnt about files.
+        on_file: told of each file that is done, how many are and how many there are; from several threads.
 
     Raises:
         RecipeError: the paths, `where` or the columns do not fit what is there.
@@ -47,14 +51,15 @@ def pin(name: str, source: Source, root: Path, cache: PinCache | None = None) ->
     if _is_elsewhere(source):
         from mixer.sources.remote.kept import pin_remote  # with the clients of stores: not for local files
 
-        return pin_remote(source, needs, cache or PinCache(default_cache_dir()))
+        return pin_remote(source, needs, cache or PinCache(default_cache_dir()), on_file)
     files = find_files(patterns_of(source), root, needs.place)
     format = common_format(files.paths, needs.place) if source.format == "auto" else source.format
     paths = [files.base / path for path in files.paths]
     if format == "jsonl":
         jsonl.check_columns(paths, needs)  # Keys come and go from line to line: one file speaks for all.
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1, len(paths))) as pool:
-        pinned = list(pool.map(partial(_pin_file, format=format, needs=needs, cache=cache), paths))
+        work = partial(_pin_file, format=format, needs=needs, cache=cache)
+        pinned = list(pool.map(counted(work, len(paths), on_file), paths))
     return make_snapshot(
         format=format,
         files=[
@@ -68,7 +73,9 @@ def pin(name: str, source: Source, root: Path, cache: PinCache | None = None) ->
     )
 
 
-def pin_anew(name: str, source: Source, root: Path, cache: PinCache) -> tuple[Snapshot | None, Snapshot]:
+def pin_anew(
+    name: str, source: Source, root: Path, cache: PinCache, on_file: OnFile | None = None
+) -> tuple[Snapshot | None, Snapshot]:
     """The snapshot of a source that was kept, and one of what is there now, which is kept from now on.
 
     Of a local source nothing is kept: files that changed are pinned as they are whenever a plan is made.
@@ -77,11 +84,11 @@ def pin_anew(name: str, source: Source, root: Path, cache: PinCache) -> tuple[Sn
         RecipeError, DataError: as `pin`.
     """
     if not _is_elsewhere(source):
-        return None, pin(name, source, root, cache)
+        return None, pin(name, source, root, cache, on_file)
     from mixer.sources.remote.kept import recall, repin
 
     needs = needs_of(name, source)
-    return recall(source, needs, cache), repin(source, needs, cache)
+    return recall(source, needs, cache), repin(source, needs, cache, on_file)
 
 
 def _is_elsewhere(source: Source) -> bool:

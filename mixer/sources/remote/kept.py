@@ -17,6 +17,7 @@ from mixer.errors import DataError, FormatError, RecipeError, TaskError
 from mixer.files import publish_bytes
 from mixer.sources.cache import PinCache
 from mixer.sources.changes import file_changes
+from mixer.sources.counting import OnFile
 from mixer.sources.find import patterns_of
 from mixer.sources.needs import Needs
 from mixer.sources.remote.address import parse_address
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 _UPDATE = "mixer plan RECIPE --update"
 
 
-def pin_remote(source: Source, needs: Needs, cache: PinCache) -> Snapshot:
+def pin_remote(source: Source, needs: Needs, cache: PinCache, on_file: OnFile | None = None) -> Snapshot:
     """The snapshot of a remote source: the one that was kept, or, the first time, a new one.
 
     Raises:
@@ -41,17 +42,17 @@ def pin_remote(source: Source, needs: Needs, cache: PinCache) -> Snapshot:
         DataError: a store cannot be read, or does not have what was pinned.
     """
     kept = recall(source, needs, cache)
-    return repin(source, needs, cache) if kept is None else _checked(kept, source, needs)
+    return repin(source, needs, cache, on_file) if kept is None else _checked(kept, source, needs)
 
 
-def repin(source: Source, needs: Needs, cache: PinCache) -> Snapshot:
+def repin(source: Source, needs: Needs, cache: PinCache, on_file: OnFile | None = None) -> Snapshot:
     """A new snapshot of a remote source, kept in place of the one before.
 
     Raises:
         RecipeError, DataError: as `pin_remote`.
         TaskError: it cannot be kept.
     """
-    snapshot = pin_anew(source, needs, cache)
+    snapshot = pin_anew(source, needs, cache, on_file)
     path = _path(source, needs, cache)
     try:
         publish_bytes(path, canonical_json(snapshot.as_json()))

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from mixer.digest import identity
 from mixer.sources import jsonl, parquet
 from mixer.sources.cache import PinCache, RemoteState
+from mixer.sources.counting import OnFile, counted
 from mixer.sources.find import common_format, patterns_of
 from mixer.sources.formats import FORMATS
 from mixer.sources.needs import Needs, check_schema
@@ -39,7 +40,7 @@ class _Counted:
     kept: list[int]
 
 
-def pin_anew(source: Source, needs: Needs, cache: PinCache) -> Snapshot:
+def pin_anew(source: Source, needs: Needs, cache: PinCache, on_file: OnFile | None = None) -> Snapshot:
     """A snapshot of a remote source as it is now.
 
     Footers are read over several connections at a time. Of JSON lines and Arrow files every byte is read once, to
@@ -59,13 +60,13 @@ def pin_anew(source: Source, needs: Needs, cache: PinCache) -> Snapshot:
             format = source.format
         if format == "jsonl":
             _check_lines(base, found.files, needs)
-        counted = _count_all(base, found.files, format, needs, cache)
+        counts = _count_all(base, found.files, format, needs, cache, on_file)
     return make_snapshot(
         format=format,
         files=source_files(found),
         base=base,
-        rows=[one.rows for one in counted],
-        kept=[one.kept for one in counted],
+        rows=[one.rows for one in counts],
+        kept=[one.kept for one in counts],
     )
 
 
@@ -118,12 +119,17 @@ def _check_lines(base: RemoteBase, files: Sequence[RemoteFile], needs: Needs) ->
 
 
 def _count_all(
-    base: RemoteBase, files: Sequence[RemoteFile], format: str, needs: Needs, cache: PinCache
+    base: RemoteBase,
+    files: Sequence[RemoteFile],
+    format: str,
+    needs: Needs,
+    cache: PinCache,
+    on_file: OnFile | None,
 ) -> list[_Counted]:
-    count = partial(_count_remembered, base, format=format, needs=needs, cache=cache)
+    work = partial(_count_remembered, base, format=format, needs=needs, cache=cache)
     with ThreadPoolExecutor(min(_CONNECTIONS, len(files))) as pool:
         try:
-            return list(pool.map(count, files))
+            return list(pool.map(counted(work, len(files), on_file), files))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
             raise
