@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -407,6 +408,29 @@ def test_mistakes_are_said_in_plain_words(keys: dict[str, Any], message: str) ->
     with pytest.raises(RecipeError) as caught:
         parse(**keys)
     assert message in str(caught.value)
+
+
+def test_a_relative_cache_is_found_wherever_the_recipe_is(
+    yard: Yard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It starts from the folder of the command, and paths of sources from that of the recipe."""
+    monkeypatch.chdir(tmp_path)
+    yard.workshop.build(tmp_path / "out", yard.recipe(), cache_dir=Path("near"))
+    assert [*(tmp_path / "near/fetched").glob("*/*.parquet")]
+
+
+def test_other_ids_under_the_same_footer_are_another_fetch(yard: Yard, tmp_path: Path) -> None:
+    """A footer does not show the order of what is in a page."""
+    path = yard.ids / "train-1.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table, path, compression="none", use_dictionary=False)
+    first = yard.workshop.build(tmp_path / "one", yard.recipe())
+    content = path.read_bytes()
+    ids = [file.blob_id.encode() for files in REPOSITORIES[250:260] for file in files]
+    swapped = content.replace(ids[1], b"#" * 40).replace(ids[2], ids[1]).replace(b"#" * 40, ids[2])
+    assert swapped != content
+    path.write_bytes(swapped)
+    assert yard.workshop.build(tmp_path / "two", yard.recipe())["plan"] != first["plan"]
 
 
 def test_a_damaged_blob_is_dropped_as_asked(yard: Yard, tmp_path: Path) -> None:

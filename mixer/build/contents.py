@@ -182,7 +182,8 @@ class Contents:
         return snapshot
 
     def _folder(self, plan: FetchPlan) -> Path:
-        return self._cache.blocks.folder / "fetched" / plan.id[:32]
+        # Absolute: a relative path of a source starts from the recipe's folder, and that of a cache does not.
+        return self._cache.blocks.folder.resolve() / "fetched" / plan.id[:32]
 
 
 def _fetch_plan(source: Source, ids: Snapshot, tokenizer: Tokenizer) -> FetchPlan:

@@ -191,7 +191,7 @@ def _pin_all(
                 pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
                 raise
     samples = {}
-    for name in recipe.sources.keys() - plain:
+    for name in [name for name in recipe.sources if name not in plain]:
         contents = Contents(name, recipe.sources[name], tokenizer=tokenizer, root=root, cache=cache)
         if fetching is not None and fetching.sample and not contents.is_whole:
             pinned[name] = contents.ids

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,12 @@ class IdsFile:
     # xxh3-128 (hex) of its footer, which has the size and place of every column chunk.
     footer_xxh3: str
     schema: pa.Schema
+    # xxh3-128 (hex) of all bytes of a local file, where it is known: a footer does not show every change of a page.
+    xxh3: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What tells the file from others, without a path of this machine."""
-        version = self.path.version() if isinstance(self.path, RemotePath) else {}
+        version = self.path.version() if isinstance(self.path, RemotePath) else {"xxh3": self.xxh3} if self.xxh3 else {}
         return {
             "name": self.name,
             "bytes": self.num_bytes,
@@ -100,7 +102,8 @@ def pinned_ids(snapshot: Snapshot, selection: Selection) -> list[IdsFile]:
     """
     if isinstance(snapshot.base, Path):
         base = snapshot.base
-        return _with_rows([_described(base / file.path, file.path, selection) for file in snapshot.files], str(base))
+        files = [replace(_described(base / file.path, file.path, selection), xxh3=file.xxh3) for file in snapshot.files]
+        return _with_rows(files, str(base))
     paths = pinned_remote_ids(snapshot.base, snapshot.files)
     described = over_connections(partial(_described_elsewhere, selection=selection), paths)
     return _with_rows(described, str(snapshot.base))
