@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -24,9 +26,10 @@ from workshop import SOURCES, Workshop
 
 import mixer
 from mixer.build.build import sources_cache
-from mixer.build.contents import Fetching, _windows, rows_of
+from mixer.build.contents import Fetching, rows_of
 from mixer.build.deep import check_deep
 from mixer.build.plan import Plan, make_plan
+from mixer.build.sampled import sample_cells
 from mixer.errors import BuildStateError, DataError, RecipeError
 from mixer.fetch import Listener, Origin, Part, Policy, Rules, Selection, fetch_stack_v2
 from mixer.forecast.measured import prospects_of_sources
@@ -188,7 +191,7 @@ def test_a_forecast_fetches_a_sample(yard: Yard, tmp_path: Path) -> None:
     assert blobs_asked(yard.bucket) == asked
     code = prospects[plan.source_names.index("code")]
     num_read = plan.samples["code"].num_read
-    assert 256 < num_read <= 512  # windows may overlap
+    assert 448 < num_read <= 512  # the last cell may be short
     assert f"of a sample of {num_read} rows" in code.notes[0]
     build = yard.workshop.build(tmp_path / "out", recipe.model_copy(update={"target": Target(passes={"code": 1})}))
     whole, truth = yard.prospects(recipe)[1][1], next(one for one in build["sources"] if one["name"] == "code")
@@ -209,17 +212,99 @@ def test_a_sample_of_few_rows_is_all_of_them(yard: Yard) -> None:
     assert prospects[1].tokens_per_row.interval[0] == prospects[1].tokens_per_row.interval[1]
 
 
+def test_the_error_of_a_sample_counts_what_is_read_together_as_one(yard: Yard) -> None:
+    """Rows come in stretches of 500, with a file of Go and without: rows and tokens are in the intervals."""
+    files = {True: "Go", False: "C"}
+    many = [
+        [SourceFile(content=b"x %d " % row * (1 + row // 500), path=f"{row}", language=files[row // 500 % 2 == 0])]
+        for row in range(4000)
+    ]
+    for path in yard.ids.iterdir():
+        path.unlink()
+    write_ids(yard.ids / "train-0.parquet", many)
+    write_blobs(yard.buckets, many)
+    texts = pa.array([file.content.decode() for (file,) in many if file.language == "Go"], pa.large_string())
+    tokenizer = load_tokenizer("llama3", root=yard.workshop.root, cache_dir=yard.workshop.cache_dir)
+    truth = 2 + len(tokenizer.encode(texts).ids) / len(texts)
+    missed = []
+    for seed in range(8):
+        recipe = yard.recipe(contents={"languages": ["Go"]}, seed=seed, target={"rows": 100})
+        _, prospects = yard.prospects(recipe)
+        (low, high), (least, most) = prospects[1].num_rows.interval, prospects[1].tokens_per_row.interval
+        missed += [not low <= len(texts) <= high, not least <= truth <= most]
+    assert sum(missed) <= 2
+
+
+def test_every_file_of_a_sample_counts(yard: Yard) -> None:
+    """Also those behind 32 MB of text."""
+    big, small = b"a word " * 40_000, b"a"
+    many = [[SourceFile(content=b"%d %s" % (row, big if row < 128 else small), path="x")] for row in range(256)]
+    for path in yard.ids.iterdir():
+        path.unlink()
+    write_ids(yard.ids / "train-0.parquet", many[:128])
+    write_ids(yard.ids / "train-1.parquet", many[128:])
+    write_blobs(yard.buckets, many)
+    plan, prospects = yard.prospects(yard.recipe(target={"rows": 100}))
+    assert plan.samples["code"].num_read == 256
+    assert 40_000 < prospects[1].tokens_per_row.value < 41_000
+    assert plan.tokens_per_row[1] == prospects[1].tokens_per_row.value
+
+
+def test_a_rare_selection_gets_a_larger_sample(yard: Yard) -> None:
+    """One row in two thousand; where nothing at all is kept, that is said."""
+    many = [
+        [SourceFile(content=b"%d" % row, path="x", language="Go" if row % 2000 == 7 else "C")] for row in range(6000)
+    ]
+    write_ids(yard.ids / "train-0.parquet", many)
+    write_blobs(yard.buckets, many)
+    plan, prospects = yard.prospects(yard.recipe(contents={"languages": ["Go"]}, target={"rows": 9}))
+    assert plan.samples["code"].num_read > 64 * 63
+    low, high = prospects[1].num_rows.interval
+    assert low <= 3 <= high
+    with pytest.raises(DataError, match="fetched as a sample has any text") as caught:
+        yard.prospects(yard.recipe(contents={"languages": ["Brainfuck"]}, target={"rows": 9}))
+    assert caught.value.where == "sources.code"
+
+
+def test_a_forecast_refuses_nothing_by_an_estimate(yard: Yard) -> None:
+    """All rows are asked for, and the estimate may be a few less: the build would do it."""
+    many = make_repositories(3000)
+    write_ids(yard.ids / "train-0.parquet", many[:1000])
+    write_ids(yard.ids / "train-1.parquet", many[1000:])
+    write_blobs(yard.buckets, many)
+    all_rows = sum(map(bool, many))
+    code = {"weight": 1, "path": "ids/*.parquet", "contents": "stack-v2"}
+    for seed in range(4):
+        recipe = yard.workshop.recipe(
+            sources={"code": code}, seed=seed, target={"rows": all_rows}, when_exhausted="error"
+        )
+        yard.prospects(recipe)
+    too_many = recipe.model_copy(update={"target": Target(rows=3001)})
+    with pytest.raises(RecipeError):
+        yard.prospects(too_many)
+
+
 @given(rows=st.lists(st.integers(0, 300), min_size=1, max_size=12), seed=st.integers(0, 2**32))
-def test_windows_of_a_sample_are_rows_that_there_are(rows: list[int], seed: int) -> None:
-    """No row twice, at most 512, and all where there are no more."""
-    windows = _windows(rows, seed, "code")
-    seen = [(file, row) for file, start, stop in windows for row in range(start, stop)]
-    assert len(seen) == len(set(seen)) <= 512
-    assert seen == sorted(seen)
+def test_cells_of_a_sample_are_rows_that_there_are(rows: list[int], seed: int) -> None:
+    """No row twice, 64 a cell but for the last one, and all where there are no more."""
+    cells = sample_cells(rows, 8, seed, "code")
+    seen = [(file, row) for cell in cells for file, start, stop in cell for row in range(start, stop)]
+    assert seen == sorted(set(seen))
     assert all(0 <= row < rows[file] for file, row in seen)
-    assert bool(seen) == bool(sum(rows))
-    if sum(rows) <= 512:
-        assert len(seen) == sum(rows)
+    assert len(cells) == min(8, -(-sum(rows) // 64))
+    assert len(seen) >= min(sum(rows), 8 * 64 - 63)
+
+
+def test_every_row_is_as_likely_in_a_sample() -> None:
+    """Of files of 100 rows, the first as any other."""
+    counts = np.zeros((40, 100))
+    for seed in range(2000):
+        for cell in sample_cells([100] * 40, 8, seed, "code"):
+            for file, start, stop in cell:
+                counts[file, start:stop] += 1
+    expected = 2000 * 8 / 63  # of cells
+    assert abs(counts / expected - 1).max() < 0.35
+    assert abs(counts.mean(axis=0) / expected - 1).max() < 0.05
 
 
 def test_rows_on_the_hub_stay_at_their_commit(yard: Yard, hub: HubServer, tmp_path: Path) -> None:

@@ -457,7 +457,8 @@ def test_matching_weights_are_weights_that_a_recipe_takes(sources: list[tuple[fl
     found = matching_row_weights(weights, [tokens for _, tokens in sources])
     text = {"sources": {name: {"weight": weight, "path": "x.jsonl"} for name, weight in found.items()}}
     recipe = parse_recipe({**text, "target": {"rows": 1000}}, where="test", default_name="t")
-    forecast(recipe, [flat(name, tokens) for name, (_, tokens) in zip(found, sources)])
+    mix = forecast(recipe, [flat(name, tokens) for name, (_, tokens) in zip(found, sources)])
+    assert sum(source.token_share.value for source in mix.sources) == pytest.approx(1)
 
 
 def flat(name: str, tokens_per_row: float) -> Prospect:

@@ -9,7 +9,7 @@ newer one. What is read, tokenized and pinned by the build is the fetched files.
 
 from __future__ import annotations
 
-import fcntl
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixer import rng
-from mixer.errors import BuildStateError, DataError, TaskError
+from mixer.build.sampled import ContentsSample, Window, sample_cells
+from mixer.errors import BuildStateError, DataError, TaskError, UsageError
+from mixer.files import lock_file
 from mixer.recipe import Source, TextSpec
 from mixer.sources import PinCache, Snapshot, pin
 from mixer.tokens.tokenizer import Tokenizer
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 CONNECTIONS = 256
 """Blobs on their way at once, as `mixer fetch` has them."""
 _IDS = TextSpec(list="files", field="blob_id")
-_WINDOWS, _WINDOW_ROWS = 8, 64
-"""Of a sample: few, as each may be a row group to download; about ten thousand blobs of Stack v2."""
+_CELLS = (8, 64, 512)
+"""Cells of a sample: few, as each may be a row group to download; about ten thousand blobs of Stack v2. More where none
+of their rows is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,22 +47,6 @@ class Fetching:
     listener: Callable[[str], Listener]
     # Whether a sample is enough where they are not all there: for a forecast.
     sample: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContentsSample:
-    """Some rows of a source with their text, where not all are fetched."""
-
-    # Of the files with the text: the rows that are kept of those that were read.
-    snapshot: Snapshot
-    # Rows that were read, and that there are.
-    num_read: int
-    num_rows: int
-
-    @property
-    def num_kept(self) -> int:
-        """The rows that the source will probably have with its text."""
-        return max(1, round(self.num_rows * self.snapshot.num_kept / self.num_read))
 
 
 def pin_read(
@@ -106,7 +92,14 @@ class Contents:
         self._root, self._cache = root, cache
         # The rows without text.
         self.ids = pin(name, rows_of(source), root, cache)
-        self._plan = _fetch_plan(source, self.ids, tokenizer)
+        if self.ids.format != "parquet":
+            raise DataError(
+                f"rows that point at contents are parquet, and these are {self.ids.format}",
+                where=f"sources.{name}",
+                hint="name the parquet files of the-stack-v2-train-smol-ids",
+            )
+        with self._naming():
+            self._plan = _fetch_plan(source, self.ids, tokenizer)
 
     @property
     def is_whole(self) -> bool:
@@ -128,7 +121,9 @@ class Contents:
         Raises:
             DataError: they are not all there, or not as they were fetched.
         """
-        return replace(self._pinned(self._plan, trusting=trusting), note=self.ids.note)
+        snapshot = self._pinned(self._plan, trusting=trusting)
+        notes = [note for note in (self.ids.note, _left_out(self._folder(self._plan))) if note is not None]
+        return replace(snapshot, note="; ".join(notes) or None)
 
     def sample(self, fetching: Fetching, seed: int) -> ContentsSample:
         """Some rows with their text, at places that a key chooses.
@@ -137,25 +132,40 @@ class Contents:
             DataError: no row of them has any text.
             MixerError: as `fetch`.
         """
-        windows = _windows([file.num_rows for file in self._plan.files], seed, self._name)
-        plan = replace(self._plan, windows=tuple(windows))
-        if _digests(self._folder(plan), plan) is None:
-            self._run(plan, fetching)
-        num_read = sum(stop - start for _, start, stop in windows)
-        snapshot = self._pinned(plan)
+        for count in _CELLS:
+            cells = sample_cells([file.num_rows for file in self._plan.files], count, seed, self._name)
+            plan = replace(self._plan, windows=tuple(window for cell in cells for window in cell))
+            if _digests(self._folder(plan), plan) is None:
+                self._run(plan, fetching)
+            snapshot = self._pinned(plan)
+            cell_rows = np.array([sum(stop - start for _, start, stop in cell) for cell in cells], np.int64)
+            if snapshot.num_kept or cell_rows.sum() == self.ids.num_kept:
+                break
         if snapshot.num_kept == 0:
             raise DataError(
-                f"none of the {num_read:,} rows of a sample has any text, or is kept",
+                f"none of {cell_rows.sum():,} rows that were fetched as a sample has any text, or is kept",
                 where=f"sources.{self._name}",
-                hint="check `contents` and `where`",
+                hint="if `contents` and `where` keep so few rows, `mixer build` of a small target finds them",
             )
-        return ContentsSample(snapshot=snapshot, num_read=num_read, num_rows=self.ids.num_kept)
+        return ContentsSample(
+            snapshot=snapshot,
+            block_cell=self._block_cells(plan, cells, snapshot),
+            cell_rows=cell_rows,
+            num_rows=self.ids.num_kept,
+        )
+
+    def _block_cells(self, plan: FetchPlan, cells: list[list[Window]], snapshot: Snapshot) -> np.ndarray:
+        """The cell of each block: int64[blocks]. A fetched file has the rows of one window."""
+        cell_of_window = np.repeat(np.arange(len(cells)), [len(cell) for cell in cells])
+        cell_of_file = {chunk.name: int(cell) for chunk, cell in zip(plan.chunks, cell_of_window, strict=True)}
+        names = _names_in(self._folder(plan), snapshot)
+        return np.array([cell_of_file[names[file]] for file in snapshot.block_file.tolist()], np.int64)
 
     def _run(self, plan: FetchPlan, fetching: Fetching) -> None:
         from mixer.fetch import Origin, Part, run_fetch
 
         folder = self._folder(plan)
-        with _alone(folder):
+        with self._naming(), _alone(folder):
             run_fetch(
                 plan,
                 folder,
@@ -180,6 +190,22 @@ class Contents:
         snapshot = pin(self._name, read, self._root, self._cache if trusting else None)
         _check_digests(snapshot, folder, digests)
         return snapshot
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Errors of a fetch that name its arguments name the source, and those of its folder what to do about it."""
+        try:
+            yield
+        except (UsageError, DataError) as error:
+            if error.where is None or error.where.startswith("sources."):
+                raise
+            where = f"sources.{self._name}" + ("" if error.where == "SRC" else f": {error.where}")
+            raise DataError(error.message, where=where, hint=error.hint) from error
+        except (BuildStateError, TaskError) as error:
+            if "choose another OUT" not in str(error.hint):
+                raise
+            hint = "make room, or remove that folder: the next build fetches it again"
+            raise type(error)(error.message, where=error.where, hint=hint) from error
 
     def _folder(self, plan: FetchPlan) -> Path:
         # Absolute: a relative path of a source starts from the recipe's folder, and that of a cache does not.
@@ -212,22 +238,16 @@ def _rules(source: Source) -> Rules:
     return Rules(selection=selection, on_missing=Policy(spec.on_missing), on_damaged=Policy(spec.on_damaged))
 
 
-def _windows(file_rows: list[int], seed: int, name: str) -> list[tuple[int, int, int]]:
-    """Windows of rows (file, start, stop), in their order, no row twice: all of few rows, else at places by a key."""
-    total = sum(file_rows)
-    stops = np.cumsum(file_rows)
-    if total <= _WINDOWS * _WINDOW_ROWS:
-        return [(file, 0, rows) for file, rows in enumerate(file_rows) if rows]
-    places = np.sort(rng.words(rng.key(seed, "contents", name), _WINDOWS) % np.uint64(total)).astype(np.int64)
-    windows, done = [], 0
-    for place in places.tolist():
-        file = int(np.searchsorted(stops, place, side="right"))
-        first = int(stops[file]) - file_rows[file]
-        start, stop = max(done, place), min(place + _WINDOW_ROWS, int(stops[file]))
-        if start < stop:
-            windows.append((file, start - first, stop - first))
-            done = stop
-    return windows
+def _left_out(folder: Path) -> str | None:
+    """What there is to say of blobs that could not be had: they stay left out, whatever mirror they came from."""
+    try:
+        report = json.loads((folder / "report.json").read_bytes())
+        missing, damaged = report["totals"]["files_missing"], report["totals"]["files_damaged"]
+    except (OSError, ValueError, KeyError):
+        return None
+    if not missing + damaged:
+        return None
+    return f"{missing:,} files were missing and {damaged:,} damaged when it was fetched; remove {folder} to try again"
 
 
 def _digests(folder: Path, plan: FetchPlan) -> Mapping[str, str] | None:
@@ -242,19 +262,16 @@ def _alone(folder: Path) -> Iterator[None]:
     """No other build fetches into the folder meanwhile."""
     lock = folder.with_name(f"{folder.name}.lock")
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        descriptor = lock_file(lock)
     except OSError as error:
         raise TaskError(
             f"cannot be written: {error.strerror}", where=str(lock), hint="make room, or give --cache"
         ) from error
+    if descriptor is None:
+        raise BuildStateError(
+            "another build fetches the same contents", where=str(folder), hint="wait for it, then build again"
+        )
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise BuildStateError(
-                "another build fetches the same contents", where=str(folder), hint="wait for it, then build again"
-            ) from error
         yield
     finally:
         os.close(descriptor)
@@ -262,13 +279,17 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _check_digests(snapshot: Snapshot, folder: Path, digests: Mapping[str, str]) -> None:
     """Hold the files against what was written when they were fetched."""
-    assert isinstance(snapshot.base, Path)
-    above = snapshot.base.relative_to(folder.resolve())
-    for file in snapshot.files:
-        path = (above / file.path).as_posix()
-        if file.xxh3 != digests[path]:
+    for file, name in zip(snapshot.files, _names_in(folder, snapshot), strict=True):
+        if file.xxh3 != digests[name]:
             raise DataError(
                 "the file is not as it was fetched",
-                where=str(folder / path),
+                where=str(folder / name),
                 hint="remove it; the next build fetches it again",
             )
+
+
+def _names_in(folder: Path, snapshot: Snapshot) -> list[str]:
+    """The files of a snapshot as the folder of the fetch has them."""
+    assert isinstance(snapshot.base, Path)
+    above = snapshot.base.relative_to(folder)
+    return [(above / file.path).as_posix() for file in snapshot.files]

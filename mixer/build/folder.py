@@ -5,7 +5,6 @@ Everything here lives in `OUT/.mixer/` and is not needed to read the data.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from mixer.build.result import TaskResult
 from mixer.build.task import shard_path
 from mixer.digest import canonical_json, xxh3_file
 from mixer.errors import BuildStateError, TaskError
-from mixer.files import publish_bytes, sync_file
+from mixer.files import lock_file, publish_bytes, sync_file
 from mixer.shards.manifest import MANIFEST, load_manifest
 
 STATE = ".mixer"
@@ -45,14 +44,11 @@ class BuildFolder:
     def __enter__(self) -> BuildFolder:
         self._check_free()
         self._make(self._state)
-        self._lock = os.open(self._state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self.release()
+        self._lock = lock_file(self._state / "lock")
+        if self._lock is None:
             raise BuildStateError(
                 "another build is running in this folder", where=str(self.out), hint="wait for it, or choose another -o"
-            ) from error
+            )
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -12,8 +12,9 @@ from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
 
-from mixer.build.contents import Contents, ContentsSample, Fetching
+from mixer.build.contents import Contents, Fetching
 from mixer.build.reach import draw_schedule, mean_tokens, reach
+from mixer.build.sampled import ContentsSample
 from mixer.digest import identity
 from mixer.errors import DataError, RecipeError
 from mixer.mixing.draws import DrawSchedule
@@ -139,13 +140,23 @@ def make_plan(
                 where=f"sources.{name}",
                 hint="check its path and its `where`",
             )
-    read = [samples[name].snapshot if name in samples else snapshot for name, snapshot in pinned.items()]
-    tokens_per_row = measure_tokens_per_row(recipe.sources, read, tokenizer, recipe)
+    whole = {name: source for name, source in recipe.sources.items() if name not in samples}
+    means = dict(zip(whole, measure_tokens_per_row(whole, [pinned[name] for name in whole], tokenizer, recipe)))
+    for name, sample in samples.items():
+        means[name] = sample.measured(name, recipe.sources[name], tokenizer, recipe).tokens_per_row
+    tokens_per_row = tuple(means[name] for name in recipe.sources)
     schedule = draw_schedule(recipe, tokens_per_row)
     weights = tuple(schedule.integer_weights.tolist())
     tokens_per_draw = mean_tokens(weights, tokens_per_row)
     num_rows = [samples[name].num_kept if name in samples else snap.num_kept for name, snap in pinned.items()]
-    goal = reach(recipe, schedule, num_rows, tokens_per_draw=tokens_per_draw)
+    try:
+        goal = reach(recipe, schedule, num_rows, tokens_per_draw=tokens_per_draw)
+    except RecipeError:
+        if not samples:
+            raise
+        # Of a sample the number of rows is an estimate: what cannot be met is what all its rows would not meet.
+        num_rows = [snapshot.num_kept for snapshot in pinned.values()]
+        goal = reach(recipe, schedule, num_rows, tokens_per_draw=tokens_per_draw)
     length = recipe.sequence.length
     redrawn = recipe.epochs.count if recipe.epochs.mode == "redraw" else 1
     total_tokens = goal.end_tokens or (goal.end_sequences or 0) * length or goal.estimated_draws * tokens_per_draw

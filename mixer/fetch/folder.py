@@ -56,6 +56,10 @@ class FetchFolder:
                 )
             else:
                 publish_bytes(path, content)
+        except ValueError as error:
+            raise BuildStateError(
+                f"the record of what is fetched is damaged: {path}", where=str(self._out), hint="choose another OUT"
+            ) from error
         except OSError as error:
             hint = "choose another OUT"
             raise TaskError(f"cannot be used: {error.strerror}", where=str(self._out), hint=hint) from error

@@ -106,7 +106,8 @@ class _Worker:
         return TaskError(
             f"the process that fetched it died (exit code {self._process.exitcode})",
             where=self.chunk.name,
-            hint="it may have run out of memory: use fewer --workers; the same command goes on where it was",
+            hint="it may have run out of memory: use fewer --workers; or, if a script of yours called mixer, put the "
+            'call under `if __name__ == "__main__":`; the same command goes on where it was',
         )
 
     def stop(self) -> None:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mixer.errors import DataError, RecipeError
 from mixer.forecast.estimate import Cause, Estimate, within
 from mixer.forecast.prospect import Prospect
-from mixer.recipe import Recipe, Source
+from mixer.recipe import ContentsSpec, Recipe, Source
 from mixer.recipe.fields import Bytes, Count
 from mixer.recipe.yaml_text import read_yaml
 
@@ -146,6 +146,9 @@ def _prospect(name: str, recipe: Recipe, key: str, fact: Facts) -> Prospect:
         for what, figure in (("rows", fact.rows), ("tokens", fact.tokens))
         if not figure.confirmed
     ]
+    contents = recipe.sources[name].contents
+    if contents is not None and contents.model_dump() != ContentsSpec().model_dump():
+        notes.append(f"{name}: the facts are about all of its files, and `contents` keeps fewer")
     if recipe.sources[name].where is not None:
         notes.append(f"{name}: the facts are about all of its rows, and `where` keeps fewer")
     counter = f" of {fact.tokenizer}" if fact.tokenizer else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,15 +54,11 @@ def prospects_of_sources(
 def _prospect_of_sample(name: str, source: Source, plan: Plan, tokenizer: Tokenizer) -> Prospect:
     """A source of whose contents only a sample is there: how many of its rows will have any text is not certain."""
     sample = plan.samples[name]
-    measured = measure_rows(
-        name, source, sample.snapshot, tokenizer, plan.recipe, thorough=True, total_rows=sample.num_kept
-    )
-    kept = sample.snapshot.num_kept / sample.num_read
-    unread = 1 - sample.num_read / sample.num_rows
+    measured, kept = sample.measured(name, source, tokenizer, plan.recipe), sample.kept
     rows = uncertain(
         float(sample.num_kept),
-        standard_error=sample.num_rows * math.sqrt(kept * (1 - kept) * unread / sample.num_read),
-        cause=Cause(name=f"rows of {name}", degrees_of_freedom=float(max(1, sample.num_read - 1))),
+        standard_error=sample.num_rows * kept.standard_error,
+        cause=Cause(name=f"rows of {name}", degrees_of_freedom=float(kept.degrees_of_freedom)),
     )
     notes = [f"{name}: its contents are not fetched yet; of a sample of {sample.num_read:,} rows they are"]
     if (note := plan.snapshots[plan.source_names.index(name)].note) is not None:

@@ -61,13 +61,12 @@ def measure_rows(
     recipe: Recipe,
     *,
     thorough: bool = False,
-    total_rows: int | None = None,
 ) -> Measurement:
     """The tokens of a row as it would be packed: BOS and EOS counted, rows without text counted as 0.
 
     Deterministic: short windows of rows at places all over the source, which a key chooses. Weights in tokens are made
     from it and get a larger sample, as does who asks for a thorough one; so does a source in whose sample there is no
-    text. No thread is left running. `total_rows` are the source's if the snapshot is itself a sample of it.
+    text. No thread is left running.
 
     Raises:
         DataError: no row of the source has any text.
@@ -75,7 +74,52 @@ def measure_rows(
     more = _MORE_FOR_WEIGHTS if thorough else _more(recipe)
     with _fetching_ahead([snapshot]) as ahead:
         sample = _Sample(name, source, snapshot, recipe, more, ahead)
-        return _measured(sample, tokenizer, recipe, [], total_rows=total_rows)
+        return _measured(sample, tokenizer, recipe, [])
+
+
+def measure_sample(
+    name: str,
+    source: Source,
+    snapshot: Snapshot,
+    tokenizer: Tokenizer,
+    recipe: Recipe,
+    *,
+    block_cluster: np.ndarray,
+    total_rows: int,
+) -> Measurement:
+    """The same, where the snapshot is itself a sample: every row of it is read.
+
+    Args:
+        name: the source.
+        source: its part of the recipe.
+        snapshot: the sample.
+        tokenizer: the recipe's.
+        recipe: the recipe.
+        block_cluster: which blocks are neighbours in the source; int64[blocks].
+        total_rows: of the source.
+
+    Raises:
+        DataError: no row of the sample has any text.
+    """
+    from mixer.sources import SourceReader
+
+    reader = SourceReader(name, source, snapshot, recipe.on_bad_row)
+    blocks = np.argsort(block_cluster, kind="stable")
+    kept = snapshot.block_kept[blocks]
+    parts = [part for block, rows in zip(blocks.tolist(), kept.tolist()) for part in reader.read(block, 0, rows)]
+    tokens, text_bytes = _tokens_of_rows(parts, tokenizer, recipe)
+    if not tokens.any():
+        raise _no_text(name, len(tokens))
+    clusters = np.repeat(block_cluster[blocks], kept)
+    return measurement(tokens, clusters, num_bytes=text_bytes, total_rows=total_rows)
+
+
+def _no_text(name: str, num_rows: int) -> DataError:
+    return DataError(
+        f"none of the {num_rows:,} rows has any text",
+        where=f"sources.{name}",
+        hint="check `text` and `max_document_tokens`",
+    )
 
 
 def _more(recipe: Recipe) -> int:
@@ -126,11 +170,7 @@ def _fetching_ahead(snapshots: Sequence[Snapshot]) -> Iterator[FetchAhead | None
 
 
 def _measured(
-    sample: _Sample,
-    tokenizer: Tokenizer,
-    recipe: Recipe,
-    behind: list[tuple[RemoteBlocks, int]],
-    total_rows: int | None = None,
+    sample: _Sample, tokenizer: Tokenizer, recipe: Recipe, behind: list[tuple[RemoteBlocks, int]]
 ) -> Measurement:
     """What `measure_rows` says of a sample; the blocks `behind` are fetched after its own."""
     while True:
@@ -148,14 +188,10 @@ def _measured(
                 break
         tokens, text_bytes = _tokens_of_rows(parts, tokenizer, recipe)
         if tokens.any():
-            num_rows = total_rows or sample.snapshot.num_kept
+            num_rows = sample.snapshot.num_kept
             return measurement(tokens, _runs(window_rows), num_bytes=text_bytes, total_rows=num_rows)
         if len(tokens) == sample.snapshot.num_kept:
-            raise DataError(
-                f"none of the {len(tokens):,} rows has any text",
-                where=f"sources.{sample.name}",
-                hint="check `text` and `max_document_tokens`",
-            )
+            raise _no_text(sample.name, len(tokens))
         sample = sample.larger(recipe)
 
 
@@ -189,7 +225,7 @@ def _windows(block_rows: np.ndarray, count: int, seed: int, name: str) -> Iterat
     """
     total = int(block_rows.sum())
     if total <= count * _WINDOW_ROWS:
-        for block in range(len(block_rows)):
+        for block in rng.permutation(len(block_rows), seed, "measure order", name).tolist():
             yield block, 0, int(block_rows[block])
         return
     places = np.sort(rng.words(rng.key(seed, "measure", name), count) % np.uint64(total)).astype(np.int64)
