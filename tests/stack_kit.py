@@ -13,6 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mixer.fetch import Listener, Origin, Part, Rules, Selection, fetch_stack_v2
+
 FILE = pa.struct(
     [
         ("blob_id", pa.string()),
@@ -60,6 +62,9 @@ class SourceFile:
         }
         return row | self.extra
 
+
+# What a fetch tells, to nobody.
+SILENT = Listener(on_plan=lambda *_: None, on_files=lambda *_: None, on_chunk=lambda *_: None)
 
 Repositories = Sequence[Sequence[SourceFile]]
 
@@ -110,3 +115,19 @@ def expected_rows(repositories: Repositories) -> list[dict[str, Any]]:
         for number, files in enumerate(repositories)
         if files
     ]
+
+
+def fetch(source: Path | str, out: Path, **changes: Any) -> dict[str, Any]:
+    """Fetch with one worker and few connections unless told otherwise."""
+    rules = changes.pop("rules", Rules(selection=changes.pop("selection", Selection())))
+    arguments: dict[str, Any] = {
+        "rules": rules,
+        "origin": Origin(),
+        "part": Part(),
+        "tokenizer": "llama3",
+        "cache_dir": out.parent / "cache",
+        "workers": 1,
+        "connections": 8,
+        "listener": SILENT,
+    }
+    return fetch_stack_v2(str(source), out, **{**arguments, **changes})

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from remote_kit import environment
 from servers import HubServer, Server, aws_environment, serve_bucket, serve_hub
-from stack_kit import SourceFile, write_blobs, write_ids
+from stack_kit import SILENT, SourceFile, fetch, write_blobs, write_ids
 from workshop import SOURCES, Workshop
 
 import mixer
@@ -31,7 +31,7 @@ from mixer.build.deep import check_deep
 from mixer.build.plan import Plan, make_plan
 from mixer.build.sampled import sample_cells
 from mixer.errors import BuildStateError, DataError, RecipeError
-from mixer.fetch import Listener, Origin, Part, Policy, Rules, Selection, fetch_stack_v2
+from mixer.fetch import Policy, Rules, Selection
 from mixer.forecast.measured import prospects_of_sources
 from mixer.forecast.prospect import Prospect
 from mixer.forecast.update import update_pins
@@ -40,7 +40,6 @@ from mixer.shards.manifest import load_manifest
 from mixer.tokens.tokenizer import load_tokenizer
 
 REPO = "lab/stack-ids"
-SILENT = Listener(on_plan=lambda *_: None, on_files=lambda *_: None, on_chunk=lambda *_: None)
 
 
 def make_repositories(count: int, begin: int = 0) -> list[list[SourceFile]]:
@@ -131,17 +130,10 @@ def blobs_asked(server: Server) -> int:
 
 def test_the_shards_are_those_of_contents_fetched_before(yard: Yard, tmp_path: Path) -> None:
     """`mixer fetch`, then a plain source; or one build that does both."""
-    fetch_stack_v2(
-        str(yard.ids),
+    fetch(
+        yard.ids,
         yard.workshop.root / "fetched",
         rules=Rules(selection=Selection(languages=("Python",)), on_missing=Policy.ERROR),
-        origin=Origin(),
-        part=Part(),
-        tokenizer="llama3",
-        cache_dir=tmp_path / "cache",
-        workers=1,
-        connections=8,
-        listener=SILENT,
     )
     plain = {"weight": 10, "path": "fetched/*.parquet", "text": "files[].text"}
     before = yard.workshop.build(

@@ -17,14 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from remote_kit import environment
 from servers import HubServer, Server, aws_environment, serve_bucket, serve_files, serve_hub, serve_moto
-from stack_kit import SCHEMA, SourceFile, expected_rows, expected_text, read_rows, write_blobs, write_ids
+from stack_kit import SCHEMA, SourceFile, expected_rows, expected_text, fetch, read_rows, write_blobs, write_ids
 from workshop import contents
 
 from mixer.errors import BuildStateError, DataError, RecipeError
-from mixer.fetch import Listener, Origin, Part, Policy, Rules, Selection, fetch_stack_v2
+from mixer.fetch import Origin, Part, Policy, Rules, Selection
 from mixer.fetch.repositories import with_text
-
-SILENT = Listener(on_plan=lambda *_: None, on_files=lambda *_: None, on_chunk=lambda *_: None)
 
 
 def make_repositories(count: int, seed: int = 3) -> list[list[SourceFile]]:
@@ -64,22 +62,6 @@ def bucket(world: Path) -> Iterator[Server]:
 def _aws(bucket: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in aws_environment(bucket).items():
         monkeypatch.setenv(name, value)
-
-
-def fetch(source: Path | str, out: Path, **changes: Any) -> dict[str, Any]:
-    """Fetch with one worker and few connections unless told otherwise."""
-    rules = changes.pop("rules", Rules(selection=changes.pop("selection", Selection())))
-    arguments: dict[str, Any] = {
-        "rules": rules,
-        "origin": Origin(),
-        "part": Part(),
-        "tokenizer": "llama3",
-        "cache_dir": out.parent / "cache",
-        "workers": 1,
-        "connections": 8,
-        "listener": SILENT,
-    }
-    return fetch_stack_v2(str(source), out, **{**arguments, **changes})
 
 
 EXPECTED = expected_rows(REPOSITORIES[:500]) + expected_rows(REPOSITORIES[500:])

@@ -24,10 +24,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from servers import Faults, Server, aws_environment, serve_bucket
-from stack_kit import SCHEMA, SourceFile, expected_rows, read_rows, write_blobs, write_ids
+from stack_kit import SCHEMA, SourceFile, expected_rows, fetch, read_rows, write_blobs, write_ids
 
 from mixer.errors import BuildStateError, DataError, MixerError, RecipeError, UsageError
-from mixer.fetch import Listener, Origin, Part, Policy, Rules, Selection, blobs, chunk, fetch_stack_v2
+from mixer.fetch import Origin, Policy, Rules, Selection, blobs, chunk
 from mixer.fetch.blobs import BlobStore, Missing, fetch_blob
 from mixer.fetch.ids import find_ids
 from mixer.fetch.plan import make_plan
@@ -35,7 +35,6 @@ from mixer.sources.remote import traffic
 from mixer.sources.remote.retry import RetryPolicy
 
 ROOT = Path(__file__).parents[2]
-SILENT = Listener(on_plan=lambda *_: None, on_files=lambda *_: None, on_chunk=lambda *_: None)
 REPOSITORIES = [[SourceFile(content=f"{row} {n}\n".encode() * 200) for n in range(row % 3)] for row in range(120)]
 LARGE_FILES, LARGE_FILE_BYTES = 50, 10_000_000
 IMPATIENT = RetryPolicy(max_failures=3, first_wait_seconds=0.01)
@@ -55,20 +54,6 @@ def bucket(world: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         for name, value in aws_environment(server).items():
             monkeypatch.setenv(name, value)
         yield server
-
-
-def fetch(source: Path, out: Path, **changes: Any) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "rules": Rules(selection=Selection()),
-        "origin": Origin(),
-        "part": Part(),
-        "tokenizer": "llama3",
-        "cache_dir": out.parent / "cache",
-        "workers": 1,
-        "connections": 8,
-        "listener": SILENT,
-    }
-    return fetch_stack_v2(str(source), out, **{**arguments, **changes})
 
 
 def left_in(out: Path) -> list[str]:
