@@ -145,7 +145,7 @@ class Contents:
             raise DataError(
                 f"none of {cell_rows.sum():,} rows that were fetched as a sample has any text, or is kept",
                 where=f"sources.{self._name}",
-                hint="if `contents` and `where` keep so few rows, `mixer build` of a small target finds them",
+                hint="check `contents` and `where`; if they keep so few rows, `mixer build` fetches all and tells",
             )
         return ContentsSample(
             snapshot=snapshot,
