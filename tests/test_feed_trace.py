@@ -21,7 +21,7 @@ from mixer.shards.manifest import load_manifest
 def rows(finished: Path) -> list[dict]:
     """All sequences of the finished build, as Python values."""
     shards = load_manifest(finished)["shards"]
-    return [row for shard in shards for row in pa.ipc.open_file(finished / shard["path"]).read_all().to_pylist()]
+    return [row for shard in shards for row in pa.ipc.open_file(finished / shard.path).read_all().to_pylist()]
 
 
 def traced(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[dict]:
@@ -40,7 +40,7 @@ def test_the_steps_of_all_ranks_are_the_order(
     places = step * 12 + 1 + 3 * np.arange(4)
     assert [(one["epoch"], one["position"]) for one in found] == [divmod(place, len(rows)) for place in places.tolist()]
     order = Cursor.start(sequences).order(sequences)
-    names = [source["name"] for source in sequences.manifest["sources"]]
+    names = sequences.manifest.source_names
     for one in found:
         assert one["sequence"] == order.sequences(one["epoch"], np.array([one["position"]]))[0]
         row = rows[one["sequence"]]
@@ -117,7 +117,7 @@ def test_a_row_of_redrawn_epochs_is_found_in_the_epoch_that_reads_it(
     workshop.build(tmp_path / "out", workshop.recipe(target={"rows": 200}, epochs={"count": 3, "mode": "redraw"}))
     sequences = mixer.feed.open(tmp_path / "out")
     rows = [row for shard in workshop.rows(tmp_path / "out", sequences.manifest) for row in shard]
-    names = [source["name"] for source in sequences.manifest["sources"]]
+    names = sequences.manifest.source_names
     index = names.index("maths")
     wanted = next(
         n for row in rows for s, n in zip(row["segment_source"], row["segment_row"], strict=True) if s == index

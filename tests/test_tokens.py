@@ -284,7 +284,7 @@ def test_a_trained_tokenizer_builds_with_the_ids_of_tokenizers(
     expected = oracle.build(
         recipe,
         workshop.root,
-        manifest["draws_per_task"],
+        manifest.stages[0].draws_per_task,
         None,
         # The oracle's own BOS and EOS are Llama-3's.
         lambda text: reference.encode(text, add_special_tokens=False).ids,
@@ -293,7 +293,7 @@ def test_a_trained_tokenizer_builds_with_the_ids_of_tokenizers(
     for found, shard in zip(workshop.rows(tmp_path / "out", manifest), expected, strict=True):
         ids = [[swapped.get(token, token) for token in row["input_ids"]] for row in shard.rows]
         assert [row["input_ids"] for row in found] == ids
-    assert (manifest["tokenizer"]["bos_id"], manifest["tokenizer"]["eos_id"], manifest["tokenizer"]["pad_id"]) == (
+    assert (manifest.tokenizer.bos_id, manifest.tokenizer.eos_id, manifest.tokenizer.pad_id) == (
         0,
         1,
         2,

@@ -104,4 +104,4 @@ class Workshop:
     @staticmethod
     def rows(out: Path, manifest: dict[str, Any]) -> list[list[dict]]:
         """The rows of each shard of a build."""
-        return [pa.ipc.open_file(out / shard["path"]).read_all().to_pylist() for shard in manifest["shards"]]
+        return [pa.ipc.open_file(out / shard.path).read_all().to_pylist() for shard in manifest.shards]

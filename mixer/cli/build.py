@@ -36,6 +36,7 @@ def build(
     The same recipe and sources give the same shards, whatever the number of workers and interruptions.
     """
     from mixer.build.build import build as run_build
+    from mixer.build.build import copy_name
     from mixer.recipe import load_recipe
     from mixer.show.console import out_console, print_json, say
     from mixer.show.fetch import listen
@@ -46,7 +47,7 @@ def build(
 
     loaded = load_recipe(recipe, overrides or [])
     out = out or Path("out") / loaded.name
-    copy = (manifests or manifests_dir(recipe)) / f"{loaded.name}.json"
+    copies = manifests or manifests_dir(recipe)
     was_there = (out / "manifest.json").exists()
     with BuildProgress(quiet=quiet) as progress:
         manifest = run_build(
@@ -55,13 +56,13 @@ def build(
             out=out,
             workers=workers,
             cache_dir=cache_dir(cache),
-            manifest_copy=copy,
+            copies=copies,
             on_plan=progress.on_plan,
             on_progress=progress.on_progress,
             on_pin=PinProgress(quiet=quiet),
             on_fetch=lambda name: listen(quiet=quiet, about=f"{name}: "),
         )
-    summary = summarise(manifest)
+    summary, copy = summarise(manifest), copies / copy_name(manifest)
     if json:
         print_json(summary_json(summary) | {"out": str(out), "manifest": str(out / "manifest.json"), "copy": str(copy)})
         return

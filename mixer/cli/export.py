@@ -39,7 +39,7 @@ def export(
     from mixer.show.numbers import counted, duration
 
     started = time.monotonic()
-    num_shards = len(load_manifest(out)["shards"])
+    num_shards = len(load_manifest(out).shards)
     record = export(out, to.value, folder, _progress(num_shards))
     if json:
         print_json(record)

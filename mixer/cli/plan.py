@@ -117,6 +117,7 @@ def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[
     """The recipe as a build numbers its sources, and the sources as samples of them say."""
     from mixer.build.build import sources_cache
     from mixer.build.contents import Fetching
+    from mixer.build.survey import survey
     from mixer.forecast.measured import prospects_of_sources
     from mixer.show.fetch import listen
     from mixer.show.pinning import PinProgress
@@ -129,7 +130,5 @@ def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[
         listener=lambda name: listen(quiet=quiet, about=f"{name}, a sample: "),
         sample=True,
     )
-    plan, prospects = prospects_of_sources(
-        recipe, tokenizer, root=root, cache=known, fetching=fetching, on_pin=PinProgress(quiet=quiet)
-    )
-    return plan.recipe, prospects
+    surveyed = survey(recipe, tokenizer, root=root, cache=known, fetching=fetching, on_pin=PinProgress(quiet=quiet))
+    return surveyed.recipe, prospects_of_sources(surveyed)

@@ -28,7 +28,7 @@ def show(
     folder, manifest = build_folder(out), load_manifest(out)
     locate(number, manifest)
     tokenizer = load_tokenizer(
-        manifest["recipe"]["tokenizer"],
+        manifest.recipe["tokenizer"],
         root=root or remembered_root(folder) or Path(),
         cache_dir=cache_dir(cache),
     )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mixer.cli.options import Build, Cache, Json, Root, build_folder, cache_dir, remembered_blocks, remembered_root
 from mixer.errors import UsageError
+
+if TYPE_CHECKING:
+    from mixer.shards.records import Manifest
 
 
 def verify(
@@ -38,10 +41,10 @@ def verify(
             print_damage(error)
     report: dict[str, Any] = {
         "fine": not damage,
-        "id": manifest["id"],
-        "shards": len(manifest["shards"]),
-        "sequences": manifest["totals"]["sequences"],
-        "tokens": manifest["totals"]["tokens"],
+        "id": manifest.id,
+        "shards": len(manifest.shards),
+        "sequences": manifest.totals.sequences,
+        "tokens": manifest.totals.tokens,
         "damage": [{"where": error.where, "message": error.message} for error in damage],
     }
     if sources_root is not None and not damage:
@@ -57,7 +60,7 @@ def verify(
         raise typer.Exit(1)
 
 
-def _check_deep(folder: Path, manifest: dict[str, Any], root: Path, cache: Path | None) -> dict[str, int]:
+def _check_deep(folder: Path, manifest: Manifest, root: Path, cache: Path | None) -> dict[str, int]:
     """Blocks and fetched contents are looked for where the build had them, unless a cache is given."""
     from mixer.build.deep import check_deep
     from mixer.show.console import say

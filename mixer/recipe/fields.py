@@ -10,8 +10,9 @@ import re
 from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
+from mixer.digest import decimal_text
 from mixer.errors import UsageError
 from mixer.recipe.sizes import BYTES_PATTERN, COUNT_PATTERN, parse_bytes, parse_count
 from mixer.recipe.template import parse_template
@@ -165,5 +166,8 @@ Paths = Annotated[
 Names = Annotated[
     tuple[Filled, ...], BeforeValidator(_read_names, json_schema_input_type=Annotated[list[Filled], Field()])
 ]
-Ratio = Annotated[float, BeforeValidator(_read_ratio, json_schema_input_type=Annotated[float, Field(gt=0)])]
-Weight = Annotated[int | float, PlainValidator(_read_weight, json_schema_input_type=Annotated[float, Field(gt=0)])]
+_AS_TEXT = PlainSerializer(decimal_text, when_used="json")
+Ratio = Annotated[float, BeforeValidator(_read_ratio, json_schema_input_type=Annotated[float, Field(gt=0)]), _AS_TEXT]
+Weight = Annotated[
+    int | float, PlainValidator(_read_weight, json_schema_input_type=Annotated[float, Field(gt=0)]), _AS_TEXT
+]

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from mixer.digest import decimal_number
 from mixer.recipe.fields import (
     MAX_SOURCES,
     Bytes,
@@ -226,7 +227,7 @@ class Recipe(_Part):
     """The sources by name."""
 
     def normalised(self) -> dict[str, Any]:
-        """The recipe's identity: JSON values, every default filled in, sizes as integers.
+        """The recipe's identity: JSON values, every default filled in, sizes as integers, decimals as text.
 
         Two spellings of one recipe give equal values. The order of keys, and so of the sources, means
         nothing here: the plan numbers the sources by name.
@@ -242,4 +243,17 @@ class Recipe(_Part):
         """
         from mixer.recipe.load import parse_recipe  # which makes a Recipe, so it imports this module
 
-        return parse_recipe(normalised, where="normalised recipe", default_name="")
+        return parse_recipe(_with_numbers(normalised), where="normalised recipe", default_name="")
+
+
+def _with_numbers(normalised: dict[str, Any]) -> dict[str, Any]:
+    """A normal form with its decimals as the numbers that a recipe has."""
+    sources = {}
+    for name, source in normalised.get("sources", {}).items():
+        source = {**source, "weight": decimal_number(source["weight"])}
+        contents = source.get("contents")
+        if contents is not None and contents.get("min_bytes_per_token") is not None:
+            ratio = float(contents["min_bytes_per_token"])
+            source["contents"] = {**contents, "min_bytes_per_token": ratio}
+        sources[name] = source
+    return {**normalised, "sources": sources}

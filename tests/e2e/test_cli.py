@@ -96,7 +96,7 @@ def test_building_again_finds_the_build_there(cli, project, built, manifest):
     before = (built / "manifest.json").read_bytes()
     done = cli("build", "recipes/sample.yaml", "--set", "target.tokens=300K", "--json", cwd=project)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["id"] == manifest["id"]
+    assert json.loads(done.stdout)["id"] == manifest.id
     assert (built / "manifest.json").read_bytes() == before
 
 
@@ -109,7 +109,7 @@ def test_build_takes_every_place_as_told(cli, cli_environment, project, tmp_path
     options = ["-o", out, "--root", project / "recipes", "--cache", cache, "--manifests", copies, "--quiet"]
     done = cli("build", recipe, *options, "--workers", 1, "--set", "target.tokens=300K", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads((copies / "sample.json").read_bytes())["id"] == manifest["id"]
+    assert json.loads((copies / "sample.json").read_bytes())["id"] == manifest.id
     assert (out / "manifest.json").read_bytes() == (copies / "sample.json").read_bytes()
     assert any((cache / "pins").iterdir())
     assert {path.name for path in tmp_path.iterdir()} == {"o", "m", "c", "mine.yaml"}
@@ -121,8 +121,8 @@ def test_inspect_agrees_with_the_manifest(built, manifest, capsys):
     found = json.loads(capsys.readouterr().out)
     assert run(["inspect", str(built / "manifest.json"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == found
-    assert found["id"] == manifest["id"]
-    tokens = {source["name"]: source["tokens"] for source in manifest["sources"]}
+    assert found["id"] == manifest.id
+    tokens = {source["name"]: source["tokens"] for source in manifest.sources}
     assert {source["name"]: source["tokens"] for source in found["sources"]} == tokens
     assert any("stack-v2 is" in note for note in found["notes"])
 
@@ -188,7 +188,7 @@ def test_show_gives_every_token_of_a_sequence(built, manifest, capsys):
     sequence = json.loads(capsys.readouterr().out)
     segments = sequence["segments"]
     assert [segment["start"] for segment in segments] == [0, *(segment["stop"] for segment in segments[:-1])]
-    assert segments[-1]["stop"] == manifest["sequence_length"]
+    assert segments[-1]["stop"] == manifest.sequence.length
     assert {segment["source"] for segment in segments} <= set(SOURCES)
     assert [segment["bos"] for segment in segments[1:]] == [True] * (len(segments) - 1)
     assert all(segment["text"] for segment in segments)
@@ -214,7 +214,7 @@ def test_show_tells_the_range_of_sequences(built, capsys):
 
 def test_show_refuses_another_tokenizer(copied, manifest, capsys):
     """Ids are not decoded with a tokenizer that did not make them."""
-    changed = manifest | {"tokenizer": manifest["tokenizer"] | {"fingerprint": "0" * 64}}
+    changed = manifest | {"tokenizer": manifest.tokenizer | {"fingerprint": "0" * 64}}
     (copied / "manifest.json").write_text(json.dumps(changed | {"id": manifest_id(changed)}))
     assert run(["show", str(copied), "--sequence", "0"]) == 1
     assert f"the build was made with {'0' * 64}" in capsys.readouterr().err

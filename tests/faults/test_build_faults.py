@@ -400,6 +400,6 @@ def test_a_mix_that_cannot_be_met_leaves_no_folder(workshop: Workshop, tmp_path:
 def test_stop_ends_before_a_source_is_repeated(workshop: Workshop, tmp_path: Path) -> None:
     """No source is read twice, and the one that ends the build is read whole."""
     manifest = workshop.build(tmp_path / "out", workshop.recipe(target=None, when_exhausted="stop"))
-    assert max(source["passes"] for source in manifest["sources"]) == 1
+    assert max(source["passes"] for source in manifest.sources) == 1
     rows = [row for shard in workshop.rows(tmp_path / "out", manifest) for row in shard]
     assert {number for row in rows for number in row["segment_pass"]} <= {0, -1}
