@@ -19,10 +19,11 @@ from mixer.feed.cursor import Cursor
 from mixer.feed.torch import TrainLoader
 from mixer.mixing import tasks
 from mixer.mixing.tasks import task_tokens
+from mixer.shards.records import Manifest
 from mixer.shards.verify import find_damage
 
 
-def both(workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = None) -> tuple[dict, list[oracle.Shard]]:
+def both(workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = None) -> tuple[Manifest, list[oracle.Shard]]:
     """Build, and hold every shard against the oracle's; returns the manifest and the oracle's shards."""
     manifest = workshop.build(out, recipe)
     expected = oracle.build(recipe, workshop.root, manifest.stages[0].draws_per_task, max_draws, oracle.llama3())
@@ -32,18 +33,18 @@ def both(workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = Non
     for found, shard in zip(workshop.rows(out, manifest), with_rows, strict=True):
         for column in shard.rows[0]:
             assert [row[column] for row in found] == [row[column] for row in shard.rows], column
-    for index, source in enumerate(manifest.sources):
+    for index, counts in enumerate(manifest.source_counts):
         packed: Counter[int] = Counter()
         for shard in with_rows:
             for row in shard.rows:
                 lengths = [stop - start for start, stop in pairwise(row["cu_seqlens"])]
                 for length, of, number in zip(lengths, row["segment_source"], row["segment_row"], strict=True):
                     packed[number] += length if of == index else 0
-        assert source["tokens"] == packed.total()
+        assert counts.tokens == packed.total()
         left_out = sum(len(doc.tokens) for shard in expected for doc in shard.documents if doc.source == index)
-        assert source["tokens_left_out"] == left_out - packed.total()
-        assert source["rows"] == drawn_rows(expected, index)
-        assert sum(source["skipped"].values()) == sum(shard.skipped[index] for shard in expected)
+        assert counts.tokens_left_out == left_out - packed.total()
+        assert counts.rows == drawn_rows(expected, index)
+        assert counts.num_skipped == sum(shard.skipped[index] for shard in expected)
     return manifest, expected
 
 

@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def rows(finished: Path) -> list[dict]:
     """All sequences of the finished build, as Python values."""
-    shards = load_manifest(finished)["shards"]
+    shards = load_manifest(finished).shards
     return [row for shard in shards for row in pa.ipc.open_file(finished / shard.path).read_all().to_pylist()]
 
 
@@ -122,7 +122,7 @@ def test_a_shard_that_is_not_the_manifests_is_refused(copy_of_finished: Path) ->
     """Missing, cut short, or of the same size with another byte: as `verify` asks."""
     path = copy_of_finished / "shards/00001.arrow"
     whole = path.read_bytes()
-    first = load_manifest(copy_of_finished)["shards"][0]["sequences"]
+    first = load_manifest(copy_of_finished).shards[0].sequences
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 1
     path.write_bytes(damaged)

@@ -20,7 +20,7 @@ from mixer.shards.manifest import load_manifest
 @pytest.fixture(scope="module")
 def rows(finished: Path) -> list[dict]:
     """All sequences of the finished build, as Python values."""
-    shards = load_manifest(finished)["shards"]
+    shards = load_manifest(finished).shards
     return [row for shard in shards for row in pa.ipc.open_file(finished / shard.path).read_all().to_pylist()]
 
 
@@ -58,7 +58,7 @@ def test_a_row_is_found_in_every_sequence_and_epoch(
     finished: Path, rows: list[dict], capsys: pytest.CaptureFixture[str], window: int | None
 ) -> None:
     """Each sequence that holds it once an epoch, by position; and nothing else of those sequences."""
-    names = [source["name"] for source in load_manifest(finished)["sources"]]
+    names = load_manifest(finished).source_names
     source, row = "code", next(row["segment_row"][0] for row in rows if row["segment_source"][0] == names.index("code"))
     holding = [
         number

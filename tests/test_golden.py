@@ -41,6 +41,6 @@ def test_todays_mixer_builds_the_same(name: str, tmp_path: Path) -> None:
         cache_dir=default_cache_dir(),
     )
     committed = load_manifest(folder / name)
-    contents = [shard.content_xxh3 for shard in built["shards"]]
-    assert contents == [shard.content_xxh3 for shard in committed["shards"]]
-    assert built["id"] == committed["id"]
+    contents = [shard.content_xxh3 for shard in built.shards]
+    assert contents == [shard.content_xxh3 for shard in committed.shards]
+    assert built.id == committed.id

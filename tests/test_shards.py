@@ -94,7 +94,7 @@ def test_a_rewrite_of_the_same_rows_is_no_damage(copy_of_finished: Path) -> None
     before = load_manifest(copy_of_finished)
     rewrite(copy_of_finished, 1, rows_of(copy_of_finished, 1), batch=before["batch_sequences"])
     assert damages(copy_of_finished) == []
-    assert load_manifest(copy_of_finished)["id"] == before["id"]
+    assert load_manifest(copy_of_finished).id == before.id
 
 
 def first_padded(rows: list[dict]) -> dict:
@@ -227,14 +227,14 @@ def test_nulls_are_reported_and_do_not_crash_the_verifier(copy_of_finished: Path
         rows[3][name][0] = None
     else:
         rows[3][name] = None
-    path = copy_of_finished / manifest.shards[1]["path"]
+    path = copy_of_finished / manifest.shards[1].path
     schema = shard_schema(64)
     loose = pa.schema([pa.field(field.name, _nullable(field.type)) for field in schema])
     batch = pa.RecordBatch.from_pylist(rows[: manifest.sequence.batch_sequences], schema=loose)
     columns = [_as(column, field.type) for column, field in zip(batch.columns, schema)]
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-    manifest.shards[1]["file_xxh3"] = xxh3_file(path)
+    manifest.shards[1].file_xxh3 = xxh3_file(path)
     publish(copy_of_finished, manifest)
     found = damages(copy_of_finished)
     assert any("00001.arrow: record batch 0: " in one for one in found), found
@@ -322,7 +322,7 @@ def flippable(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     shutil.copytree(finished, out)
     manifest = load_manifest(out)
     manifest.shards = manifest.shards[-1:]
-    path = out / manifest.shards[0]["path"]
+    path = out / manifest.shards[0].path
     return path, path.read_bytes(), manifest
 
 
@@ -349,7 +349,7 @@ def test_any_flipped_bit_is_reported(
 def test_a_path_out_of_the_folder_is_refused(copy_of_finished: Path, path: Any) -> None:
     """Before any file is opened, also where the manifest's id agrees."""
     manifest = load_manifest(copy_of_finished)
-    manifest.shards[0]["path"] = path
+    manifest.shards[0].path = path
     publish(copy_of_finished, manifest)
     with pytest.raises(FormatError, match="leads out of the folder"):
         load_manifest(copy_of_finished)

@@ -325,7 +325,7 @@ def test_a_tokenizer_without_bos_is_refused_where_bos_is_asked_for(workshop: Wor
     assert "set `sequence.bos: false`" in str(caught.value)
     assert not (tmp_path / "out").exists()
     recipe = workshop.recipe(tokenizer=str(path), sequence={"bos": False}, target={"tokens": 2000})
-    assert workshop.build(tmp_path / "out", recipe)["totals"]["tokens"] >= 2000
+    assert workshop.build(tmp_path / "out", recipe).totals.tokens >= 2000
 
 
 @pytest.mark.parametrize("tail", [b"", b"\n", b"\n\n", b"\r\n\r\n"])
