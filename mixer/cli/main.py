@@ -19,6 +19,7 @@ from mixer.cli.export import export
 from mixer.cli.fetch import fetch
 from mixer.cli.inspect import inspect
 from mixer.cli.plan import plan
+from mixer.cli.repair import repair
 from mixer.cli.sample import sample
 from mixer.cli.schema import schema
 from mixer.cli.show import show
@@ -53,7 +54,7 @@ class Bug(MixerError):
 
 
 # Rich help would cost more than all the rest of `mixer --help`.
-RESUMABLE = ("fetch", "build", "export")
+RESUMABLE = ("fetch", "build", "repair", "export")
 """Verbs that go on where they were when they are run again."""
 
 app = typer.Typer(
@@ -62,7 +63,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (sample, fetch, plan, build, inspect, verify, show, trace, export, schema):
+for verb in (sample, fetch, plan, build, inspect, verify, repair, show, trace, export, schema):
     app.command()(verb)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mixer.errors import UsageError
+
 if TYPE_CHECKING:
     from mixer.sources.remote.block_cache import BlockCache
 
@@ -41,6 +43,18 @@ def remembered_root(folder: Path) -> Path | None:
     """The root that a build was made with, if its log still tells."""
     root = _build_log(folder).get("root")
     return Path(root) if isinstance(root, str) else None
+
+
+def known_root(folder: Path, recipe: Path | None, root: Path | None, verb: str) -> Path:
+    """Where a build's sources are: as told, or as its log remembers.
+
+    Raises:
+        UsageError: nothing tells.
+    """
+    found = root or (recipe.parent if recipe else remembered_root(folder))
+    if found is None:
+        raise UsageError(f"{verb} has to know where the sources are", hint="give --recipe, or --root with its folder")
+    return found
 
 
 def remembered_blocks(folder: Path) -> BlockCache | None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mixer.cli.options import Build, Cache, Json, Root, build_folder, cache_dir, remembered_blocks, remembered_root
-from mixer.errors import UsageError
+from mixer.cli.options import Build, Cache, Json, Root, build_folder, cache_dir, known_root, remembered_blocks
 
 if TYPE_CHECKING:
     from mixer.shards.records import Manifest
@@ -33,7 +32,7 @@ def verify(
 
     started = time.perf_counter()
     folder, manifest = build_folder(out), load_manifest(out)
-    sources_root = _sources_root(folder, recipe, root) if deep else None
+    sources_root = known_root(folder, recipe, root, "--deep") if deep else None
     damage = []
     for error in find_damage(folder, manifest):
         damage.append(error)
@@ -68,15 +67,3 @@ def _check_deep(folder: Path, manifest: Manifest, root: Path, cache: Path | None
     blocks = remembered_blocks(folder) if cache is None else None
     checked = check_deep(folder, manifest, root=root, cache_dir=cache_dir(cache), blocks=blocks, on_progress=say)
     return {"sequences": checked.num_sequences, "segments": checked.num_segments, "shards": checked.num_shards}
-
-
-def _sources_root(folder: Path, recipe: Path | None, root: Path | None) -> Path:
-    """Where the sources are: as told, or as the build's log remembers.
-
-    Raises:
-        UsageError: nothing tells.
-    """
-    found = root or (recipe.parent if recipe else remembered_root(folder))
-    if found is None:
-        raise UsageError("--deep must know where the sources are", hint="give --recipe, or --root with its folder")
-    return found

@@ -68,19 +68,21 @@ def find_damage(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]:
     with a wrong one is searched for the record batch in which the damage lies.
     """
     tokens = np.zeros(len(manifest.sources), dtype=np.int64)
+    whole = True
     for shard in manifest.shards:
         if shard.file.state == "deleted":
+            whole = False
             continue
         damage = file_damage(folder, shard)
         found_inside = False
         for error in shard_damage(folder / shard.path, shard, manifest, tokens):
-            found_inside = True
+            found_inside, whole = True, False
             yield error
         if damage is not None and not found_inside:
             yield damage
     yield from _damage_beside_shards(folder, manifest)
     yield from _draw_damage(manifest)
-    if all(shard.file.state == "present" for shard in manifest.shards):
+    if whole:
         for source, counts, found in zip(manifest.sources, manifest.source_counts, tokens.tolist(), strict=True):
             if found != counts.tokens:
                 yield IntegrityError(
