@@ -20,6 +20,7 @@ from mixer.build.folder import BuildFolder
 from mixer.build.plan import OnPin, Plan, make_plan, silent
 from mixer.errors import TaskError, UsageError
 from mixer.files import publish_bytes
+from mixer.local import check_local
 from mixer.recipe import Recipe
 from mixer.shards.card import dataset_card
 from mixer.shards.manifest import MANIFEST, load_manifest, publish_manifest
@@ -76,6 +77,9 @@ def build(
         workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if workers < 1:
         raise UsageError("workers must be at least 1", where="--workers")
+    for path, where in ((root, "root"), (out, "out"), (cache_dir, "cache_dir"), (manifest_copy, "manifest_copy")):
+        if path is not None:
+            check_local(path, where=where)
     clock = _Clock()
     with BuildFolder(out) as folder:
         tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
@@ -123,6 +127,8 @@ def build(
 def sources_cache(recipe: Recipe, *, root: Path, cache_dir: Path) -> PinCache:
     """What is known of source files, and where the blocks of remote ones are kept: there, unless the recipe says."""
     spec = recipe.cache
+    if spec.dir is not None:
+        check_local(spec.dir, where="cache.dir")
     folder = cache_dir if spec.dir is None else root / Path(spec.dir).expanduser()
     return PinCache(cache_dir, BlockCache(folder=folder, max_bytes=spec.size or MAX_CACHE_BYTES))
 

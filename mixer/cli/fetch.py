@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mixer.cli.options import Cache, Json, cache_dir
+from mixer.cli.options import Cache, Json, cache_dir, on_this_machine
 
 
 class DataSet(StrEnum):
@@ -34,7 +34,10 @@ def fetch(
             metavar="SRC", help="Parquet files of the-stack-v2-train-smol-ids, here or hf://, s3://, https://."
         ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder for parquet files with text.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="A folder for parquet files with text.", callback=on_this_machine),
+    ],
     origin: Annotated[
         str | None,
         typer.Option("--from", metavar="ADDRESS", help="Where the blobs are. Default: s3://softwareheritage/content."),

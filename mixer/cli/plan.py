@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mixer.cli.options import Cache, Json, Root, cache_dir, manifests_dir
+from mixer.cli.options import Cache, Json, RecipeFile, Root, cache_dir, manifests_dir
 from mixer.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Match(StrEnum):
 
 
 def plan(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    recipe: RecipeFile,
     facts: Annotated[
         bool, typer.Option("--facts", help="Read no source: go by what manifests/facts says of known data sets.")
     ] = False,

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from mixer.cli.options import Json
+from mixer.cli.options import Json, on_this_machine
 
 
 def sample(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or one with a sample.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A new folder, or one with a sample.", callback=on_this_machine)
+    ],
     size: Annotated[str, typer.Option(help="How much text, such as 200MB.")] = "50MB",
     json: Json = False,
 ) -> None:

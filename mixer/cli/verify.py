@@ -8,7 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from mixer.cli.options import Build, Cache, Json, Root, build_folder, cache_dir, remembered_blocks, remembered_root
+from mixer.cli.options import (
+    Build,
+    Cache,
+    Json,
+    Root,
+    build_folder,
+    cache_dir,
+    on_this_machine,
+    remembered_blocks,
+    remembered_root,
+)
 from mixer.errors import UsageError
 
 
@@ -16,7 +26,12 @@ def verify(
     out: Build,
     deep: Annotated[bool, typer.Option("--deep", help="Also hold it against its sources.")] = False,
     recipe: Annotated[
-        Path | None, typer.Option(metavar="RECIPE", help="The build's recipe: its folder is the root for --deep.")
+        Path | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="The build's recipe: its folder is the root for --deep.",
+            callback=on_this_machine,
+        ),
     ] = None,
     root: Root = None,
     cache: Cache = None,

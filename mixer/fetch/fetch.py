@@ -14,6 +14,7 @@ from mixer.fetch.plan import FetchPlan, IdsStore, Part, Rules, make_plan
 from mixer.fetch.remote_ids import RemotePath
 from mixer.fetch.selection import Selection
 from mixer.fetch.workers import fetch_chunks
+from mixer.local import check_local
 from mixer.sources.cache import MAX_CACHE_BYTES
 from mixer.sources.remote.address import is_remote, parse_address
 from mixer.sources.remote.block_cache import BlockCache
@@ -69,6 +70,7 @@ def fetch_stack_v2(
         MixerError: anything that stops it; the same call goes on where it was.
     """
     checked_address(origin)
+    check_local(out, where="OUT")
     loaded = None
     if rules.selection.min_bytes_per_token is not None:
         from mixer.tokens.tokenizer import load_tokenizer
@@ -112,6 +114,7 @@ def run_fetch(
 def _found(source: str, out: Path, selection: Selection, cache_dir: Path) -> tuple[list[IdsFile], IdsStore | None]:
     """The files with the rows, and the store that they are in; None for those of this machine."""
     if not is_remote(source):
+        check_local(source, where="SRC")
         return find_ids(source, selection), None
     asked, before = parse_address(source, "SRC"), recorded_store(out)
     commit = None

@@ -10,6 +10,7 @@ from typing import Any
 from mixer.digest import canonical_json, identity, xxh3
 from mixer.errors import FormatError, IntegrityError
 from mixer.files import publish_bytes
+from mixer.local import check_local
 from mixer.shards.shape import SHAPE, shape_problem
 from mixer.shards.shard import FORMAT_VERSION, REBUILD_HINT
 
@@ -63,7 +64,9 @@ def load_manifest(path: Path) -> dict[str, Any]:
     Raises:
         IntegrityError: missing, damaged, or its id is not that of its content.
         FormatError: not a manifest, of another format version, or with paths that lead out of the folder.
+        UsageError: the path is the address of a store.
     """
+    check_local(path, where="path")
     if path.is_dir():
         path = path / MANIFEST
     try:
