@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -18,9 +17,10 @@ from mixer.build.contents import Fetching
 from mixer.build.engine import run_tasks
 from mixer.build.folder import BuildFolder
 from mixer.build.plan import OnPin, Plan, make_plan, silent
-from mixer.errors import TaskError, UsageError
+from mixer.errors import TaskError
 from mixer.files import publish_bytes
 from mixer.local import check_local
+from mixer.machine import checked_workers
 from mixer.recipe import Recipe
 from mixer.shards.card import dataset_card
 from mixer.shards.manifest import MANIFEST, load_manifest, publish_manifest
@@ -73,10 +73,7 @@ def build(
     Raises:
         MixerError: by kind, what to do about it.
     """
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers < 1:
-        raise UsageError("workers must be at least 1", where="--workers")
+    workers = checked_workers(workers)
     for path, where in ((root, "root"), (out, "out"), (cache_dir, "cache_dir"), (manifest_copy, "manifest_copy")):
         if path is not None:
             check_local(path, where=where)

@@ -11,6 +11,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from mixer.build.plan import Plan
 from mixer.build.result import TaskResult
@@ -64,6 +65,10 @@ class BuildFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A spawned worker inherits no lock, and the descriptor's number names another file there.
+        return self.__dict__ | {"_lock": None}
 
     def _make(self, folder: Path) -> None:
         try:

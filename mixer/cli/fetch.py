@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -102,7 +101,7 @@ def fetch(
         part=parse_part(part),
         tokenizer=tokenizer,
         cache_dir=cache_dir(cache),
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=workers,
         connections=connections,
         listener=listen(quiet=quiet),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from mixer.cli.options import Cache, Json, RecipeFile, Root, cache_dir, manifests_dir
 from mixer.errors import UsageError
+from mixer.machine import usable_cores
 
 if TYPE_CHECKING:
     from mixer.forecast.prospect import Prospect
@@ -125,7 +125,7 @@ def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[
     tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache)
     known = sources_cache(recipe, root=root, cache_dir=cache)
     fetching = Fetching(
-        workers=len(os.sched_getaffinity(0)),
+        workers=usable_cores(),
         listener=lambda name: listen(quiet=quiet, about=f"{name}, a sample: "),
         sample=True,
     )

@@ -15,6 +15,7 @@ from mixer.fetch.remote_ids import RemotePath
 from mixer.fetch.selection import Selection
 from mixer.fetch.workers import fetch_chunks
 from mixer.local import check_local
+from mixer.machine import checked_workers
 from mixer.sources.cache import MAX_CACHE_BYTES
 from mixer.sources.remote.address import is_remote, parse_address
 from mixer.sources.remote.block_cache import BlockCache
@@ -42,7 +43,7 @@ def fetch_stack_v2(
     part: Part,
     tokenizer: str,
     cache_dir: Path,
-    workers: int,
+    workers: int | None = None,
     connections: int,
     listener: Listener,
 ) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def fetch_stack_v2(
         part: which part of the work is this host's.
         tokenizer: what counts tokens, where the rules ask for them.
         cache_dir: where tokenizers are kept, and what is read of rows that are elsewhere.
-        workers: processes.
+        workers: processes; None: one for each usable core.
         connections: blobs that are on their way at once, over all of them.
         listener: what is told of how far it is.
 
@@ -71,6 +72,7 @@ def fetch_stack_v2(
     """
     checked_address(origin)
     check_local(out, where="OUT")
+    workers = checked_workers(workers)
     loaded = None
     if rules.selection.min_bytes_per_token is not None:
         from mixer.tokens.tokenizer import load_tokenizer
