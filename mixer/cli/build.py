@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mixer.cli.options import Cache, Json, RecipeFile, Root, cache_dir, manifests_dir, on_this_machine
+from mixer.extras import require
 
 
 def build(
@@ -46,6 +47,7 @@ def build(
 
     The same recipe and sources give the same shards, whatever the number of workers and interruptions.
     """
+    require("build", "building")
     from mixer.build.build import build as run_build
     from mixer.recipe import load_recipe
     from mixer.show.console import out_console, print_json, say

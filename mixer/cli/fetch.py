@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mixer.cli.options import Cache, Json, cache_dir, on_this_machine
+from mixer.extras import require
 
 
 class DataSet(StrEnum):
@@ -71,6 +72,7 @@ def fetch(
 
     The same rows, options and blobs give the same files, whatever the number of workers, hosts and interruptions.
     """
+    require("build", "fetching")
     from mixer.fetch import (
         SOFTWARE_HERITAGE,
         Origin,

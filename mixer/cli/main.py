@@ -25,6 +25,7 @@ from mixer.cli.show import show
 from mixer.cli.trace import trace
 from mixer.cli.verify import verify
 from mixer.errors import MixerError, UsageError, error_as_json
+from mixer.extras import extra_with, missing_package
 from mixer.show.console import visible
 
 
@@ -129,6 +130,8 @@ def as_mixer_error(error: Exception) -> MixerError:
         return UsageError(error.format_message(), hint=f"see `{context.command_path if context else 'mixer'} --help`")
     if isinstance(error, OSError) and error.strerror:
         return MixerError(error.strerror, where=None if error.filename is None else str(error.filename))
+    if isinstance(error, ImportError) and (extra := extra_with(error.name or "")):
+        return missing_package(error, extra, "this")
     if isinstance(error, MemoryError):
         return MixerError("out of memory", hint="use fewer --workers, or a smaller task_tokens in the recipe")
     return Bug(

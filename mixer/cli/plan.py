@@ -10,6 +10,7 @@ import typer
 
 from mixer.cli.options import Cache, Json, RecipeFile, Root, cache_dir, manifests_dir
 from mixer.errors import UsageError
+from mixer.extras import require
 from mixer.machine import usable_cores
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def plan(
     Rows, tokens, passes, sizes and times. Tokens per row come from a small keyed sample of each source, with its error.
     Nothing is built or written but the cache of what is known of files.
     """
+    require("build", "planning")
     from mixer.forecast.forecast import forecast
     from mixer.forecast.match import matching_row_weights
     from mixer.forecast.training import parse_tokens, training

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mixer.cli.options import Json, on_this_machine
+from mixer.extras import require
 
 
 def sample(
@@ -18,6 +19,7 @@ def sample(
     json: Json = False,
 ) -> None:
     """Make six small sources to try everything on; no network needed."""
+    require("build", "making a sample")
     from dataclasses import asdict
 
     from mixer.recipe import parse_bytes

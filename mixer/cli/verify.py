@@ -20,6 +20,7 @@ from mixer.cli.options import (
     remembered_root,
 )
 from mixer.errors import UsageError
+from mixer.extras import require
 
 
 def verify(
@@ -43,6 +44,8 @@ def verify(
     from mixer.show.console import print_json, say
     from mixer.show.verify import fine_line, print_damage
 
+    if deep:
+        require("build", "--deep")
     started = time.perf_counter()
     folder, manifest = build_folder(out), load_manifest(out)
     sources_root = _sources_root(folder, recipe, root) if deep else None
