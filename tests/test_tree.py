@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -50,3 +51,15 @@ def test_names_are_plain(tracked: list[PurePosixPath]) -> None:
     """No tracked file or folder has a space, a quote, `#` or `~` in its name, or was left behind by a tool."""
     assert [str(path) for path in tracked if not all(NAME.fullmatch(part) for part in path.parts)] == []
     assert [str(path) for path in tracked if path.suffix in LEFT_BEHIND] == []
+
+
+def test_everything_in_the_package_is_shipped(tracked: list[PurePosixPath]) -> None:
+    """Each folder is a package, and each file that is no module is named in pyproject.toml."""
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert settings["packages"]["find"]["include"] == ["mixer*"]
+    shipped = {path for pattern in settings["package-data"]["mixer"] for path in (REPOSITORY / "mixer").glob(pattern)}
+    inside = [REPOSITORY / path for path in tracked if path.parts[0] == "mixer"]
+    files = {file for path in inside for file in (path.iterdir() if path.is_dir() else [path])}
+    modules = {path for path in files if path.suffix == ".py"}
+    assert files - modules == shipped
+    assert {path.parent for path in modules} == {path.parent for path in modules if path.name == "__init__.py"}
