@@ -36,7 +36,9 @@ LEFT_BEHIND = {".orig", ".rej", ".bak", ".swp", ".tmp", ".pyc", ".log"}
 @pytest.fixture(scope="module")
 def tracked() -> list[PurePosixPath]:
     """Every file that git keeps."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=False)
+    listed = subprocess.run(
+        ["git", "-c", "safe.directory=*", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=False
+    )
     if listed.returncode != 0:
         pytest.skip("not a git checkout")
     return [PurePosixPath(name) for name in listed.stdout.decode().split("\0") if name]

@@ -88,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called us, as `>&-` does
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Slurm's and Kubernetes' way to say ^C
+    # Slurm's and Kubernetes' way to say ^C. ^C itself stays ignored where a shell started a job in its background so.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale

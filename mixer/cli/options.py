@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mixer.errors import UsageError
 from mixer.local import check_local
 
 if TYPE_CHECKING:
@@ -50,11 +51,18 @@ def cache_dir(given: Path | None) -> Path:
     """The cache folder: the one given, or the default.
 
     Raises:
-        UsageError: `$MIXER_CACHE` is the address of a store.
+        UsageError: `$MIXER_CACHE` is the address of a store, or neither it nor a home folder is there.
     """
     from mixer.sources import default_cache_dir
 
-    folder = given or default_cache_dir()
+    try:
+        folder = given or default_cache_dir()
+    except RuntimeError as error:  # an account without a home folder, as containers have
+        raise UsageError(
+            "there is no home folder to keep a cache in",
+            where="$MIXER_CACHE",
+            hint="set MIXER_CACHE, or give --cache DIR",
+        ) from error
     check_local(folder, where="--cache" if given else "$MIXER_CACHE")
     return folder
 
