@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,11 @@ from mixer.shards import shard
 from mixer.tokens.tokenizer import load_tokenizer
 
 SAMPLE_BYTES = 2_000_000
+
+# A job in the background of a shell (`nohup make test &`) is started with ^C ignored, and so would be what it starts:
+# tests that send it would wait for nothing. A handler of Python's own is not inherited; the default is.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -130,9 +130,7 @@ def test_another_hash_seed_another_process_and_another_folder_change_nothing(
     expected = load_manifest(finished)
     for hash_seed in ("1", "12345"):
         manifest = load_manifest(tmp_path / hash_seed)
-        assert [shard.content_xxh3 for shard in manifest.shards] == [
-            shard.content_xxh3 for shard in expected.shards
-        ]
+        assert [shard.content_xxh3 for shard in manifest.shards] == [shard.content_xxh3 for shard in expected.shards]
     assert record(tmp_path / "1") == record(tmp_path / "12345")
 
 

@@ -23,7 +23,9 @@ from mixer.shards.records import Manifest
 from mixer.shards.verify import find_damage
 
 
-def both(workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = None) -> tuple[Manifest, list[oracle.Shard]]:
+def both(
+    workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = None
+) -> tuple[Manifest, list[oracle.Shard]]:
     """Build, and hold every shard against the oracle's; returns the manifest and the oracle's shards."""
     manifest = workshop.build(out, recipe)
     expected = oracle.build(recipe, workshop.root, manifest.stages[0].draws_per_task, max_draws, oracle.llama3())

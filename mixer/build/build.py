@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -19,8 +18,10 @@ from mixer.build.folder import BuildFolder
 from mixer.build.ledger import Progress
 from mixer.build.plan import Plan, make_plan
 from mixer.build.survey import OnPin, silent, survey
-from mixer.errors import TaskError, UsageError
+from mixer.errors import TaskError
 from mixer.files import publish_bytes
+from mixer.local import check_local
+from mixer.machine import checked_workers
 from mixer.recipe import Recipe
 from mixer.shards.card import dataset_card
 from mixer.shards.manifest import MANIFEST, load_manifest, publish_manifest, with_id
@@ -74,10 +75,10 @@ def build(
     Raises:
         MixerError: by kind, what to do about it.
     """
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers < 1:
-        raise UsageError("workers must be at least 1", where="--workers")
+    workers = checked_workers(workers)
+    for path, where in ((root, "root"), (out, "out"), (cache_dir, "cache_dir"), (copies, "copies")):
+        if path is not None:
+            check_local(path, where=where)
     clock = _Clock()
     with BuildFolder(out) as folder:
         tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
@@ -131,6 +132,8 @@ def copy_name(manifest: Manifest) -> str:
 def sources_cache(recipe: Recipe, *, root: Path, cache_dir: Path) -> PinCache:
     """What is known of source files, and where the blocks of remote ones are kept: there, unless the recipe says."""
     spec = recipe.cache
+    if spec.dir is not None:
+        check_local(spec.dir, where="cache.dir")
     folder = cache_dir if spec.dir is None else root / Path(spec.dir).expanduser()
     return PinCache(cache_dir, BlockCache(folder=folder, max_bytes=spec.size or MAX_CACHE_BYTES))
 

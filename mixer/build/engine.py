@@ -6,11 +6,8 @@ consecutive tasks because they read on where the one before stopped: no block is
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +22,7 @@ from mixer.build.plan import Plan
 from mixer.build.task import TaskRunner
 from mixer.errors import MixerError, TaskError
 from mixer.files import sync_file
+from mixer.machine import end_with_parent, keep_freed_memory, worker_context
 from mixer.mixing.tasks import Task
 from mixer.shards.records import Limit, TaskRecord, shard_path
 from mixer.sources.remote import traffic
@@ -114,8 +112,8 @@ class _Worker:
     """A worker process, its pipe, what it is doing, and the run of tasks that it has before it."""
 
     def __init__(self, plan: Plan, tokenizer: Tokenizer, folder: BuildFolder) -> None:
-        # fork shares the loaded tokenizer; spawn, where there is no safe fork, loads it in each worker
-        context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        # A forked worker shares the loaded tokenizer; a spawned one loads its own.
+        context: Any = worker_context()
         self.pipe, self._theirs = context.Pipe()
         self.job: _Job | None = None
         self.run: list[Task] = []
@@ -211,12 +209,10 @@ def _serve(pipe: Connection, plan: Plan, tokenizer: Tokenizer, folder: BuildFold
     """A worker's life: it ends with its parent, leaves ^C to it, and does not hold the folder's lock."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        if os.getppid() != parent:
-            return
+    if not end_with_parent(parent):
+        return
     folder.release()
-    _keep_freed_memory()
+    keep_freed_memory()
     runner, finisher = TaskRunner(plan, tokenizer, folder.out), _Finisher(pipe, folder)
     while True:
         try:
@@ -275,15 +271,3 @@ def _portable(error: Exception) -> Exception:
 
     lines = "".join(traceback.format_exception(error))
     return RuntimeError(f"{type(error).__name__}: {error}\n{lines}")
-
-
-def _keep_freed_memory() -> None:
-    """Let malloc keep what is freed: page faults of arrays made anew for each task cost as much as tokenizing.
-
-    glibc gives large blocks back to the system at once and takes fresh pages for the next; harmless elsewhere.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        m_trim_threshold, m_mmap_threshold = -1, -3
-        mallopt(m_mmap_threshold, 1 << 30)
-        mallopt(m_trim_threshold, 1 << 30)

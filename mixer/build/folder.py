@@ -71,6 +71,10 @@ class BuildFolder:
             os.close(self._lock)
             self._lock = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A spawned worker inherits no lock, and the descriptor's number names another file there.
+        return self.__dict__ | {"_lock": None}
+
     def _make(self, folder: Path) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ from mixer.cli.show import show
 from mixer.cli.trace import trace
 from mixer.cli.verify import verify
 from mixer.errors import MixerError, UsageError, error_as_json
+from mixer.extras import extra_with, missing_package
 from mixer.show.console import visible
 
 
@@ -88,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called us, as `>&-` does
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Slurm's and Kubernetes' way to say ^C
+    # Slurm's and Kubernetes' way to say ^C. ^C itself stays ignored where a shell started a job in its background so.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale
@@ -130,6 +132,8 @@ def as_mixer_error(error: Exception) -> MixerError:
         return UsageError(error.format_message(), hint=f"see `{context.command_path if context else 'mixer'} --help`")
     if isinstance(error, OSError) and error.strerror:
         return MixerError(error.strerror, where=None if error.filename is None else str(error.filename))
+    if isinstance(error, ImportError) and (extra := extra_with(error.name or "")):
+        return missing_package(error, extra, "this")
     if isinstance(error, MemoryError):
         return MixerError("out of memory", hint="use fewer --workers, or a smaller task_tokens in the recipe")
     return Bug(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mixer.cli.options import Cache, Json, Root, cache_dir, manifests_dir
+from mixer.cli.options import Cache, Json, RecipeFile, Root, cache_dir, manifests_dir
 from mixer.errors import UsageError
+from mixer.extras import require
+from mixer.machine import usable_cores
 
 if TYPE_CHECKING:
     from mixer.forecast.prospect import Prospect
@@ -24,7 +25,7 @@ class Match(StrEnum):
 
 
 def plan(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    recipe: RecipeFile,
     facts: Annotated[
         bool, typer.Option("--facts", help="Read no source: go by what manifests/facts says of known data sets.")
     ] = False,
@@ -57,6 +58,7 @@ def plan(
     Rows, tokens, passes, sizes and times. Tokens per row come from a small keyed sample of each source, with its error.
     Nothing is built or written but the cache of what is known of files.
     """
+    require("build", "planning")
     from mixer.forecast.forecast import forecast
     from mixer.forecast.match import matching_row_weights
     from mixer.forecast.training import parse_tokens, training
@@ -126,7 +128,7 @@ def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[
     tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache)
     known = sources_cache(recipe, root=root, cache_dir=cache)
     fetching = Fetching(
-        workers=len(os.sched_getaffinity(0)),
+        workers=usable_cores(),
         listener=lambda name: listen(quiet=quiet, about=f"{name}, a sample: "),
         sample=True,
     )

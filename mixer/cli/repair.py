@@ -18,6 +18,7 @@ from mixer.cli.options import (
     known_root,
     remembered_blocks,
 )
+from mixer.extras import require
 
 
 def repair(
@@ -33,6 +34,7 @@ def repair(
 
     What comes out must have the content that the manifest says, so a repair cannot change a build.
     """
+    require("build", "repairing")
     from mixer.build.repair import repair as run_repair
     from mixer.show.console import print_json, say
     from mixer.show.numbers import counted, duration

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mixer.cli.options import Build, Cache, Json, Root, build_folder, cache_dir, known_root, remembered_blocks
+from mixer.cli.options import (
+    Build,
+    Cache,
+    Json,
+    Root,
+    build_folder,
+    cache_dir,
+    known_root,
+    on_this_machine,
+    remembered_blocks,
+)
+from mixer.extras import require
 
 if TYPE_CHECKING:
     from mixer.shards.records import Manifest
@@ -18,7 +29,12 @@ def verify(
     out: Build,
     deep: Annotated[bool, typer.Option("--deep", help="Also hold it against its sources.")] = False,
     recipe: Annotated[
-        Path | None, typer.Option(metavar="RECIPE", help="The build's recipe: its folder is the root for --deep.")
+        Path | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="The build's recipe: its folder is the root for --deep.",
+            callback=on_this_machine,
+        ),
     ] = None,
     root: Root = None,
     cache: Cache = None,
@@ -30,6 +46,8 @@ def verify(
     from mixer.show.console import print_json, say
     from mixer.show.verify import fine_line, print_damage
 
+    if deep:
+        require("build", "--deep")
     started = time.perf_counter()
     folder, manifest = build_folder(out), load_manifest(out)
     sources_root = known_root(folder, recipe, root, "--deep") if deep else None

@@ -19,6 +19,7 @@ from mixer.export.nanotron import write_nanotron
 from mixer.export.olmo import write_olmo
 from mixer.feed.sequences import SequenceSet, open_build
 from mixer.files import publish_bytes, sync_file
+from mixer.local import check_local
 from mixer.shards.decode import encode
 
 FORMATS: dict[str, Callable[[SequenceSet, Path, OnShard], np.dtype]] = {
@@ -50,7 +51,7 @@ def export(build: str | Path, format_name: str, folder: Path, on_shard: OnShard 
         The record, as in `export.json`: format, id of the build's manifest, dtype, tokens, sequence length, tokenizer.
 
     Raises:
-        UsageError: there is no such format.
+        UsageError: there is no such format, or the folder or the build is the address of a store.
         DataError: the build has no sequences.
         BuildStateError: the folder holds something else, is inside the build, or another run is writing to it.
         IntegrityError, FormatError: the build is damaged, or of another version.
@@ -58,6 +59,7 @@ def export(build: str | Path, format_name: str, folder: Path, on_shard: OnShard 
     """
     if format_name not in FORMATS:
         raise UsageError(f"format {format_name!r} is not known; formats are {', '.join(FORMATS)}", where="--to")
+    check_local(folder, where="folder")
     sequences = open_build(build)
     manifest = sequences.manifest
     if not manifest.shards:

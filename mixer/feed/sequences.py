@@ -9,6 +9,7 @@ import numpy as np
 
 from mixer.errors import UsageError
 from mixer.feed.mapped import MappedShards, Verify
+from mixer.local import check_local
 from mixer.shards.locate import Locator
 from mixer.shards.manifest import load_manifest
 from mixer.shards.records import Manifest
@@ -192,10 +193,11 @@ def open_build(path: str | Path, *, verify: Verify = "size") -> SequenceSet:
 
     Raises:
         IntegrityError, FormatError: the manifest is missing, damaged, or of another version.
-        UsageError: `verify` is none of nothing, size, digest.
+        UsageError: `verify` is none of nothing, size, digest, or the path is the address of a store.
     """
     if verify not in ("nothing", "size", "digest"):
         raise UsageError(f"verify is {verify!r}; it is nothing, size or digest", where="verify")
+    check_local(path, where="path")
     path = Path(path)
     manifest = load_manifest(path)
     return SequenceSet(path if path.is_dir() else path.parent, manifest, verify)

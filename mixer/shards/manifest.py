@@ -11,6 +11,7 @@ from typing import Any
 from mixer.digest import canonical_json, identity
 from mixer.errors import FormatError, IntegrityError
 from mixer.files import publish_bytes
+from mixer.local import check_local
 from mixer.regular import parse_json, read_regular
 from mixer.shards.consistency import inconsistencies
 from mixer.shards.decode import ShapeError, decode, encode
@@ -50,7 +51,9 @@ def load_manifest(path: Path) -> Manifest:
     Raises:
         IntegrityError: missing, damaged, or its id is not that of its content.
         FormatError: not a manifest, or of another format version, or what it says cannot be.
+        UsageError: the path is the address of a store.
     """
+    check_local(path, where="path")
     if path.is_dir():
         path = path / MANIFEST
     try:

@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 from mixer.errors import TokenizerError
+from mixer.extras import install_command
 
 # Meta's pattern, llama-models, llama3/tokenizer.py.
 SPLIT_PATTERN = (
@@ -36,7 +37,7 @@ def rank_file() -> Path:
         import llama_models
     except ImportError as error:
         raise TokenizerError(
-            "the Llama-3 tokenizer needs the package llama-models", hint="pip install llama-models"
+            "the Llama-3 tokenizer needs the package llama-models", hint=install_command("build")
         ) from error
     path = Path(llama_models.__file__ or "").parent / "llama3" / "tokenizer.model"
     if not path.is_file():
