@@ -79,7 +79,7 @@ def check_deep(
     recipe = Recipe.from_normalised(manifest["recipe"])
     tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
     if tokenizer.fingerprint != manifest["tokenizer"]["fingerprint"]:
-        raise TokenizerError("the tokenizer is not the one that the build was made with", where=recipe.tokenizer)
+        raise TokenizerError("the tokenizer is not the one that the build was made with", where=recipe.tokenizer_name)
     # The order of the sources is the manifest's: shards hold indices into it.
     names = [source["name"] for source in manifest["sources"]]
     recipe = recipe.model_copy(update={"sources": {name: recipe.sources[name] for name in names}})

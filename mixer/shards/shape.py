@@ -43,7 +43,14 @@ SHAPE: dict[str, Any] = {
     "id": str,
     "name": str,
     "plan": str,
-    "recipe": {"name": str, "seed": int, "tokenizer": str, "weights": str, "sequence": {"packing": str}, "sources": {}},
+    "recipe": {
+        "name": str,
+        "seed": int,
+        "tokenizer": (str, dict),
+        "weights": str,
+        "sequence": {"packing": str},
+        "sources": {},
+    },
     "tokenizer": {
         "name": str,
         "fingerprint": str,
