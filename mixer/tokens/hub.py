@@ -24,7 +24,7 @@ def hub_file(repo: str) -> Path:
     """
     try:
         from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_download, hf_hub_url
-        from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, RepositoryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
     except ImportError as error:
         raise TokenizerError(
             f"a tokenizer of the hub needs the package {error.name}",
@@ -54,6 +54,15 @@ def hub_file(repo: str) -> Path:
                 where="tokenizer",
                 hint="name a repository that has one, or give a path to a tokenizer.json",
             ) from error
+        except HfHubHTTPError as error:
+            if error.response.status_code not in (401, 403):
+                silence = error
+            else:
+                raise RecipeError(
+                    f"the hub refuses access to {repo}",
+                    where="tokenizer",
+                    hint="check the id, and your token (`hf auth login` or HF_TOKEN)",
+                ) from error
         except Exception as error:  # the client raises many kinds, among them those of its HTTP library
             silence = error
         local = silence is not None

@@ -12,6 +12,7 @@ from mixer.errors import TokenizerError
 from mixer.files import publish_bytes
 from mixer.tokens.encode import Tokenizer
 from mixer.tokens.fingerprint import fingerprint
+from mixer.tokens.ranks import MAX_ID
 from mixer.tokens.read import read_file
 
 _USUAL = {
@@ -35,9 +36,9 @@ def from_json_file(name: str, path: Path, cache_dir: Path) -> Tokenizer:
     content = _load_json(path)
     try:
         vocab, added = content["model"]["vocab"], content.get("added_tokens") or []
-        specials = {str(token["content"]): int(token["id"]) for token in added if token.get("special")}
-        ids = [int(number) for number in vocab.values()] if isinstance(vocab, dict) else list(range(len(vocab)))
-        vocab_size = max([*ids, *(int(token["id"]) for token in added)]) + 1
+        specials = {str(token["content"]): _id(token["id"]) for token in added if token.get("special")}
+        ids = [_id(number) for number in vocab.values()] if isinstance(vocab, dict) else list(range(len(vocab)))
+        vocab_size = max([*ids, *(_id(token["id"]) for token in added)]) + 1
         # Special added tokens would turn strings of the text into control ids; the others are part of the vocabulary.
         plain = {
             **content,
@@ -69,6 +70,12 @@ def from_json_file(name: str, path: Path, cache_dir: Path) -> Tokenizer:
         pad_id=pad_id,
         rules=None,
     )
+
+
+def _id(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ID:
+        raise ValueError(f"{value!r} is not an id from 0 to {MAX_ID}")
+    return value
 
 
 def _load_json(path: Path) -> Any:
