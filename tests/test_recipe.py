@@ -811,7 +811,17 @@ def test_the_schema_describes_every_key():
     """An editor can complete and explain each key of each part."""
     schema = recipe_schema()
     parts = {"Recipe": schema, **schema["$defs"]}
-    named = ["CacheSpec", "ContentsSpec", "EpochsSpec", "Recipe", "SequenceSpec", "Source", "Target", "TextSpec"]
+    named = [
+        "CacheSpec",
+        "ContentsSpec",
+        "EpochsSpec",
+        "Recipe",
+        "SequenceSpec",
+        "Source",
+        "Target",
+        "TextSpec",
+        "TokenizerSpec",
+    ]
     assert sorted(parts) == named
     for part in parts.values():
         assert part["additionalProperties"] is False

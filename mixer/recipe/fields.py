@@ -20,6 +20,8 @@ from mixer.recipe.template import parse_template
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MAX_COUNT = 2**63 - 1
 """Draws, rows and seeds are numbered in 64 bits."""
+MAX_TOKEN_ID = 2**31 - 1
+"""A shard keeps ids in an int32."""
 MAX_SOURCES = 2**15 - 1
 """A shard names a source by an int16."""
 _SCHEMES = ("hf", "s3", "gs", "https", "http")
@@ -46,6 +48,14 @@ def expand_text(value: Any) -> Any:
 def expand_contents(value: Any) -> Any:
     """The mapping that a data set's name stands for."""
     return {"data_set": value} if isinstance(value, str) else value
+
+
+def _read_special(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+        raise ValueError(f"must be the name or the id of a special token, not {value!r:.60}")
+    if isinstance(value, int) and not 0 <= value <= MAX_TOKEN_ID:
+        raise ValueError(f"must be an id from 0 to {MAX_TOKEN_ID}, not {value}")
+    return value
 
 
 def _whole(value: float) -> int | float:
@@ -144,6 +154,9 @@ def _human(least: int, most: int) -> BeforeValidator:
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
+Special = Annotated[int | str, PlainValidator(_read_special, json_schema_input_type=TokenId | Annotated[str, Field()])]
+VocabSize = Annotated[int, Field(ge=257, le=MAX_TOKEN_ID + 1)]
 Seed = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT), _human(1, MAX_COUNT)]

@@ -10,7 +10,19 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mixer.errors import RecipeError
-from mixer.recipe.model import CacheSpec, ContentsSpec, EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec
+from mixer.recipe.model import (
+    ONE_NAME,
+    RULES,
+    CacheSpec,
+    ContentsSpec,
+    EpochsSpec,
+    Recipe,
+    SequenceSpec,
+    Source,
+    Target,
+    TextSpec,
+    TokenizerSpec,
+)
 
 Key = tuple[Any, ...]
 """The way to a value of a recipe: names of keys, and numbers within a list."""
@@ -19,6 +31,7 @@ COMMAND_LINE = "--set"
 """The place of what the command line says, where others have a file."""
 _HINT = "`mixer schema` prints every key and what it takes"
 _PARTS: dict[str, type[BaseModel]] = {
+    "tokenizer": TokenizerSpec,
     "sequence": SequenceSpec,
     "target": Target,
     "epochs": EpochsSpec,
@@ -75,7 +88,7 @@ def suggestion(name: Any, known: Iterable[Any]) -> str:
 
 def schema_problems(error: ValidationError, tree: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     """Each problem that pydantic found with `tree`, as its key and what is wrong."""
-    details = error.errors(include_url=False)
+    details = [each | {"loc": _without_way(each["loc"])} for each in error.errors(include_url=False)]
     unknown = [each["loc"] for each in details if each["type"] == "extra_forbidden"]
     # A misspelt key is one problem, not an unknown key and a missing one.
     misspelt = {(*key[:-1], *difflib.get_close_matches(str(key[-1]), _keys_of(key[:-1]), n=1)) for key in unknown}
@@ -87,6 +100,11 @@ def schema_problems(error: ValidationError, tree: dict[str, Any]) -> Iterator[tu
             yield _as_written(key, tree), _message(each["type"], each["msg"], each["input"], each.get("ctx", {}))
         elif key not in misspelt:
             yield key, "is missing"
+
+
+def _without_way(key: Key) -> Key:
+    """A key without pydantic's mark of the way in which the tokenizer is written."""
+    return (key[0], *key[2:]) if key[:1] == ("tokenizer",) and key[1:2] in ((ONE_NAME,), (RULES,)) else key
 
 
 def _message(kind: str, message: str, found: Any, context: dict[str, Any]) -> str:
