@@ -18,12 +18,16 @@ from mixer.recipe.sizes import BYTES_PATTERN, COUNT_PATTERN, parse_bytes, parse_
 from mixer.recipe.template import parse_template
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+MAX_NAME = 128
+"""Letters of a name: it becomes the name of a file, and file systems take 255 bytes with what is added to it."""
 MAX_COUNT = 2**63 - 1
 """Draws, rows and seeds are numbered in 64 bits."""
 MAX_TOKEN_ID = 2**31 - 1
 """A shard keeps ids in an int32."""
 MAX_SOURCES = 2**15 - 1
 """A shard names a source by an int16."""
+_LEAST_WEIGHT, _MOST_WEIGHT = 1e-150, 10**150
+"""The sum of 32,767 weights between these, and the quotient of a weight and it, are finite floats above 0."""
 _SCHEMES = ("hf", "s3", "gs", "https", "http")
 
 
@@ -91,13 +95,16 @@ def _read_weight(value: Any) -> int | float:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"must be finite, not {value}")
     if value <= 0:
-        raise ValueError(f"must be above 0, not {value}; to leave a source out, remove it")
-    return _whole(value)
+        raise ValueError(f"must be above 0, not {value:.6g}; to leave a source out, remove it")
+    whole = _whole(value)
+    if not _LEAST_WEIGHT <= whole <= _MOST_WEIGHT:
+        raise ValueError("must be between 1e-150 and 1e150: weights are relative, so scale them")
+    return whole
 
 
 def _read_ratio(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"must be a number above 0, such as 2.5, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_WEIGHT:
+        raise ValueError(f"must be a number above 0, such as 2.5, not {value!r:.40}")
     return float(value)
 
 
@@ -153,7 +160,7 @@ def _human(least: int, most: int) -> BeforeValidator:
     return BeforeValidator(_read_count, json_schema_input_type=written)
 
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME)]
 TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
 Special = Annotated[int | str, PlainValidator(_read_special, json_schema_input_type=TokenId | Annotated[str, Field()])]
 VocabSize = Annotated[int, Field(ge=257, le=MAX_TOKEN_ID + 1)]
