@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -132,7 +133,8 @@ def expected_tokens(plan: Plan) -> float:
         return extent.end_tokens
     if extent.end_sequences is not None:
         return extent.end_sequences * plan.recipe.sequence.length
-    return extent.estimated_draws * plan.tokens_per_draw
+    counts = plan.schedule.counts(extent.estimated_draws).tolist()
+    return math.fsum(count * mean for count, mean in zip(counts, plan.tokens_per_row, strict=True))
 
 
 def _text_bytes(progress: Progress) -> int:
