@@ -4,7 +4,7 @@
 
 A mutant is one damaged file of a build, or a damaged cursor. Each runs in a child process of its own with bounded
 memory and time, through `verify`, `inspect`, `show`, `trace` and the feed. None may end in a crash, a hang, a
-traceback, an exit code that means a bug, damage that `verify` accepts, or other data than the build's under `verify="digest"`.
+traceback, an exit code that means a bug, damage that `verify` accepts, or other data under `verify="digest"`.
 """
 
 from __future__ import annotations
