@@ -286,14 +286,18 @@ def test_a_file_that_may_not_be_written_is_1(tmp_path, capsys):
 
 
 def test_an_unforeseen_error_is_3(monkeypatch, capsys):
-    """A bug shows its traceback and says that it is one; with --json its last line is JSON."""
+    """A bug shows its traceback and says that it is one; with --json all of it is one line."""
     monkeypatch.setattr("mixer.recipe.recipe_schema", lambda: 1 // 0)
     assert run(["schema"]) == 3
     err = capsys.readouterr().err
     assert "Traceback" in err
     assert "error: bug in mixer: ZeroDivisionError" in err
     assert run(["schema", "--json"]) == 3
-    assert json.loads(capsys.readouterr().err.splitlines()[-1])["error"] == "Bug"
+    (line,) = capsys.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert told["error"] == "Bug"
+    assert told["traceback"].startswith("Traceback (most recent call last)")
+    assert "ZeroDivisionError" in told["traceback"]
 
 
 def test_an_interrupted_build_is_130_and_goes_on(project, cli_environment, tmp_path):
