@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 import tempfile
@@ -13,8 +14,9 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from mixer.digest import canonical_json
 from mixer.errors import RecipeError
-from mixer.recipe import Recipe, load_recipe, parse_recipe
+from mixer.recipe import Recipe, load_recipe
 from mixer.sources.where import parse_where
 
 MAX_SECONDS = 5.0
@@ -205,9 +207,7 @@ def fault_of(number: int, folder: Path) -> str | None:
                     parse_where(source.where)
                 except RecipeError as error:
                     return _fault_of_error(error)
-        if Recipe.from_normalised(recipe.normalised()) != parse_recipe(
-            recipe.normalised(), where="", default_name=recipe.name
-        ):
+        if Recipe.from_normalised(json.loads(canonical_json(recipe.normalised()))).normalised() != recipe.normalised():
             return "the normal form does not read back"
     except RecipeError as error:
         if fault := _fault_of_error(error):

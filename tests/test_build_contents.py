@@ -121,7 +121,7 @@ def hub(yard: Yard, tmp_path: Path) -> Iterator[HubServer]:
 
 
 def digests(manifest: dict[str, Any]) -> list[str]:
-    return [shard["content_xxh3"] for shard in manifest["shards"]]
+    return [shard.content_xxh3 for shard in manifest.shards]
 
 
 def blobs_asked(server: Server) -> int:
@@ -142,9 +142,9 @@ def test_the_shards_are_those_of_contents_fetched_before(yard: Yard, tmp_path: P
     step = yard.recipe(contents={"languages": ["Python"], "on_missing": "error"})
     manifest = yard.workshop.build(tmp_path / "step", step)
     assert digests(manifest) == digests(before)
-    assert next(one for one in manifest["sources"] if one["name"] == "code")["tokens"] > 0
-    assert manifest["recipe"]["sources"]["code"]["contents"]["languages"] == ["Python"]
-    assert "blobs" not in manifest["recipe"]["sources"]["code"]["contents"]
+    assert next(one for one in manifest.sources if one["name"] == "code")["tokens"] > 0
+    assert manifest.recipe["sources"]["code"]["contents"]["languages"] == ["Python"]
+    assert "blobs" not in manifest.recipe["sources"]["code"]["contents"]
 
 
 def test_contents_are_fetched_once(yard: Yard, tmp_path: Path) -> None:
@@ -424,7 +424,7 @@ sources:
     assert built.returncode == 0, built.stderr
     assert "code: 300 repositories in 2 files" in built.stderr
     manifest = json.loads((tmp_path / "out/manifest.json").read_bytes())
-    assert manifest["sources"][0]["rows"] == sum(bool(files) for files in REPOSITORIES)
+    assert manifest.sources[0]["rows"] == sum(bool(files) for files in REPOSITORIES)
     # Where the recipe had them is in the build's log.
     assert len(list((tmp_path / "blocks here/fetched").glob("*/train-*-00000.parquet"))) == 4
     checked = run("verify", out, "--deep")
@@ -517,5 +517,5 @@ def test_a_damaged_blob_is_dropped_as_asked(yard: Yard, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not those of its sha1"):
         yard.workshop.build(tmp_path / "one", yard.recipe())
     manifest = yard.workshop.build(tmp_path / "one", yard.recipe(contents={"on_damaged": "drop-repo"}))
-    code = next(one for one in manifest["sources"] if one["name"] == "code")
+    code = next(one for one in manifest.sources if one["name"] == "code")
     assert code["passes"] > 0

@@ -537,7 +537,7 @@ def test_the_build_lands_within_the_intervals_of_the_plan(
         recipe = workshop.recipe(seed=seed, weights=weights, target={"tokens": 9_000})
         mix = forecast(*prospects_in(workshop, recipe, llama3))
         manifest = workshop.build(tmp_path / str(seed), recipe)
-        for source, built in zip(mix.sources, manifest["sources"], strict=True):
+        for source, built in zip(mix.sources, manifest.sources, strict=True):
             assert source.name == built["name"]
             assert source.rows_available == Estimate(value=float(built["rows_available"]))
             low, high = source.token_share.share_interval
@@ -552,11 +552,11 @@ def test_the_plan_of_a_number_of_rows_is_the_build(workshop: Workshop, llama3: T
     recipe = workshop.recipe(sources=only, target={"passes": {"maths": 7}})
     mix = forecast(*prospects_in(workshop, recipe, llama3))
     manifest = workshop.build(tmp_path / "out", recipe)
-    assert [source.rows.value for source in mix.sources] == [source["rows"] for source in manifest["sources"]]
-    assert [source.passes.value for source in mix.sources] == [source["passes"] for source in manifest["sources"]]
+    assert [source.rows.value for source in mix.sources] == [source["rows"] for source in manifest.sources]
+    assert [source.passes.value for source in mix.sources] == [source["passes"] for source in manifest.sources]
     maths = mix.sources[1]
     assert maths.tokens.interval == (maths.tokens.value, maths.tokens.value)
-    assert maths.tokens.value == pytest.approx(manifest["sources"][1]["tokens"])
+    assert maths.tokens.value == pytest.approx(manifest.sources[1]["tokens"])
 
 
 def test_weights_in_tokens_are_planned_as_they_are_built(workshop: Workshop, llama3: Tokenizer) -> None:

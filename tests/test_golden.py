@@ -25,8 +25,8 @@ def test_a_committed_build_is_still_read(folder: Path) -> None:
     """Manifest and shards of an older mixer keep all rules."""
     manifest = load_manifest(folder)
     assert list(find_damage(folder, manifest)) == []
-    sequences = sum(open_shard(folder / shard["path"]).read_all().num_rows for shard in manifest["shards"])
-    assert sequences == manifest["totals"]["sequences"] == 24
+    sequences = sum(open_shard(folder / shard.path).read_all().num_rows for shard in manifest.shards)
+    assert sequences == manifest.totals.sequences == 24
 
 
 @pytest.mark.parametrize("name", ["concat", "best-fit"])
@@ -41,6 +41,6 @@ def test_todays_mixer_builds_the_same(name: str, tmp_path: Path) -> None:
         cache_dir=default_cache_dir(),
     )
     committed = load_manifest(folder / name)
-    contents = [shard["content_xxh3"] for shard in built["shards"]]
-    assert contents == [shard["content_xxh3"] for shard in committed["shards"]]
-    assert built["id"] == committed["id"]
+    contents = [shard.content_xxh3 for shard in built.shards]
+    assert contents == [shard.content_xxh3 for shard in committed.shards]
+    assert built.id == committed.id

@@ -31,6 +31,6 @@ def test_a_build_from_anywhere_is_the_build_from_local_copies(
     with PLACES[place](workshop, tmp_path) as remote:
         manifest = workshop.build(tmp_path / "out", remote.recipe(), cache_dir=tmp_path / "cache", workers=workers)
     assert shards(tmp_path / "out") == local
-    assert all(source["snapshot"]["origin"].startswith(remote.prefix) for source in manifest["sources"])
+    assert all(source["snapshot"]["origin"].startswith(remote.prefix) for source in manifest.sources)
     log = json.loads((tmp_path / "out/build-log.json").read_text())
     assert log["traffic"]["requests"] > 0

@@ -174,7 +174,7 @@ def test_a_build_from_google_is_the_build_from_local_copies(
     ]
     assert digests[0] == digests[1]
     assert len(digests[0]) > 1
-    snapshots = [source["snapshot"] for source in manifest["sources"]]
+    snapshots = [source["snapshot"] for source in manifest.sources]
     assert all(snapshot["origin"].startswith(f"gs://{BUCKET}/") for snapshot in snapshots)
     generations = [file["etag"] for snapshot in snapshots for file in snapshot["files"]]
     assert len(set(generations)) == sum(path.is_file() for path in workshop.root.rglob("*"))

@@ -56,9 +56,9 @@ def damages(out: Path) -> list[str]:
 def rewrite(out: Path, number: int, rows: list[dict], *, batch: int, schema: pa.Schema | None = None) -> None:
     """Put other rows into a shard, with digests and a manifest that agree with them."""
     manifest = json.loads((out / "manifest.json").read_bytes())
-    shard = manifest["shards"][number]
-    path = out / shard["path"]
-    schema = schema or shard_schema(manifest["sequence_length"])
+    shard = manifest.shards[number]
+    path = out / shard.path
+    schema = schema or shard_schema(manifest.sequence.length)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         for start in range(0, len(rows), batch):
             writer.write_batch(pa.RecordBatch.from_pylist(rows[start : start + batch], schema=schema))
@@ -68,7 +68,7 @@ def rewrite(out: Path, number: int, rows: list[dict], *, batch: int, schema: pa.
 
 def publish(out: Path, manifest: dict[str, Any]) -> None:
     """Write a manifest with the id that its content has."""
-    manifest["id"] = manifest_id(manifest)
+    manifest.id = manifest_id(manifest)
     (out / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -85,8 +85,8 @@ def test_a_finished_build_has_no_damage(finished: Path) -> None:
 def test_the_content_digest_is_that_of_the_values(finished: Path) -> None:
     """Computed value by value, little-endian, in the order of the format."""
     manifest = load_manifest(finished)
-    for shard, rows in zip(manifest["shards"], Workshop.rows(finished, manifest), strict=True):
-        assert content_digest(rows) == shard["content_xxh3"]
+    for shard, rows in zip(manifest.shards, Workshop.rows(finished, manifest), strict=True):
+        assert content_digest(rows) == shard.content_xxh3
 
 
 def test_a_rewrite_of_the_same_rows_is_no_damage(copy_of_finished: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_rewrite_of_the_same_rows_is_no_damage(copy_of_finished: Path) -> None
     before = load_manifest(copy_of_finished)
     rewrite(copy_of_finished, 1, rows_of(copy_of_finished, 1), batch=before["batch_sequences"])
     assert damages(copy_of_finished) == []
-    assert load_manifest(copy_of_finished)["id"] == before["id"]
+    assert load_manifest(copy_of_finished).id == before.id
 
 
 def first_padded(rows: list[dict]) -> dict:
@@ -227,14 +227,14 @@ def test_nulls_are_reported_and_do_not_crash_the_verifier(copy_of_finished: Path
         rows[3][name][0] = None
     else:
         rows[3][name] = None
-    path = copy_of_finished / manifest["shards"][1]["path"]
+    path = copy_of_finished / manifest.shards[1].path
     schema = shard_schema(64)
     loose = pa.schema([pa.field(field.name, _nullable(field.type)) for field in schema])
-    batch = pa.RecordBatch.from_pylist(rows[: manifest["batch_sequences"]], schema=loose)
+    batch = pa.RecordBatch.from_pylist(rows[: manifest.sequence.batch_sequences], schema=loose)
     columns = [_as(column, field.type) for column, field in zip(batch.columns, schema)]
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-    manifest["shards"][1]["file_xxh3"] = xxh3_file(path)
+    manifest.shards[1].file_xxh3 = xxh3_file(path)
     publish(copy_of_finished, manifest)
     found = damages(copy_of_finished)
     assert any("00001.arrow: record batch 0: " in one for one in found), found
@@ -321,8 +321,8 @@ def flippable(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     out = tmp_path_factory.mktemp("flips") / "out"
     shutil.copytree(finished, out)
     manifest = load_manifest(out)
-    manifest["shards"] = manifest["shards"][-1:]
-    path = out / manifest["shards"][0]["path"]
+    manifest.shards = manifest.shards[-1:]
+    path = out / manifest.shards[0].path
     return path, path.read_bytes(), manifest
 
 
@@ -349,7 +349,7 @@ def test_any_flipped_bit_is_reported(
 def test_a_path_out_of_the_folder_is_refused(copy_of_finished: Path, path: Any) -> None:
     """Before any file is opened, also where the manifest's id agrees."""
     manifest = load_manifest(copy_of_finished)
-    manifest["shards"][0]["path"] = path
+    manifest.shards[0].path = path
     publish(copy_of_finished, manifest)
     with pytest.raises(FormatError, match="leads out of the folder"):
         load_manifest(copy_of_finished)
@@ -360,7 +360,7 @@ def test_a_path_out_of_the_folder_is_refused(copy_of_finished: Path, path: Any) 
 def test_an_edited_manifest_is_not_believed(copy_of_finished: Path) -> None:
     """Its id is that of its content."""
     manifest = load_manifest(copy_of_finished)
-    manifest["totals"]["tokens"] += 1
+    manifest.totals.tokens += 1
     (copy_of_finished / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(IntegrityError, match="edited or damaged"):
         load_manifest(copy_of_finished)
@@ -391,8 +391,8 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, error: type[E
 def test_totals_that_do_not_add_up_are_reported(copy_of_finished: Path) -> None:
     """Totals and tokens per source are held against the shards."""
     manifest = load_manifest(copy_of_finished)
-    manifest["totals"]["sequences"] += 1
-    manifest["sources"][0]["tokens"] -= 3
+    manifest.totals.sequences += 1
+    manifest.sources[0]["tokens"] -= 3
     publish(copy_of_finished, manifest)
     first, second = damages(copy_of_finished)
     assert first.startswith("sequences of the shards are")
@@ -420,7 +420,7 @@ def test_a_damaged_snapshot_beside_the_manifest_is_reported(
     monkeypatch.setattr(manifest_module, "SIDECAR_FILES", 1)
     out = tmp_path / "out"
     manifest = workshop.build(out, workshop.recipe(target={"rows": 50}))
-    entry = next(source for source in manifest["sources"] if source["name"] == "crawl")
+    entry = next(source for source in manifest.sources if source["name"] == "crawl")
     assert entry["snapshot"]["num_files"] == len(load_snapshot(out, entry)["files"]) == 3
     assert damages(out) == []
     path = out / entry["snapshot"]["path"]

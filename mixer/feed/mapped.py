@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from mixer.errors import IntegrityError
+from mixer.shards.records import Manifest, ShardEntry
 from mixer.shards.shard import REBUILD_HINT, open_shard, read_columns, read_ids
 
 Verify = Literal["nothing", "size", "digest"]
@@ -32,7 +32,7 @@ class MappedShards:
         verify: what is checked when a shard is first opened: nothing, its `size`, or its `digest` too (needs xxhash).
     """
 
-    def __init__(self, folder: Path, manifest: Mapping[str, Any], verify: Verify) -> None:
+    def __init__(self, folder: Path, manifest: Manifest, verify: Verify) -> None:
         self._arguments = folder, manifest, verify
         checked: set[int] = set()
         # Over functions that do not know the set: it and its maps go when the last reference to it does.
@@ -54,7 +54,7 @@ class MappedShards:
         self._opened.cache_clear()
 
 
-def check_shard(path: Path, entry: Mapping[str, Any], verify: Verify) -> None:
+def check_shard(path: Path, entry: ShardEntry, verify: Verify) -> None:
     """Hold a shard's file against its entry of the manifest.
 
     Raises:
@@ -66,34 +66,34 @@ def check_shard(path: Path, entry: Mapping[str, Any], verify: Verify) -> None:
         num_bytes = path.stat().st_size
     except OSError as error:
         raise IntegrityError(f"cannot read the shard: {error.strerror}", where=str(path), hint=REBUILD_HINT) from error
-    if num_bytes != entry["bytes"]:
+    if num_bytes != entry.file.bytes:
         raise IntegrityError(
-            f"it has {num_bytes:,} bytes, the manifest says {entry['bytes']:,}", where=str(path), hint=REBUILD_HINT
+            f"it has {num_bytes:,} bytes, the manifest says {entry.file.bytes:,}", where=str(path), hint=REBUILD_HINT
         )
     if verify == "digest":
         from mixer.digest import xxh3_file
 
         digest = xxh3_file(path)
-        if digest != entry["file_xxh3"]:
+        if digest != entry.file.xxh3:
             raise IntegrityError(
-                f"its digest is {digest}, the manifest says {entry['file_xxh3']}", where=str(path), hint=REBUILD_HINT
+                f"its digest is {digest}, the manifest says {entry.file.xxh3}", where=str(path), hint=REBUILD_HINT
             )
 
 
 def _open(
-    folder: Path, manifest: Mapping[str, Any], verify: Verify, checked: set[int], shard: int
+    folder: Path, manifest: Manifest, verify: Verify, checked: set[int], shard: int
 ) -> pa.ipc.RecordBatchFileReader:
     """A shard, mapped, with as many sequences as the manifest says; checked once, however often it is opened."""
-    entry = manifest["shards"][shard]
-    path = folder / entry["path"]
+    entry = manifest.shards[shard]
+    path = folder / entry.path
     if shard not in checked:
         check_shard(path, entry, verify)
     reader = open_shard(path)
     # All record batches but the last are full (format.md, section 2): no need to look into each.
-    num_full, last = divmod(entry["sequences"] - 1, manifest["batch_sequences"])
+    num_full, last = divmod(entry.sequences - 1, manifest.sequence.batch_sequences)
     if reader.num_record_batches != num_full + 1 or reader.get_batch(num_full).num_rows != last + 1:
         raise IntegrityError(
-            f"it does not hold the {entry['sequences']:,} sequences of the manifest",
+            f"it does not hold the {entry.sequences:,} sequences of the manifest",
             where=str(path),
             hint=REBUILD_HINT,
         )

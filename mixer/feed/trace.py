@@ -71,11 +71,11 @@ def trace_row(sequences: SequenceSet, order: Order, *, source: str, row: int, ep
     Raises:
         UsageError: the build has no such source, or the source no such row.
     """
-    names = [entry["name"] for entry in sequences.manifest["sources"]]
+    names = sequences.manifest.source_names
     if source not in names:
         raise UsageError(f"the build has no source {source!r}", where="--source", hint=f"it has {', '.join(names)}")
     index = names.index(source)
-    available = sequences.manifest["sources"][index]["rows_in_snapshot"]
+    available = sequences.manifest.sources[index].num_rows
     if not 0 <= row < available:
         raise UsageError(f"{source} has no row {row}", where="--row", hint=f"its rows are 0 to {available - 1:,}")
     numbers = np.fromiter(_holding(sequences, index, row), dtype=np.int64)
@@ -103,8 +103,8 @@ def trace_row(sequences: SequenceSet, order: Order, *, source: str, row: int, ep
 def _holding(sequences: SequenceSet, source: int, row: int) -> Iterator[int]:
     """The numbers of the sequences with a segment of a row, rising."""
     first = 0
-    for shard in sequences.manifest["shards"]:
-        reader = open_shard(sequences.folder / shard["path"])
+    for shard in sequences.manifest.shards:
+        reader = open_shard(sequences.folder / shard.path)
         for number in range(reader.num_record_batches):
             batch = reader.get_batch(number)
             sources, rows = batch.column("segment_source"), batch.column("segment_row")
@@ -116,16 +116,15 @@ def _holding(sequences: SequenceSet, source: int, row: int) -> Iterator[int]:
 
 def _traced(sequences: SequenceSet, epoch: int, position: int, number: int) -> TracedSequence:
     batch = sequences[number]
-    names = [entry["name"] for entry in sequences.manifest["sources"]]
+    names = sequences.manifest.source_names
     lengths = np.diff(batch.run_stops, prepend=0)
-    borders = np.cumsum(sequences.shard_sequences)
-    shard = int(np.searchsorted(borders, number, side="right"))
+    place = sequences.locator.place(number)
     return TracedSequence(
         epoch=epoch,
         position=position,
         sequence=number,
-        shard=sequences.manifest["shards"][shard]["path"],
-        shard_row=number - int(borders[shard] - sequences.shard_sequences[shard]),
+        shard=sequences.manifest.shards[place.shard].path,
+        shard_row=place.row,
         segments=tuple(
             TracedSegment(
                 source=names[int(batch.source[run])],

@@ -148,7 +148,7 @@ def _prospect(name: str, recipe: Recipe, key: str, fact: Facts) -> Prospect:
     # Sources that were counted with one tokenizer are off together.
     counted = Cause(name=f"tokens of {fact.tokenizer}" if fact.tokenizer else f"tokenizer of {key}")
     other = within(1.0, share=OTHER_TOKENIZER, cause=counted)
-    tokens = estimate(fact.tokens, "tokens") * (1.0 if fact.tokenizer == recipe.tokenizer else other)
+    tokens = estimate(fact.tokens, "tokens") * (1.0 if fact.tokenizer == recipe.tokenizer_name else other)
     notes = [
         f"{name}: the figure of its {what} is not confirmed: {figure.origin}"
         for what, figure in (("rows", fact.rows), ("tokens", fact.tokens))

@@ -10,8 +10,9 @@ import re
 from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, PlainValidator
 
+from mixer.digest import decimal_text
 from mixer.errors import UsageError
 from mixer.recipe.sizes import BYTES_PATTERN, COUNT_PATTERN, parse_bytes, parse_count
 from mixer.recipe.template import parse_template
@@ -21,6 +22,8 @@ MAX_NAME = 128
 """Letters of a name: it becomes the name of a file, and file systems take 255 bytes with what is added to it."""
 MAX_COUNT = 2**63 - 1
 """Draws, rows and seeds are numbered in 64 bits."""
+MAX_TOKEN_ID = 2**31 - 1
+"""A shard keeps ids in an int32."""
 MAX_SOURCES = 2**15 - 1
 """A shard names a source by an int16."""
 _LEAST_WEIGHT, _MOST_WEIGHT = 1e-150, 10**150
@@ -49,6 +52,14 @@ def expand_text(value: Any) -> Any:
 def expand_contents(value: Any) -> Any:
     """The mapping that a data set's name stands for."""
     return {"data_set": value} if isinstance(value, str) else value
+
+
+def _read_special(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+        raise ValueError(f"must be the name or the id of a special token, not {value!r:.60}")
+    if isinstance(value, int) and not 0 <= value <= MAX_TOKEN_ID:
+        raise ValueError(f"must be an id from 0 to {MAX_TOKEN_ID}, not {value}")
+    return value
 
 
 def _whole(value: float) -> int | float:
@@ -150,6 +161,9 @@ def _human(least: int, most: int) -> BeforeValidator:
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME)]
+TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
+Special = Annotated[int | str, PlainValidator(_read_special, json_schema_input_type=TokenId | Annotated[str, Field()])]
+VocabSize = Annotated[int, Field(ge=257, le=MAX_TOKEN_ID + 1)]
 Seed = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT), _human(1, MAX_COUNT)]
@@ -172,5 +186,8 @@ Paths = Annotated[
 Names = Annotated[
     tuple[Filled, ...], BeforeValidator(_read_names, json_schema_input_type=Annotated[list[Filled], Field()])
 ]
-Ratio = Annotated[float, BeforeValidator(_read_ratio, json_schema_input_type=Annotated[float, Field(gt=0)])]
-Weight = Annotated[int | float, PlainValidator(_read_weight, json_schema_input_type=Annotated[float, Field(gt=0)])]
+_AS_TEXT = PlainSerializer(decimal_text, when_used="json")
+Ratio = Annotated[float, BeforeValidator(_read_ratio, json_schema_input_type=Annotated[float, Field(gt=0)]), _AS_TEXT]
+Weight = Annotated[
+    int | float, PlainValidator(_read_weight, json_schema_input_type=Annotated[float, Field(gt=0)]), _AS_TEXT
+]

@@ -11,7 +11,19 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mixer.errors import RecipeError
-from mixer.recipe.model import CacheSpec, ContentsSpec, EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec
+from mixer.recipe.model import (
+    ONE_NAME,
+    RULES,
+    CacheSpec,
+    ContentsSpec,
+    EpochsSpec,
+    Recipe,
+    SequenceSpec,
+    Source,
+    Target,
+    TextSpec,
+    TokenizerSpec,
+)
 
 Key = tuple[Any, ...]
 """The way to a value of a recipe: names of keys, and numbers within a list."""
@@ -24,6 +36,7 @@ _MAX_SHOWN = 50
 _MAX_NAMES_SHOWN = 20
 _MAX_LETTERS = 80
 _PARTS: dict[str, type[BaseModel]] = {
+    "tokenizer": TokenizerSpec,
     "sequence": SequenceSpec,
     "target": Target,
     "epochs": EpochsSpec,
@@ -113,7 +126,7 @@ def place(layer: str, key: Key) -> str:
 
 def schema_problems(error: ValidationError, tree: dict[str, Any]) -> Iterator[Finding]:
     """Each problem that pydantic found with `tree`."""
-    details = error.errors(include_url=False)
+    details = [each | {"loc": _without_way(each["loc"])} for each in error.errors(include_url=False)]
     unknown = [each["loc"] for each in details if each["type"] == "extra_forbidden"]
     # A misspelt key is one problem, not an unknown key and a missing one.
     misspelt = {(*key[:-1], _nearest(short(key[-1]), _keys_of(key[:-1]))) for key in unknown}
@@ -127,6 +140,11 @@ def schema_problems(error: ValidationError, tree: dict[str, Any]) -> Iterator[Fi
             yield Finding(key=_as_written(key, tree), message=plain_message(each), hint=hint)
         elif key not in misspelt:
             yield Finding(key=key, message="is missing", hint=SCHEMA_HINT)
+
+
+def _without_way(key: Key) -> Key:
+    """A key without pydantic's mark of the way in which the tokenizer is written."""
+    return (key[0], *key[2:]) if key[:1] == ("tokenizer",) and key[1:2] in ((ONE_NAME,), (RULES,)) else key
 
 
 def plain_message(detail: Mapping[str, Any]) -> str:

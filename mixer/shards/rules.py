@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 
 from mixer.packing.columns import NO_ID, Columns
+from mixer.shards.records import Manifest
 from mixer.shards.shard import RUN_COLUMNS, read_columns
 
 
@@ -23,12 +21,12 @@ def run_lengths(columns: Columns) -> np.ndarray:
     return columns.run_stop - starts
 
 
-def batch_problem(batch: pa.RecordBatch, manifest: Mapping[str, Any]) -> str | None:
+def batch_problem(batch: pa.RecordBatch, manifest: Manifest) -> str | None:
     """The first rule of the format that a record batch breaks; None where it keeps them all. Pure."""
     if any(column.null_count or _items_are_null(column) for column in batch.columns):
         return "there are nulls"
     columns = read_columns(batch)
-    length = manifest["sequence_length"]
+    length = manifest.sequence.length
     num = batch.num_rows
     borders, offsets = np.asarray(batch["cu_seqlens"].flatten()), columns.run_offsets
     runs = np.diff(offsets)
@@ -43,13 +41,13 @@ def batch_problem(batch: pa.RecordBatch, manifest: Mapping[str, Any]) -> str | N
     lengths = run_lengths(columns)
     if (lengths <= 0).any():
         return "cu_seqlens do not rise"
-    vocab = manifest["tokenizer"]["vocab_size"]
+    vocab = manifest.tokenizer.vocab_size
     if columns.input_ids.size and not 0 <= int(columns.input_ids.min()) <= int(columns.input_ids.max()) < vocab:
         return f"an id is outside 0..{vocab - 1}"
     if ((columns.next_id != NO_ID) & ((columns.next_id < 0) | (columns.next_id >= vocab))).any():
         return "a next_id is neither an id nor -100"
     source = columns.segment_source
-    if (source < -1).any() or (source >= len(manifest["sources"])).any():
+    if (source < -1).any() or (source >= len(manifest.sources)).any():
         return "a segment_source is not a source of the manifest"
     padding = source == -1
     is_last = np.zeros(len(source), dtype=bool)
@@ -61,7 +59,7 @@ def batch_problem(batch: pa.RecordBatch, manifest: Mapping[str, Any]) -> str | N
     if not np.array_equal(pad, columns.num_pad):
         return "num_pad is not the length of the padding run"
     tail = np.arange(length) >= length - pad[:, None]
-    if (columns.input_ids[tail] != manifest["tokenizer"]["pad_id"]).any():
+    if (columns.input_ids[tail] != manifest.tokenizer.pad_id).any():
         return "padding holds other ids than the padding id"
     if (columns.next_id[pad > 0] != NO_ID).any():
         return "a padded sequence has a next_id"
@@ -69,7 +67,7 @@ def batch_problem(batch: pa.RecordBatch, manifest: Mapping[str, Any]) -> str | N
         values = getattr(columns, name)
         if (values[padding] != empty).any() or (values[~padding] < 0).any():
             return f"{name} is wrong for a run"
-    available = np.array([source["rows_in_snapshot"] for source in manifest["sources"]])
+    available = np.array([source.num_rows for source in manifest.sources])
     if (columns.segment_row[~padding] >= available[source[~padding]]).any():
         return "a segment_row is beyond its source's rows"
     return None

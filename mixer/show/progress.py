@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-    from mixer.build.account import Progress
+    from mixer.build.ledger import Progress
     from mixer.build.plan import Plan
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -136,4 +136,4 @@ def expected_tokens(plan: Plan) -> float:
 
 
 def _text_bytes(progress: Progress) -> int:
-    return sum(counts.num_bytes for counts in progress.sources)
+    return sum(counts.text_bytes for counts in progress.sources)

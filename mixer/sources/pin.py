@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from mixer.errors import DataError
 from mixer.sources import jsonl
 from mixer.sources.cache import FileState, PinCache, default_cache_dir
 from mixer.sources.counting import OnFile, counted
-from mixer.sources.find import common_format, find_files, patterns_of
+from mixer.sources.find import FoundFiles, common_format, find_files, patterns_of
 from mixer.sources.formats import FORMATS
 from mixer.sources.needs import Needs, needs_of
 from mixer.sources.opening import reading
@@ -28,7 +29,13 @@ _MAX_THREADS = 16
 
 
 def pin(
-    name: str, source: Source, root: Path, cache: PinCache | None = None, on_file: OnFile | None = None
+    name: str,
+    source: Source,
+    root: Path,
+    cache: PinCache | None = None,
+    on_file: OnFile | None = None,
+    *,
+    only: Sequence[str] | None = None,
 ) -> Snapshot:
     """The snapshot of a source: its files, their digests, all rows and kept rows of their blocks.
 
@@ -42,10 +49,11 @@ def pin(
         root: the folder that relative paths start from.
         cache: what earlier builds learnt about files.
         on_file: told of each file that is done, how many are and how many there are; from several threads.
+        only: the local files to pin, in this order, relative to the snapshot's base; None: all that are found.
 
     Raises:
         RecipeError: the paths, `where` or the columns do not fit what is there.
-        DataError: a file cannot be read, or changes meanwhile.
+        DataError: a file cannot be read, or changes meanwhile; or one of `only` is not there.
     """
     needs = needs_of(name, source)
     if _is_elsewhere(source):
@@ -53,6 +61,8 @@ def pin(
 
         return pin_remote(source, needs, cache or PinCache(default_cache_dir()), on_file)
     files = find_files(patterns_of(source), root, needs.place)
+    if only is not None:
+        files = _only(files, only, needs.place)
     format = common_format(files.paths, needs.place) if source.format == "auto" else source.format
     paths = [files.base / path for path in files.paths]
     if format == "jsonl":
@@ -93,6 +103,18 @@ def pin_anew(
 
 def _is_elsewhere(source: Source) -> bool:
     return source.hub is not None or any(is_remote(pattern) for pattern in patterns_of(source))
+
+
+def _only(found: FoundFiles, paths: Sequence[str], place: str) -> FoundFiles:
+    """Some of the files that were found."""
+    missing = sorted({*paths} - {*found.paths})
+    if missing:
+        raise DataError(
+            f"{len(missing):,} of its files were removed, the first is '{missing[0]}'",
+            where=place,
+            hint="bring them back, or point --root at the data that the build was made from",
+        )
+    return FoundFiles(base=found.base, paths=tuple(paths))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

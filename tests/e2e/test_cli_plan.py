@@ -30,9 +30,9 @@ def planned(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str,
 def test_the_plan_of_the_sample_is_what_its_build_holds(cli, project, manifest, capsys):
     """Tokens as asked, sizes nearly, and the shares of the tokens within their intervals, or near them."""
     found = planned(capsys, project / "recipes" / "sample.yaml", "--set", "target.tokens=300K")
-    built = {source["name"]: source for source in manifest["sources"]}
+    built = {source["name"]: source for source in manifest.sources}
     assert found["tokens"] == {"value": 300_000, "low": 300_000, "high": 300_000}
-    assert found["shard_bytes"]["value"] == pytest.approx(sum(one["bytes"] for one in manifest["shards"]), rel=0.06)
+    assert found["shard_bytes"]["value"] == pytest.approx(sum(one["bytes"] for one in manifest.shards), rel=0.06)
     text_bytes = sum(source["text_bytes"] for source in built.values())
     # Most of it are some dozen repositories of whatever packages are installed: bytes a token differ by a third.
     assert found["text_bytes"]["value"] == pytest.approx(text_bytes, rel=0.35)

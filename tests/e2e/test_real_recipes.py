@@ -132,8 +132,8 @@ def test_what_is_fetched_is_what_the_blobs_mean(world: World, tmp_path: Path) ->
 
 def content(manifest: dict[str, Any]) -> Any:
     """What must not depend on where the sources are."""
-    sources = [{name: value for name, value in source.items() if name != "snapshot"} for source in manifest["sources"]]
-    return manifest["shards"], sources, manifest["totals"]
+    sources = [{name: value for name, value in source.items() if name != "snapshot"} for source in manifest.sources]
+    return manifest.shards, sources, manifest.totals
 
 
 def test_the_recipe_asks_for_what_its_comment_says(recipe: Path) -> None:

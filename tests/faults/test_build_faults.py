@@ -336,7 +336,7 @@ def test_a_crash_at_a_publication_leaves_nothing_and_costs_no_finished_task(
     workshop.build(out, workshop.recipe(), on_progress=lambda progress: resumed.append(progress.num_resumed))
     assert without_log(out) == without_log(finished)
     if name != "plan.json" and resumed:
-        assert resumed[-1] == len(load_manifest(finished)["shards"])
+        assert resumed[-1] == len(load_manifest(finished).shards)
 
 
 BAD = {"bad": {"weight": 1, "path": "bad/*.jsonl"}, "edu": {"weight": 1, "path": "edu/*.parquet"}}
@@ -400,6 +400,6 @@ def test_a_mix_that_cannot_be_met_leaves_no_folder(workshop: Workshop, tmp_path:
 def test_stop_ends_before_a_source_is_repeated(workshop: Workshop, tmp_path: Path) -> None:
     """No source is read twice, and the one that ends the build is read whole."""
     manifest = workshop.build(tmp_path / "out", workshop.recipe(target=None, when_exhausted="stop"))
-    assert max(source["passes"] for source in manifest["sources"]) == 1
+    assert max(source["passes"] for source in manifest.sources) == 1
     rows = [row for shard in workshop.rows(tmp_path / "out", manifest) for row in shard]
     assert {number for row in rows for number in row["segment_pass"]} <= {0, -1}

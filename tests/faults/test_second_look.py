@@ -125,7 +125,7 @@ def test_a_folder_in_which_nothing_was_finished_is_taken_over(workshop: Workshop
     with pytest.raises(DataError, match="set on_bad_row: skip"):
         workshop.build(tmp_path / "out", parse_recipe(text, where="test", default_name="t"), **arguments)
     mended = parse_recipe({**text, "on_bad_row": "skip"}, where="test", default_name="t")
-    assert workshop.build(tmp_path / "out", mended, **arguments)["sources"][0]["skipped"] == {"bad_row": 2}
+    assert workshop.build(tmp_path / "out", mended, **arguments).sources[0]["skipped"] == {"bad_row": 2}
 
 
 def test_a_wrong_folder_is_told_before_the_sources_are_read(workshop: Workshop, tmp_path: Path) -> None:

@@ -1,75 +1,67 @@
-"""The Llama-3 tokenizer, with no network: from Meta's rank file to a `tokenizer.json`.
+"""Rank files (tiktoken's text format: a base64 token and its rank a line), and the `tokenizer.json` of one.
 
-Meta's `llama-models` package carries the rank file (`tokenizer.model`, tiktoken's text format: a base64 token and
-its rank a line). gigatoken and `tokenizers` read `tokenizer.json`, so the same tokenizer is written in that form.
-tiktoken merges any two neighbours whose concatenation is in the vocabulary; the JSON form lists merges, so it must
-list ALL pairs of entries that make an entry, ordered by the rank of the result, then of the left, then of the right.
+gigatoken and `tokenizers` read `tokenizer.json`, so the same tokenizer is written in that form. tiktoken merges any two
+neighbours whose concatenation is in the vocabulary; the JSON form lists merges, so it must list ALL pairs of entries
+that make an entry, ordered by the rank of the result, then of the left, then of the right.
 """
 
 from __future__ import annotations
 
 import binascii
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from mixer.errors import TokenizerError
 
-# Meta's pattern, llama-models, llama3/tokenizer.py.
-SPLIT_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-NUM_SPECIALS = 256
-JSON_VERSION = 1
+JSON_VERSION = 2
 """Raised when `tokenizer_json` comes to write something else: forms in the cache carry it in their name."""
-BOS_OFFSET, EOS_OFFSET, PAD_OFFSET = 0, 1, 4
-"""`<|begin_of_text|>`, `<|end_of_text|>`, `<|finetune_right_pad_id|>`, counted from the end of the ranks."""
+MAX_ID = 2**31 - 1
+"""Ids have to fit into the int32 of a shard."""
 
 
-def rank_file() -> Path:
-    """The path of the rank file in the installed `llama-models`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankRules:
+    """What turns text into ids with a rank file, beside its ranks."""
 
-    Raises:
-        TokenizerError: the package is not installed or carries no file.
-    """
-    try:
-        import llama_models
-    except ImportError as error:
-        raise TokenizerError(
-            "the Llama-3 tokenizer needs the package llama-models", hint="pip install llama-models"
-        ) from error
-    path = Path(llama_models.__file__ or "").parent / "llama3" / "tokenizer.model"
-    if not path.is_file():
-        raise TokenizerError("the installed llama-models has no llama3/tokenizer.model", where=str(path.parent))
-    return path
+    path: Path
+    # The split pattern, in the syntax of tiktoken.
+    pattern: str
+    # The Unicode form that text is brought into first, such as NFC; None: text stays as it is.
+    normalize: str | None
+    # The ids of this tokenizer were held against its owner's own class.
+    witnessed: bool
 
 
-def load_ranks(path: Path) -> dict[bytes, int]:
-    """Token bytes -> rank, from a rank file in tiktoken's format.
+def parse_ranks(content: bytes, where: str) -> dict[bytes, int]:
+    """Token bytes -> rank, from the content of a rank file.
 
     Raises:
-        TokenizerError: the file is missing or not in that format.
+        TokenizerError: the content is not in that format.
     """
     try:
-        words = path.read_bytes().split()
+        words = content.split()
         ranks = {
             binascii.a2b_base64(token, strict_mode=True): int(rank)
             for token, rank in zip(words[::2], words[1::2], strict=True)
         }
-    except OSError as error:
-        raise TokenizerError(f"cannot read the rank file: {error.strerror}", where=str(path)) from error
     except ValueError as error:
         raise TokenizerError(
             "not a rank file (a base64 token and its rank on each line)",
-            where=str(path),
+            where=where,
             hint="a SentencePiece model has to be converted to tokenizer.json first",
         ) from error
-    if sorted(ranks.values()) != list(range(len(ranks))) or any(bytes([byte]) not in ranks for byte in range(256)):
-        raise TokenizerError("the ranks are not 0..n-1 with all 256 single bytes among them", where=str(path))
+    if any(bytes([byte]) not in ranks for byte in range(256)):
+        raise TokenizerError("the rank file does not have all 256 single bytes", where=where)
+    numbers = set(ranks.values())
+    if len(numbers) < len(words) // 2 or min(numbers) < 0 or max(numbers) > MAX_ID:
+        raise TokenizerError(
+            f"tokens and ranks of a rank file must be different, and ranks from 0 to {MAX_ID}", where=where
+        )
     return ranks
 
 
-def tokenizer_json(ranks: dict[bytes, int]) -> str:
+def tokenizer_json(ranks: dict[bytes, int], pattern: str) -> str:
     """The ranks as a `tokenizer.json`, without added tokens: special strings in a text stay plain text."""
     letters = _byte_letters()
     names = {token: token.decode("latin-1").translate(letters) for token in ranks}
@@ -81,7 +73,7 @@ def tokenizer_json(ranks: dict[bytes, int]) -> str:
                 merges.append((rank, ranks[left], ranks[right], names[left], names[right]))
     merges.sort()
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    split = {"type": "Split", "pattern": {"Regex": SPLIT_PATTERN}, "behavior": "Isolated", "invert": False}
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
     return json.dumps(
         {
             "version": "1.0",

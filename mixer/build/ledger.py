@@ -1,15 +1,14 @@
-"""The account of a build: which tasks are done, which come next, and where the build ends."""
+"""The ledger of a build: which tasks are done, which come next, and where the build ends."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from mixer.build.plan import Plan
-from mixer.build.result import Limit, SourceCounts, TaskResult
 from mixer.errors import RecipeError, TokenizerError
 from mixer.mixing.tasks import Task
+from mixer.shards.records import NOTHING, Limit, LimitKind, ReferenceCheck, SourceCounts, TaskRecord
 from mixer.sources.remote import traffic
 
 MAX_DIFFERENT_SHARE = 0.01
@@ -27,8 +26,7 @@ class Progress:
     num_tokens: int = 0
     num_sequences: int = 0
     sources: list[SourceCounts] = field(default_factory=list)
-    checked: int = 0
-    different: int = 0
+    reference_check: ReferenceCheck = field(default_factory=ReferenceCheck)
     stage_seconds: dict[str, float] = field(default_factory=dict)
     # What went over the network, by the names of `traffic.take`.
     traffic: dict[str, float] = field(default_factory=dict)
@@ -37,38 +35,37 @@ class Progress:
         """Count what went over the network."""
         self.traffic = traffic.added(self.traffic, counted)
 
-    def add(self, result: TaskResult) -> None:
+    def add(self, record: TaskRecord) -> None:
         """Count a finished task."""
         self.num_tasks += 1
-        self.num_tokens += result.num_tokens
-        self.num_sequences += result.num_sequences
-        counts = self.sources or [SourceCounts()] * len(result.sources)
-        self.sources = [one + other for one, other in zip(counts, result.sources)]
-        self.checked += result.checked
-        self.different += result.different
+        self.num_tokens += record.tokens
+        self.num_sequences += record.sequences
+        counts = self.sources or [NOTHING] * len(record.counts)
+        self.sources = [one + other for one, other in zip(counts, record.counts, strict=True)]
+        self.reference_check += record.reference_check
 
-    def count_again(self, results: Iterable[TaskResult]) -> None:
-        """Count these tasks and no others; the stages' times stay, for the work was done."""
-        self.num_tasks = self.num_tokens = self.num_sequences = self.checked = self.different = 0
-        self.sources = []
-        for result in results:
-            self.add(result)
+    def count_again(self, records: Iterable[TaskRecord]) -> None:
+        """Count these tasks and no others; the seconds of the steps stay, for the work was done."""
+        self.num_tasks = self.num_tokens = self.num_sequences = 0
+        self.sources, self.reference_check = [], ReferenceCheck()
+        for record in records:
+            self.add(record)
 
 
-class Account:
-    """Takes results in any order and knows, from the tasks without a gap before them, where the build ends."""
+class Ledger:
+    """Takes finished tasks in any order and knows, from those without a gap before them, where the build ends."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self.progress = Progress(estimated_tasks=plan.estimated_tasks)
-        self._done: dict[int, TaskResult] = {}
+        self._done: dict[int, TaskRecord] = {}
         self._next = 0
         self._prefix = 0
         self._reached = 0
         self._last: int | None = None
         self._again: Task | None = None
         extent = plan.extent
-        self._kind: Literal["tokens", "sequences"] = "tokens" if extent.end_tokens is not None else "sequences"
+        self._kind: LimitKind = "tokens" if extent.end_tokens is not None else "sequences"
         self._wanted = extent.end_tokens if extent.end_tokens is not None else extent.end_sequences
 
     @property
@@ -105,29 +102,29 @@ class Account:
         """Whether a task is still to be done."""
         return task.number not in self._done and (self._last is None or task.number < self._last)
 
-    def add(self, result: TaskResult, seconds: dict[str, float]) -> None:
+    def add(self, record: TaskRecord, seconds: dict[str, float]) -> None:
         """Take a finished task into account, and look whether the build's end is reached.
 
         Raises:
             RecipeError: all rows that may be drawn are drawn, and the target is not met.
             TokenizerError: too many documents differ from the reference.
         """
-        self._done[result.task] = result
-        self.progress.add(result)
+        self._done[record.task] = record
+        self.progress.add(record)
         self.progress.num_resumed += not seconds
-        for stage, spent in seconds.items():
-            self.progress.stage_seconds[stage] = self.progress.stage_seconds.get(stage, 0.0) + spent
-        _check_against_reference(self.progress)
+        for step, spent in seconds.items():
+            self.progress.stage_seconds[step] = self.progress.stage_seconds.get(step, 0.0) + spent
+        _check_against_reference(self.progress.reference_check)
         while self._last is None and self._prefix in self._done:
             self._advance(self._done[self._prefix])
         if self.complete:
-            self.progress.count_again(self.results())
+            self.progress.count_again(self.finished())
 
-    def _advance(self, result: TaskResult) -> None:
-        reached = self._reached + result.reached(self._kind)
+    def _advance(self, record: TaskRecord) -> None:
+        reached = self._reached + (record.tokens if self._kind == "tokens" else record.sequences)
         if self._wanted is not None and reached >= self._wanted:
             self._last = self._prefix
-            if result.limit != self._limit():  # made whole; it is made again, up to where the build ends
+            if record.limit != self._limit():  # made whole; it is made again, up to where the build ends
                 self._again = self._plan.task(self._prefix)
                 del self._done[self._prefix]
                 self.progress.count_again(self._done.values())
@@ -151,14 +148,14 @@ class Account:
                 hint=f"ask for at most {self._reached:,} {self._kind}, or allow more passes",
             )
 
-    def results(self) -> list[TaskResult]:
-        """The results up to the build's end, in order."""
+    def finished(self) -> list[TaskRecord]:
+        """The tasks up to the build's end, in order."""
         return [self._done[number] for number in range((-1 if self._last is None else self._last) + 1)]
 
 
-def _check_against_reference(progress: Progress) -> None:
-    if progress.different > 1 + MAX_DIFFERENT_SHARE * progress.checked:
+def _check_against_reference(check: ReferenceCheck) -> None:
+    if check.different > 1 + MAX_DIFFERENT_SHARE * check.documents:
         raise TokenizerError(
-            f"{progress.different:,} of {progress.checked:,} documents checked have other ids than the reference gives",
+            f"{check.different:,} of {check.documents:,} documents checked have other ids than the reference gives",
             hint="this tokenizer is not handled exactly by the engine; please report it",
         )
