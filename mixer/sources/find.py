@@ -27,6 +27,8 @@ _FORMATS = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
 }
+_STARTS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow", b"{": "jsonl"}
+"""The first bytes of files, and the format that they tell."""
 _MAX_NAMES_SHOWN = 10
 _MAX_LEVELS = 8
 _MAX_ENTRIES = 10_000
@@ -104,6 +106,26 @@ def common_format(paths: Sequence[str], place: str) -> str:
         shown = ", ".join(f"{format} ('{path}')" for format, path in sorted(formats.items()))
         raise RecipeError(f"files of several formats: {shown}", where=place, hint="make one source of each format")
     return next(iter(formats))
+
+
+def check_format(path: Path, format: str, place: str) -> None:
+    """Hold the format that a recipe says against the first bytes of a file; what they do not tell passes.
+
+    Raises:
+        RecipeError: they are those of another format.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError:
+        return  # whoever reads the file says what is wrong with it
+    found = next((name for start, name in _STARTS.items() if head.startswith(start)), None)
+    if found is not None and found != format:
+        raise RecipeError(
+            f"is {format}, but '{path.name}' begins as a file of the format {found} does",
+            where=f"{place}.format",
+            hint=f"set format: {found}, or leave it out",
+        )
 
 
 def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
