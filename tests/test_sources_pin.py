@@ -17,6 +17,7 @@ from sources_kit import WRITERS, Source, TextSpec, json_lines, read_texts, write
 
 from mixer.errors import FormatError, RecipeError
 from mixer.sources import PinCache, Snapshot, default_cache_dir, jsonl, parquet, pin
+from mixer.sources.find import find_files
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 pin_module = sys.modules[pin.__module__]  # The package has the function under the module's name.
@@ -111,6 +112,45 @@ def test_folders_among_the_matches_are_left_out(tmp_path: Path) -> None:
     """`**` matches folders too."""
     write_lines(tmp_path / "data/deep/a.jsonl", "x")
     assert paths(pin("wiki", Source("data/**"), tmp_path)) == ["deep/a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "glob"),
+    [
+        (["data/a.parquet", "data/b.parquet", "data/readme.md"], "data", "data/*.parquet"),
+        (["data/a.parquet"], "data/", "data/*.parquet"),
+        (["data/x/y/a.jsonl.zst", "data/x/.hidden/b.parquet"], "data", "data/**/*.jsonl.zst"),
+        (["data/x/a.jsonl.gz", "data/y/b.parquet", "data/y/c.parquet"], "data", "data/**/*.parquet"),
+        (["data/a.PARQUET"], "data", "data/*.PARQUET"),
+        (["data [1]/a.parquet"], "data [1]", "data [[]1]/*.parquet"),
+        (["data/x/a.parquet", "data/y/b.parquet"], "data/*", "data/*/*.parquet"),
+        (["data/x/a.txt", "data/y/z/b.parquet"], "data/*", "data/*/**/*.parquet"),
+    ],
+)
+def test_a_folder_hints_at_a_glob_that_matches_its_files(
+    tmp_path: Path, files: list[str], path: str, glob: str
+) -> None:
+    """However deep they lie; and what is hinted at can be pinned."""
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.lower().endswith(".parquet"):
+            write_parquet(tmp_path / name, ROWS[:1], 1)
+        else:
+            (tmp_path / name).touch()
+    with pytest.raises(RecipeError) as caught:
+        pin("wiki", Source(path), tmp_path)
+    assert caught.value.hint == f"name files with a glob: {glob}"
+    assert find_files([glob], tmp_path, "").paths
+
+
+@pytest.mark.parametrize(("folder", "path"), [("data/x", "data"), ("data/x", "data/*")])
+def test_a_folder_without_data_says_so(tmp_path: Path, folder: str, path: str) -> None:
+    """No glob would match."""
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "notes.txt").touch()
+    with pytest.raises(RecipeError) as caught:
+        pin("wiki", Source(path), tmp_path)
+    assert str(caught.value.hint).startswith("there is no data file below it; known are .parquet,")
 
 
 def test_a_folder_that_datasets_saved_is_read_in_its_own_order(tmp_path: Path) -> None:

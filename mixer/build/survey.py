@@ -72,11 +72,15 @@ def survey(
     check_specials(recipe, tokenizer)
     pinned, samples = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
     for name, snapshot in pinned.items():
+        if snapshot.num_rows and not snapshot.num_kept:
+            raise RecipeError(
+                f"'{recipe.sources[name].where}' keeps none of the {snapshot.num_rows:,} rows",
+                where=f"sources.{name}.where",
+                hint="compare with values that the source has",
+            )
         if snapshot.num_kept == 0:
             raise DataError(
-                f"the source has no rows to draw ({snapshot.num_rows:,} rows, none kept)",
-                where=f"sources.{name}",
-                hint="check its path and its `where`",
+                "the source has no rows to draw: its files are empty", where=f"sources.{name}", hint="check its path"
             )
     whole = {name: source for name, source in recipe.sources.items() if name not in samples}
     measured = measure_sources(whole, [pinned[name] for name in whole], tokenizer, recipe, cache.folder)

@@ -15,7 +15,7 @@ from mixer.errors import DataError
 from mixer.sources import jsonl
 from mixer.sources.cache import FileState, PinCache, default_cache_dir
 from mixer.sources.counting import OnFile, counted
-from mixer.sources.find import FoundFiles, common_format, find_files, patterns_of
+from mixer.sources.find import FoundFiles, check_format, common_format, find_files, patterns_of
 from mixer.sources.formats import FORMATS
 from mixer.sources.needs import Needs, needs_of
 from mixer.sources.opening import reading
@@ -52,7 +52,7 @@ def pin(
         only: the local files to pin, in this order, relative to the snapshot's base; None: all that are found.
 
     Raises:
-        RecipeError: the paths, `where` or the columns do not fit what is there.
+        RecipeError: the paths, the format, `where` or the columns do not fit what is there.
         DataError: a file cannot be read, or changes meanwhile; or one of `only` is not there.
     """
     needs = needs_of(name, source)
@@ -65,6 +65,8 @@ def pin(
         files = _only(files, only, needs.place)
     format = common_format(files.paths, needs.place) if source.format == "auto" else source.format
     paths = [files.base / path for path in files.paths]
+    if source.format != "auto":
+        check_format(paths[0], source.format, needs.place)
     if format == "jsonl":
         jsonl.check_columns(paths, needs)  # Keys come and go from line to line: one file speaks for all.
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1, len(paths))) as pool:
