@@ -63,7 +63,7 @@ def build(
         manifest_copy: where a second copy of the manifest goes.
         on_plan: called once, before any text is tokenized for the build.
         on_progress: called after every task.
-        on_pin: called with a source's name, how many of its files are pinned, and how many it has.
+        on_pin: called with a source's name and how far its files are pinned; from several threads.
         on_fetch: called with a source's name where its contents are fetched: what is told of how far that is.
 
     Returns:

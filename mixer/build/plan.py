@@ -22,11 +22,11 @@ from mixer.mixing.target import Extent
 from mixer.mixing.tasks import Task, task_tokens
 from mixer.recipe import Recipe
 from mixer.shards.shard import FORMAT_VERSION
-from mixer.sources import PinCache, Snapshot, pin
+from mixer.sources import PinCache, PinCount, Snapshot, pin
 from mixer.tokens.measure import measure_tokens_per_row
 from mixer.tokens.tokenizer import Tokenizer
 
-OnPin = Callable[[str, int, int], None]
+OnPin = Callable[[str, PinCount], None]
 _SOURCES_AT_ONCE = 4
 """Sources that are pinned side by side; each reads over up to sixteen connections."""
 
@@ -99,7 +99,7 @@ class Plan:
         return mean_tokens(self.integer_weights, self.tokens_per_row)
 
 
-def silent(name: str, done: int, count: int) -> None:
+def silent(name: str, count: PinCount) -> None:
     """Tell nobody how far a source is pinned."""
 
 
@@ -122,7 +122,7 @@ def make_plan(
         root: the folder that the sources' relative paths start from.
         cache: what is known of files seen before.
         fetching: how contents are fetched that are not there yet; None: it is an error that they are not.
-        on_pin: told of a source how many of its files are pinned, and how many there are; from several threads.
+        on_pin: called with a source's name and how far its files are pinned; from several threads.
 
     Raises:
         RecipeError: the recipe cannot be met.

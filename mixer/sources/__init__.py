@@ -2,6 +2,7 @@
 
 from mixer.sources.cache import PinCache, default_cache_dir
 from mixer.sources.changes import Changes, difference
+from mixer.sources.counting import PinCount
 from mixer.sources.pin import pin, pin_anew
 from mixer.sources.reader import SourceReader, Texts
 from mixer.sources.snapshot import Snapshot, SourceFile
@@ -9,6 +10,7 @@ from mixer.sources.snapshot import Snapshot, SourceFile
 __all__ = [
     "Changes",
     "PinCache",
+    "PinCount",
     "Snapshot",
     "SourceFile",
     "SourceReader",
