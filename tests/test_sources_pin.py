@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from pathlib import Path
 
@@ -16,11 +15,11 @@ from datasets import Dataset, DatasetDict, disable_progress_bars
 from sources_kit import WRITERS, Source, TextSpec, json_lines, read_texts, write_parquet
 
 from mixer.errors import FormatError, RecipeError
-from mixer.sources import PinCache, Snapshot, default_cache_dir, jsonl, parquet, pin
+from mixer.sources import PinCache, PinCount, Snapshot, default_cache_dir, jsonl, parquet, pin
 from mixer.sources.find import find_files
+from mixer.sources.whole import WholeDigest
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
-pin_module = sys.modules[pin.__module__]  # The package has the function under the module's name.
 
 
 def write_lines(path: Path, *texts: str) -> Path:
@@ -63,10 +62,10 @@ def test_a_snapshot_comes_back_from_json(tmp_path: Path) -> None:
     write_parquet(tmp_path / "a.parquet", ROWS, 4)
     snapshot = pin("wiki", Source("a.parquet", where="n > 4"), tmp_path)
     value = json.loads(json.dumps(snapshot.as_json()))
-    assert value["files"][0] | {"xxh3": "", "bytes": 0} == {
+    assert value["files"][0] | {"footer_sha256": "", "bytes": 0} == {
         "path": "a.parquet",
         "bytes": 0,
-        "xxh3": "",
+        "footer_sha256": "",
         "rows": [4, 4, 2],
         "kept": [0, 3, 2],
     }
@@ -202,9 +201,9 @@ def test_a_key_that_comes_and_goes_is_no_missing_column(tmp_path: Path) -> None:
 def test_the_cache_saves_reading_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The digest is kept for every use of a file, the counts for one `where`."""
     read: list[str] = []
-    digest, count = pin_module.xxh3_file, jsonl.count_blocks
-    monkeypatch.setattr(pin_module, "xxh3_file", lambda path: read.append("digest") or digest(path))
-    monkeypatch.setattr(jsonl, "count_blocks", lambda path, needs: read.append("count") or count(path, needs))
+    digest, count = WholeDigest.finish, jsonl.count_blocks
+    monkeypatch.setattr(WholeDigest, "finish", lambda self, file: read.append("digest") or digest(self, file))
+    monkeypatch.setattr(jsonl, "count_blocks", lambda file, needs: read.append("count") or count(file, needs))
     path = tmp_path / "a.jsonl"
     path.write_bytes(json_lines(ROWS))
     cache = PinCache(tmp_path / "cache")
@@ -294,7 +293,11 @@ def test_who_asks_is_told_of_every_file(tmp_path: Path) -> None:
     for number in range(9):
         write_lines(tmp_path / f"{number}.jsonl", "text")
     cache = PinCache(tmp_path / "cache")
-    told: list[tuple[int, int]] = []
+    told: list[PinCount] = []
     for _ in range(2):
-        pin("wiki", Source("*.jsonl"), tmp_path, cache, lambda done, count: told.append((done, count)))
-    assert told == [(done, 9) for done in range(1, 10)] * 2
+        pin("wiki", Source("*.jsonl"), tmp_path, cache, told.append)
+    num_bytes = sum(path.stat().st_size for path in tmp_path.glob("*.jsonl"))
+    assert [(count.files, count.num_files, count.num_bytes) for count in told] == [
+        (done, 9, num_bytes) for done in range(1, 10)
+    ] * 2
+    assert told[8] == told[17] == PinCount(files=9, num_files=9, bytes=num_bytes, num_bytes=num_bytes)

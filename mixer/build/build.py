@@ -66,7 +66,7 @@ def build(
         copies: the folder that a second copy of the manifest goes into, under the build's name and id.
         on_plan: called once, before any text is tokenized for the build.
         on_progress: called after every task.
-        on_pin: called with a source's name, how many of its files are pinned, and how many it has.
+        on_pin: called with a source's name and how far its files are pinned; from several threads.
         on_fetch: called with a source's name where its contents are fetched: what is told of how far that is.
 
     Returns:

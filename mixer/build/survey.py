@@ -15,12 +15,12 @@ from mixer.build.contents import Contents, Fetching
 from mixer.build.sampled import ContentsSample
 from mixer.errors import DataError, RecipeError
 from mixer.recipe import Recipe
-from mixer.sources import PinCache, Snapshot, pin
+from mixer.sources import PinCache, PinCount, Snapshot, pin
 from mixer.tokens.measure import measure_sources
 from mixer.tokens.measurement import Measurement
 from mixer.tokens.tokenizer import Tokenizer
 
-OnPin = Callable[[str, int, int], None]
+OnPin = Callable[[str, PinCount], None]
 _SOURCES_AT_ONCE = 4
 """Sources that are pinned side by side; each reads over up to sixteen connections."""
 
@@ -39,7 +39,7 @@ class Survey:
     samples: Mapping[str, ContentsSample] = field(default_factory=dict)
 
 
-def silent(name: str, done: int, count: int) -> None:
+def silent(name: str, count: PinCount) -> None:
     """Tell nobody how far a source is pinned."""
 
 
@@ -60,7 +60,7 @@ def survey(
         root: the folder that the sources' relative paths start from.
         cache: what is known of files seen before.
         fetching: how contents are fetched that are not there yet; None: it is an error that they are not.
-        on_pin: told of a source how many of its files are pinned, and how many there are; from several threads.
+        on_pin: called with a source's name and how far its files are pinned; from several threads.
 
     Raises:
         RecipeError: the recipe does not fit what is there.

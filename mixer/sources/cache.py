@@ -1,4 +1,4 @@
-"""What pinning learnt about a file, remembered across builds: its digest and its rows per block."""
+"""What was learnt about a file, remembered across builds: its digests and its rows per block."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from mixer.digest import canonical_json, identity
 from mixer.sources.remote.block_cache import BlockCache
+from mixer.sources.state import FileState
 
 MAX_CACHE_BYTES = 50_000_000_000
 """Of blocks of remote files, unless the recipe's `cache` says another size."""
@@ -21,29 +22,6 @@ def default_cache_dir() -> Path:
     if folder := os.environ.get("MIXER_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixer"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileState:
-    """A file as `stat` shows it: in another state its bytes may be others."""
-
-    path: str
-    num_bytes: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, path: Path) -> FileState:
-        """The state of a file now, links followed."""
-        found = path.stat()
-        return cls(
-            path=os.path.realpath(path),
-            num_bytes=found.st_size,
-            mtime_ns=found.st_mtime_ns,
-            ctime_ns=found.st_ctime_ns,
-            inode=found.st_ino,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

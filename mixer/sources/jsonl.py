@@ -17,30 +17,30 @@ import pyarrow.json as pj
 from mixer.errors import DataError, RecipeError
 from mixer.sources.lines import Lines, iter_lines
 from mixer.sources.needs import Needs, inside_a_list, missing_column, wrong_level
-from mixer.sources.opening import reading
+from mixer.sources.opening import OpenedFile, opened, reading
 from mixer.sources.piece import Piece
 
 # Numbers are read as float64: another line may hold 3.5 where this one holds 3.
 _TYPES = {bool: pa.bool_(), int: pa.float64(), float: pa.float64(), dict: pa.struct([])}
 
 
-def count_blocks(path: Path, needs: Needs) -> tuple[list[int], list[int]]:
+def count_blocks(file: OpenedFile, needs: Needs) -> tuple[list[int], list[int]]:
     """Rows and kept rows of the file, its only block; a line that cannot be parsed counts as kept."""
     if needs.predicate is None:
-        rows = sum(len(lines) for lines in iter_lines(path))
+        rows = sum(len(lines) for lines in iter_lines(file))
         return [rows], [rows]
     rows = kept = 0
-    for piece in read_block(path, 0, needs, 0):
+    for piece in read_block(file, 0, needs, 0):
         mask = needs.predicate.mask(piece.batch).to_numpy(zero_copy_only=False)
         rows += len(mask)
         kept += int(mask.sum()) + sum(not mask[row] for row in piece.bad)
     return [rows], [kept]
 
 
-def read_block(path: Path, block: int, needs: Needs, skip_rows: int) -> Iterator[Piece]:
+def read_block(file: OpenedFile, block: int, needs: Needs, skip_rows: int) -> Iterator[Piece]:
     """The file's rows from row `skip_rows` on, in order; lines before are counted and not parsed."""
     schema, first_row = None, 0
-    for lines in iter_lines(path):
+    for lines in iter_lines(file):
         if schema is None and len(lines):
             schema = _schema(lines, needs)
         skipped = max(0, skip_rows - first_row)
@@ -66,8 +66,8 @@ def check_columns(paths: Iterable[Path], needs: Needs, at: Callable[[Path], str]
     damaged = None
     for path in paths:
         missing, names, wrong = set(needs.paths), dict[str, None](), dict[str, RecipeError]()
-        with reading(at(path)):
-            first = next((lines for lines in iter_lines(path) if len(lines)), ())
+        with reading(at(path)), opened(path, at(path)) as file:
+            first = next((lines for lines in iter_lines(file) if len(lines)), ())
         for record in _records(first):
             damaged = damaged or path
             if record is None:
