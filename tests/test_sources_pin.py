@@ -58,7 +58,7 @@ def test_every_format_counts_the_same_rows(tmp_path: Path, name: str) -> None:
 
 
 def test_a_snapshot_comes_back_from_json(tmp_path: Path) -> None:
-    """As plain integers and strings; kept rows are listed only where some are not kept."""
+    """As plain integers and strings; which rows are kept is said apart from it."""
     write_parquet(tmp_path / "a.parquet", ROWS, 4)
     snapshot = pin("wiki", Source("a.parquet", where="n > 4"), tmp_path)
     value = json.loads(json.dumps(snapshot.as_json()))
@@ -67,12 +67,13 @@ def test_a_snapshot_comes_back_from_json(tmp_path: Path) -> None:
         "bytes": 0,
         "footer_sha256": "",
         "rows": [4, 4, 2],
-        "kept": [0, 3, 2],
     }
-    again = Snapshot.from_json(value, snapshot.base)
+    again = Snapshot.from_json(value, snapshot.base, snapshot.kept_json())
     assert (again.as_json(), again.identity) == (value, snapshot.identity)
     assert again.block_first_row.tolist() == [0, 4, 8]
-    assert "kept" not in pin("wiki", Source("a.parquet"), tmp_path).as_json()["files"][0]
+    assert again.block_kept.tolist() == snapshot.kept_json() == [0, 3, 2]
+    whole = pin("wiki", Source("a.parquet"), tmp_path)
+    assert (whole.kept_json(), whole.identity) == (None, snapshot.identity)
     with pytest.raises(FormatError, match="not a snapshot"):
         Snapshot.from_json({"files": [{}]}, tmp_path)
 
