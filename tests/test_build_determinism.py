@@ -17,10 +17,10 @@ from workshop import Workshop, contents, write_mixture
 from mixer import rng
 from mixer.build.folder import BuildFolder
 from mixer.build.plan import make_plan
-from mixer.shards.records import Limit
 from mixer.build.survey import survey
 from mixer.build.task import TaskRunner
 from mixer.shards.manifest import load_manifest
+from mixer.shards.records import Limit
 from mixer.sources import PinCache
 from mixer.tokens.tokenizer import load_tokenizer
 

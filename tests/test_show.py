@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mixer.build.account import Progress
+from mixer.build.result import SourceCounts, TaskResult
 from rich.console import Console
 
-from mixer.build.account import Progress
 from mixer.build.plan import Plan
-from mixer.build.result import SourceCounts, TaskResult
 from mixer.cli.options import build_folder, manifests_dir, remembered_root
 from mixer.errors import UsageError
 from mixer.mixing.target import Extent
