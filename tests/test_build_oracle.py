@@ -12,6 +12,7 @@ import oracle
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from manifest_kit import passes
 from workshop import Workshop
 
 import mixer.feed
@@ -64,7 +65,7 @@ def test_a_build_equals_the_oracle_in_every_column(workshop: Workshop, tmp_path:
     recipe = workshop.recipe(seed=seed, sequence={"length": 64 if seed else 128, "packing": packing})
     manifest, shards = both(workshop, tmp_path / "out", recipe)
     assert len(shards) > 5
-    assert max(source["passes"] for source in manifest.sources) > 2
+    assert max(passes(manifest)) > 2
     assert manifest.totals.tokens >= 30_000 > manifest.totals.tokens - len(shards[-1].rows[-1]["input_ids"])
 
 
@@ -107,9 +108,9 @@ def test_every_kind_of_target_ends_where_the_oracle_ends(
         last = manifest.shards[-1]
         ids = workshop.rows(tmp_path / "out", manifest)[-1][-1]
         assert manifest.totals.tokens >= amount > manifest.totals.tokens - (64 - ids["num_pad"])
-        assert last["sequences"] > 0
+        assert last.sequences > 0
     else:
-        assert manifest.totals[{"rows": "draws"}.get(kind, kind)] == amount
+        assert getattr(manifest.totals, {"rows": "draws"}.get(kind, kind)) == amount
 
 
 @pytest.mark.usefixtures("small_tasks")
@@ -131,12 +132,12 @@ def test_skipped_documents_are_counted_by_reason_and_leave_no_token(
     recipe = workshop.recipe(max_document_tokens=60, target={"rows": 400}, sequence={"packing": packing})
     manifest, shards = both(workshop, tmp_path / "out", recipe, 400)
     seen: set[str] = set()
-    for index, source in enumerate(manifest.sources):
+    for index, counts in enumerate(manifest.source_counts):
         documents = [doc for shard in shards for doc in shard.documents if doc.source == index]
-        assert source["documents"] == len(documents)
-        assert source["rows"] == source["documents"] + sum(source["skipped"].values())
-        assert source["tokens"] == sum(len(document.tokens) for document in documents)
-        seen |= source["skipped"].keys()
+        assert counts.documents == len(documents)
+        assert counts.rows == counts.documents + sum(counts.skipped.values())
+        assert counts.tokens == sum(len(document.tokens) for document in documents)
+        seen |= counts.skipped.keys()
     assert seen == {"null_text", "empty_text", "too_long"}
 
 

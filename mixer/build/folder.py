@@ -27,6 +27,7 @@ from mixer.shards.verify import file_damage
 STATE = ".mixer"
 _NUMBER = r"(\d{5}|[1-9]\d{5,})"
 _OURS = {"shards": re.compile(rf"{_NUMBER}\.arrow"), "tasks": re.compile(rf"{_NUMBER}\.json")}
+_NAMED = re.compile(r"[0-9a-f]{64}\.json")
 _TEMPORARY = re.compile(r"\..+\.tmp")
 
 
@@ -92,9 +93,7 @@ class BuildFolder:
         if (self.out / PLAN).exists() or (self.out / MANIFEST).exists():
             self.check_no_strangers()
             return
-        others = {item.name for item in self.out.iterdir()} - {STATE, *_OURS}
-        if others or any(any((self.out / name).glob("*")) for name in _OURS):
-            # else nothing, or a build that was killed before its plan
+        if not all(_left_before_plan(item) for item in self.out.iterdir()):
             raise BuildStateError(
                 "the folder is not empty and holds no build of mixer", where=str(self.out), hint="choose another -o"
             )
@@ -216,6 +215,15 @@ class BuildFolder:
         """Make the names of all shards and records durable; their bytes are."""
         for name in _OURS:
             sync_file(self.out / name)
+
+
+def _left_before_plan(item: Path) -> bool:
+    """Whether a build that was killed before its plan may have left this in its folder."""
+    if item.name in _OURS:
+        return not any(item.glob("*"))
+    if item.name in (SNAPSHOTS, SELECTIONS):
+        return all(_NAMED.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name) for path in item.glob("*"))
+    return item.name == STATE or item.match(f".{PLAN}.*.tmp")
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:

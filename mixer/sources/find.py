@@ -198,10 +198,10 @@ def _listing(folder: Path) -> str:
     return shown_names(names)
 
 
-def shown_names(names: Sequence[str]) -> str:
+def shown_names(names: Sequence[str], max_shown: int = _MAX_NAMES_SHOWN) -> str:
     """Some names for a message."""
-    more = len(names) - _MAX_NAMES_SHOWN
-    shown = ", ".join(f"'{name}'" for name in names[:_MAX_NAMES_SHOWN])
+    more = len(names) - max_shown
+    shown = ", ".join(f"'{name}'" for name in names[:max_shown])
     return (shown + (f" and {more} more" if more > 0 else "")) or "nothing"
 
 

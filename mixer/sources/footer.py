@@ -4,8 +4,9 @@
     Arrow IPC    footer, int32 N: the footer's bytes, `ARROW1`         the last N + 10 bytes are digested
 
 Both have the place and size of every column chunk or record batch, so a file of terabytes is pinned in milliseconds.
-A change of a page that leaves all of them as they were is not seen: the digest of the whole file is evidence kept
-beside the ids (`evidence.py`). JSON lines and Arrow IPC streams have no such end.
+A change that leaves all of them as they were is not seen, such as rows of an uncompressed record batch in another
+order: the digest of the whole file is evidence kept beside the ids (`evidence.py`). JSON lines and Arrow IPC streams
+have no such end.
 """
 
 from __future__ import annotations
