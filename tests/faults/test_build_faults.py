@@ -118,7 +118,9 @@ def test_changed_data_are_another_plan(workshop: Workshop, stopped: Path, tmp_pa
         workshop.build(stopped, workshop.recipe(), root=root)
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "shards/mine.arrow", "shards/00000.arrow", "snapshots/mine.json", ".mixer/x"])
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "shards/mine.arrow", "shards/00000.arrow", "snapshots/mine.json", ".mixer/x"]
+)
 def test_a_folder_with_foreign_files_is_refused_and_untouched(workshop: Workshop, tmp_path: Path, name: str) -> None:
     """Nothing of the user's is mixed up with a build or deleted."""
     out = tmp_path / "out"
