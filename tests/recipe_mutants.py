@@ -25,7 +25,7 @@ GOOD = (
     """
 name: base
 seed: 7
-tokenizer: llama3
+tokenizer: {ranks: a/b.tiktoken, pattern: o200k, specials: {<b>: 64000, <e>: 64001}, bos: <b>, eos: 64001, pad: 64002}
 sequence: {length: 512, packing: best-fit, bos: true, eos: false}
 weights: tokens
 target: {tokens: 10M}

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
-from recipe_mutants import fault_of
+from recipe_mutants import GOOD, fault_of
 
 from mixer.errors import RecipeError
 from mixer.recipe import Recipe, load_recipe, parse_recipe
@@ -353,6 +353,12 @@ def test_twice_the_recipe_costs_about_twice_the_time(tmp_path, load, number):
 # Mutants
 
 
+@pytest.mark.parametrize("text", GOOD)
+def test_what_the_mutants_are_made_from_is_good(tmp_path, text):
+    """Else they would all fail at the same place."""
+    assert loaded(tmp_path, text).sources
+
+
 def test_no_mutant_of_a_good_recipe_ends_in_anything_but_a_recipe_or_one_clear_error(tmp_path):
     """A few hundred; `python tests/recipe_mutants.py 0 20000` tries more."""
     faults = {number: fault for number in range(300) if (fault := fault_of(number, tmp_path))}
@@ -363,3 +369,15 @@ def test_odd_bytes_of_the_command_line_are_a_clear_error(tmp_path):
     """What a shell passes on need not be UTF-8."""
     for text in (b"seed=\xff", b"\xff=1", b"sources.\xe9.weight=1", b"name=a\xffb"):
         assert str(refused(tmp_path, SMALL, os.fsdecode(text))).encode()
+
+
+def test_a_recipe_whose_name_is_not_utf8_says_what_to_do(tmp_path):
+    """The file is read; its name cannot be the recipe's."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.yaml"))
+    path.write_text(SMALL)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert str(caught.value).encode()
+    assert "without `name:` a recipe has the name of its file" in str(caught.value.hint)
+    path.write_text(f"name: mine\n{SMALL}")
+    assert load_recipe(path).name == "mine"

@@ -143,6 +143,14 @@ def test_a_folder_hints_at_a_glob_that_matches_its_files(
     assert find_files([glob], tmp_path, "").paths
 
 
+def test_a_name_that_is_not_utf8_can_be_shown(tmp_path: Path) -> None:
+    """Beside what a pattern does not match."""
+    (tmp_path / os.fsdecode(b"\xff.txt")).touch()
+    with pytest.raises(RecipeError) as caught:
+        pin("wiki", Source("*.parquet"), tmp_path)
+    assert "'\\udcff.txt'" in str(caught.value).encode().decode()
+
+
 @pytest.mark.parametrize(("folder", "path"), [("data/x", "data"), ("data/x", "data/*")])
 def test_a_folder_without_data_says_so(tmp_path: Path, folder: str, path: str) -> None:
     """No glob would match."""

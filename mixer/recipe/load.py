@@ -15,7 +15,7 @@ from mixer.recipe.layers import Draft
 from mixer.recipe.mistaken import MAGIC_BYTES, Mistaken, mistaken_bytes, mistaken_folder, mistaken_text
 from mixer.recipe.model import Recipe
 from mixer.recipe.overrides import add_overrides
-from mixer.recipe.problems import Finding, Problem, place, recipe_error, schema_problems
+from mixer.recipe.problems import Finding, Problem, place, printable, recipe_error, schema_problems
 from mixer.recipe.rules import broken_rules
 from mixer.recipe.yaml_text import read_yaml
 
@@ -146,4 +146,4 @@ def _recipe_text(path: Path, where: str) -> bytes:
 
 
 def _shown(path: Path) -> str:
-    return os.path.normpath(path)
+    return printable(os.path.normpath(path))

@@ -111,10 +111,10 @@ def recipe_error(problems: Sequence[Problem], where: str) -> RecipeError:
     hints = dict.fromkeys(problem.hint for problem in problems if problem.hint)
     hint = next(iter(hints), None) if len(hints) == 1 else SCHEMA_HINT if SCHEMA_HINT in hints else None
     if len(problems) == 1:
-        return RecipeError(_unicode(str(problems[0])), where=_unicode(problems[0].place), hint=hint)
+        return RecipeError(printable(str(problems[0])), where=printable(problems[0].place), hint=hint)
     lines = "".join(f"\n  {problem.place}: {problem}" for problem in problems[:_MAX_SHOWN])
     more = f"\n  and {len(problems) - _MAX_SHOWN:,} more" if len(problems) > _MAX_SHOWN else ""
-    return RecipeError(_unicode(f"{len(problems)} problems{lines}{more}"), where=where, hint=hint)
+    return RecipeError(printable(f"{len(problems)} problems{lines}{more}"), where=printable(where), hint=hint)
 
 
 def place(layer: str, key: Key) -> str:
@@ -188,8 +188,8 @@ def short(name: Any) -> str:
     return text if len(text) <= _MAX_LETTERS else f"{text[: _MAX_LETTERS - 3]}..."
 
 
-def _unicode(text: str) -> str:
-    """A message that can be printed anywhere: a lone surrogate becomes its escape."""
+def printable(text: str) -> str:
+    """A message that can be encoded: a lone surrogate, as in a file name that is not UTF-8, becomes its escape."""
     return text.encode(errors="backslashreplace").decode()
 
 

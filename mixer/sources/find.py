@@ -202,6 +202,7 @@ def shown_names(names: Sequence[str], max_shown: int = _MAX_NAMES_SHOWN) -> str:
     """Some names for a message."""
     more = len(names) - max_shown
     shown = ", ".join(f"'{name}'" for name in names[:max_shown])
+    shown = shown.encode(errors="backslashreplace").decode()  # names that are not UTF-8
     return (shown + (f" and {more} more" if more > 0 else "")) or "nothing"
 
 

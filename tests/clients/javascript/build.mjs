@@ -3,7 +3,17 @@
 import { lstatSync } from "node:fs";
 import { join } from "node:path";
 
-import { Problems, listNumbered, loadManifest, loadPlan, loadRecord, loadSelection, loadSnapshot, numbered, readRegular } from "./folder.mjs";
+import {
+  Problems,
+  listNumbered,
+  loadManifest,
+  loadPlan,
+  loadRecord,
+  loadSelection,
+  loadSnapshot,
+  numbered,
+  readRegular,
+} from "./folder.mjs";
 import { BadData } from "./json.mjs";
 import { checkRules } from "./rules.mjs";
 import { digestOfFile, digestsOfContent, readColumns, readSequences } from "./shards.mjs";
@@ -37,13 +47,16 @@ function loadRecords(out, problems) {
     if (record !== null) records.push(record);
   }
   const expected = new Set(Array.from(names.keys(), (task) => `${numbered(task)}.json`));
-  for (const name of names.filter((name) => !expected.has(name))) problems.add(`tasks/${name}`, "is not the record of a task");
+  for (const name of names.filter((name) => !expected.has(name)))
+    problems.add(`tasks/${name}`, "is not the record of a task");
   if (names.length === 0) problems.add("tasks", "has no record");
   return records;
 }
 
 function checkListedShards(out, records, problems) {
-  const expected = new Set(records.filter(({ sequences }) => sequences > 0n).map(({ task }) => `${numbered(task)}.arrow`));
+  const expected = new Set(
+    records.filter(({ sequences }) => sequences > 0n).map(({ task }) => `${numbered(task)}.arrow`),
+  );
   for (const name of problems.attempt("shards", () => listNumbered(out, "shards")) ?? []) {
     if (!expected.has(name)) problems.add(`shards/${name}`, "is not the shard of a task");
   }
@@ -57,9 +70,11 @@ function loadSources(out, plan, problems) {
     const loaded = problems.attempt(where, () => loadSnapshot(out, snapshot));
     if (loaded === null) return null;
     for (const { path } of loaded.files) {
-      if (path.split("/").some((part) => ["", ".", ".."].includes(part))) problems.add(where, `has the path ${JSON.stringify(path)}`);
+      if (path.split("/").some((part) => ["", ".", ".."].includes(part)))
+        problems.add(where, `has the path ${JSON.stringify(path)}`);
     }
-    if (sum(loaded.files.flatMap(({ rows }) => rows)) !== num_rows) problems.add(where, `does not have the ${num_rows} rows of ${name}`);
+    if (sum(loaded.files.flatMap(({ rows }) => rows)) !== num_rows)
+      problems.add(where, `does not have the ${num_rows} rows of ${name}`);
     return loaded;
   });
   const stages = plan.stages.map((stage) =>
@@ -74,7 +89,10 @@ function loadSources(out, plan, problems) {
       if (kept.some((pass) => pass.length !== blocks.length || pass.some((rows, block) => rows > blocks[block]))) {
         problems.add(where, `does not fit the blocks of ${name}, which has ${num_rows} rows`);
       } else if (kept.map(sum).join() !== pass_rows.join()) {
-        problems.add(where, `keeps ${kept.map(sum).join(", ")} rows of ${name}, but pass_rows are ${pass_rows.join(", ")}`);
+        problems.add(
+          where,
+          `keeps ${kept.map(sum).join(", ")} rows of ${name}, but pass_rows are ${pass_rows.join(", ")}`,
+        );
       }
       return new SourceRows({ seed: plan.seed, name, number, snapshot, selection: loaded });
     }),

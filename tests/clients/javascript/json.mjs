@@ -8,7 +8,11 @@ const MAX_DEPTH = 100;
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?/y;
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/y;
 const SPACE = /[ \t\n\r]*/y;
-const LITERALS = [["null", null], ["true", true], ["false", false]];
+const LITERALS = [
+  ["null", null],
+  ["true", true],
+  ["false", false],
+];
 
 /** Says that bytes are not what the page asks of them. */
 export class BadData extends Error {}

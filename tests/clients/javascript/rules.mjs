@@ -72,9 +72,16 @@ function checkPlan(plan, problems) {
     planSays(known, `${where}.sources are not numbers of sources in order`);
     if (!known) continue;
     numbering.push(...sources.filter((source) => !numbering.includes(source)).sort(byName(names)));
-    checkStageRecipe(stage, sources.map((source) => names[source]), (holds, text) => planSays(holds, `${where}.${text}`));
+    checkStageRecipe(
+      stage,
+      sources.map((source) => names[source]),
+      (holds, text) => planSays(holds, `${where}.${text}`),
+    );
   }
-  planSays(numbering.length === names.length && numbering.every((n, place) => n === place), "sources are not numbered by stage and name");
+  planSays(
+    numbering.length === names.length && numbering.every((n, place) => n === place),
+    "sources are not numbered by stage and name",
+  );
   const last = plan.stages.at(-1)?.recipe;
   planSays(last !== undefined && same(last, recipeOfStage(plan.recipe)), "recipe is not that of the last stage");
 }
@@ -94,15 +101,24 @@ function checkStageRecipe(stage, names, stageSays) {
   const { sources, sequence, weights } = stage.recipe;
   stageSays(same(Object.keys(sources).sort(byCodePoint), [...names].sort(byCodePoint)), "recipe has other sources");
   stageSays(weights === stage.weights, "weights are of another kind than the recipe's");
-  stageSays(sequence !== undefined && same(sequence, without(stage.sequence, "batch_sequences")), "sequence is not the recipe's");
+  stageSays(
+    sequence !== undefined && same(sequence, without(stage.sequence, "batch_sequences")),
+    "sequence is not the recipe's",
+  );
   if (weights !== "rows" || !names.every((name) => typeof sources[name]?.weight === "string")) return;
   // Weights in tokens are measured, so that nobody can make them from the recipe.
   const made = integerWeights(names.map((name) => sources[name].weight));
-  stageSays(same(made, stage.sources.map(({ weight }) => weight)), "sources have other weights than the recipe's");
+  stageSays(
+    same(
+      made,
+      stage.sources.map(({ weight }) => weight),
+    ),
+    "sources have other weights than the recipe's",
+  );
 }
 
 function checkRecord(record, { plan, stages, numTasks }, problems) {
-  const recordSays = (holds, text) => holds || problems.add(`tasks/${String(record.task).padStart(5, "0")}.json`, text);
+  const recordSays = (holds, text) => holds || problems.add(nameOf(record), text);
   recordSays(record.plan === plan.id, "plan is not the id of plan.json");
   const index = plan.stages.findLastIndex((stage) => stage.first_task <= record.task);
   recordSays(record.stage === BigInt(index), `stage is not ${index}, which holds the task`);
@@ -120,7 +136,10 @@ function checkRecord(record, { plan, stages, numTasks }, problems) {
     recordSays(record.cut.task === record.task, "cut is that of another task");
     recordSays(record.cut.sequences === record.sequences, "cut has other sequences than the record");
   }
-  recordSays(record.limit === null || record.task === BigInt(numTasks - 1) || isLast, "limit is not null, but the task is not the last");
+  recordSays(
+    record.limit === null || record.task === BigInt(numTasks - 1) || isLast,
+    "limit is not null, but the task is not the last",
+  );
   recordSays(
     record.tokens + record.padding === record.sequences * stage.sequence.length,
     "tokens and padding do not fill the sequences",
@@ -129,23 +148,42 @@ function checkRecord(record, { plan, stages, numTasks }, problems) {
   for (const [place, count] of record.counts.entries()) {
     const skipped = Object.values(count.skipped).reduce((a, b) => a + b, 0n);
     recordSays(count.rows === count.documents + skipped, `counts[${place}].rows are not documents and skipped`);
-    recordSays(count.truncated_documents <= count.documents, `counts[${place}].truncated_documents are more than documents`);
+    recordSays(
+      count.truncated_documents <= count.documents,
+      `counts[${place}].truncated_documents are more than documents`,
+    );
   }
   recordSays(record.tokens === sumOf(record.counts, "tokens"), "tokens are not the sum over the sources");
   const made = [record.content_xxh3, record.content_sha256, record.file].map((value) => value !== null);
-  recordSays(made.every((has) => has === record.sequences > 0n), "has a shard's digests without sequences, or sequences without them");
-  recordSays(record.reference_check.different <= record.reference_check.documents, "reference_check has more different than documents");
+  recordSays(
+    made.every((has) => has === record.sequences > 0n),
+    "has a shard's digests without sequences, or sequences without them",
+  );
+  recordSays(
+    record.reference_check.different <= record.reference_check.documents,
+    "reference_check has more different than documents",
+  );
 }
 
 function checkSums(manifest, records, stages, manifestSays) {
-  manifestSays(same(manifest.cuts, records.map(({ cut }) => cut).filter((cut) => cut !== null)), "cuts are not those of the records");
+  manifestSays(
+    same(
+      manifest.cuts,
+      records.map(({ cut }) => cut).filter((cut) => cut !== null),
+    ),
+    "cuts are not those of the records",
+  );
   manifestSays(manifest.counts.length === stages.length, "counts do not have one entry for each stage");
   for (const [index, { tasks, draws }] of stages.entries()) {
     const count = manifest.counts[index];
     const own = records.slice(Number(tasks[0]), Number(tasks[1]));
-    const sums = stages.length === 0 ? [] : (own[0]?.counts ?? []).map((_, place) => sumCounts(own.map(({ counts }) => counts[place])));
+    const sums =
+      stages.length === 0
+        ? []
+        : (own[0]?.counts ?? []).map((_, place) => sumCounts(own.map(({ counts }) => counts[place])));
     manifestSays(
-      count !== undefined && same(without(count, ...unnamed(count)), { stage: BigInt(index), tasks, draws, sources: sums }),
+      count !== undefined &&
+        same(without(count, ...unnamed(count)), { stage: BigInt(index), tasks, draws, sources: sums }),
       `counts[${index}] is not the sum of the records`,
     );
   }
@@ -162,7 +200,10 @@ function checkSums(manifest, records, stages, manifestSays) {
     manifestSays(manifest.totals[key] === sum, `totals.${key} is ${manifest.totals[key]}, but the records have ${sum}`);
   }
   for (const key of ["documents", "different"]) {
-    const sum = sumOf(records.map((record) => record.reference_check), key);
+    const sum = sumOf(
+      records.map((record) => record.reference_check),
+      key,
+    );
     manifestSays(manifest.reference_check[key] === sum, `reference_check.${key} is not the sum of the records`);
   }
   manifestSays(same(manifest.epochs, manifest.recipe.epochs), "epochs are not the recipe's");
@@ -187,7 +228,13 @@ function sumOf(values, key) {
 
 function checkShards(manifest, records, manifestSays) {
   const made = records.filter(({ sequences }) => sequences > 0n);
-  manifestSays(same(manifest.shards.map(({ task }) => task), made.map(({ task }) => task)), "shards are not those of the records");
+  manifestSays(
+    same(
+      manifest.shards.map(({ task }) => task),
+      made.map(({ task }) => task),
+    ),
+    "shards are not those of the records",
+  );
   for (const [index, shard] of manifest.shards.entries()) {
     const record = made.find(({ task }) => task === shard.task);
     if (record === undefined) continue;
@@ -202,21 +249,27 @@ function checkShards(manifest, records, manifestSays) {
   }
 }
 
-// A target in tokens or sequences: the build reaches it in its last task and not before.
+// A target in rows is met by draws; one in tokens or sequences in the last task, and not before. A source that ran out may
+// have ended the build earlier.
 function checkTarget({ manifest, plan, records }, problems) {
-  const { target } = plan.recipe;
-  const kind = ["tokens", "sequences"].find((key) => typeof target?.[key] === "bigint");
+  const { target, when_exhausted: whenExhausted } = plan.recipe;
+  const times = manifest.epochs.mode === "redraw" ? manifest.epochs.count : 1n;
   const last = records.at(-1);
+  const kind = ["tokens", "sequences"].find((key) => typeof target?.[key] === "bigint");
+  if (typeof target?.rows === "bigint" && whenExhausted !== "stop" && manifest.totals.draws !== target.rows * times) {
+    problems.add("manifest.json", `totals.draws are not the ${target.rows * times} of the target`);
+  }
   if (kind === undefined) {
-    if (last.limit !== null) problems.add(nameOf(last), "limit is not null, but the target is not in tokens or sequences");
+    if (last.limit !== null)
+      problems.add(nameOf(last), "limit is not null, but the target is not in tokens or sequences");
     return;
   }
-  const times = manifest.epochs.mode === "redraw" ? manifest.epochs.count : 1n;
   const wanted = target[kind] * times - sumOf(records.slice(0, -1), kind);
   if (wanted <= 0n) problems.add(nameOf(last), "comes after the target was reached");
+  if (whenExhausted === "stop" && last[kind] < wanted) return;
   if (last[kind] < wanted) problems.add("manifest.json", `totals.${kind} do not reach the target`);
   if (last.limit === null || last.limit.kind !== kind || last.limit.amount !== wanted) {
-    problems.add(nameOf(last), `limit is ${canonical(last.limit)}, but ${wanted} ${kind} of the target were still wanted`);
+    problems.add(nameOf(last), `limit is ${canonical(last.limit)}, but ${wanted} ${kind} were still wanted`);
   }
 }
 

@@ -30,12 +30,14 @@ const FIELDS = [
  */
 export function readColumns(bytes, { length, batch_sequences }) {
   const ends = [bytes.subarray(0, MAGIC.length), bytes.subarray(-MAGIC.length)];
-  if (!ends.every((end) => Buffer.from(end).toString("latin1") === MAGIC)) throw new BadData("is not an Arrow IPC file");
+  if (!ends.every((end) => Buffer.from(end).toString("latin1") === MAGIC))
+    throw new BadData("is not an Arrow IPC file");
   const { schema, batches } = readArrow(bytes);
   checkSchema(schema, Number(length));
   const numBatch = Number(batch_sequences);
   for (const [index, batch] of batches.entries()) {
-    const fits = index + 1 < batches.length ? batch.numRows === numBatch : batch.numRows >= 1 && batch.numRows <= numBatch;
+    const fits =
+      index + 1 < batches.length ? batch.numRows === numBatch : batch.numRows >= 1 && batch.numRows <= numBatch;
     if (!fits) throw new BadData(`has a record batch of ${batch.numRows} rows, number ${index}, for ${numBatch}`);
   }
   if (batches.length === 0) throw new BadData("has no record batch");
@@ -43,7 +45,8 @@ export function readColumns(bytes, { length, batch_sequences }) {
   for (const [index, [name, kind]] of FIELDS.entries()) {
     const parts = batches.map((batch) => batch.data.children[index]);
     if (parts.some((part) => part.nullCount > 0)) throw new BadData(`${name} has nulls`);
-    columns[name] = kind === "list" ? readLists(parts, name) : joined(parts.map((part) => valuesOf(part, kind, Number(length))));
+    columns[name] =
+      kind === "list" ? readLists(parts, name) : joined(parts.map((part) => valuesOf(part, kind, Number(length))));
   }
   return columns;
 }
@@ -61,7 +64,8 @@ function readArrow(bytes) {
 
 function checkSchema(schema, length) {
   const version = schema.metadata.get("mixer.format_version");
-  if (version !== "2") throw new BadData(`has the metadata mixer.format_version ${JSON.stringify(version ?? null)}, not "2"`);
+  if (version !== "2")
+    throw new BadData(`has the metadata mixer.format_version ${JSON.stringify(version ?? null)}, not "2"`);
   const names = schema.fields.map(({ name }) => name);
   if (names.join() !== FIELDS.map(([name]) => name).join()) throw new BadData(`has the fields ${names.join(", ")}`);
   for (const [index, [name, kind, item]] of FIELDS.entries()) {
@@ -92,7 +96,8 @@ function readLists(parts, name) {
     for (let row = 0; row < part.length; row += 1) lengths.push(offsets[row + 1] - offsets[row]);
     const [child] = part.children;
     if (child.nullCount > 0) throw new BadData(`${name} has nulls in its lists`);
-    if (lengths.some((length) => length < 0) || offsets.at(-1) > child.length) throw new BadData(`${name} has wrong offsets`);
+    if (lengths.some((length) => length < 0) || offsets.at(-1) > child.length)
+      throw new BadData(`${name} has wrong offsets`);
     values.push(child.values.subarray(offsets[0], offsets.at(-1)));
   }
   return { lengths: Int32Array.from(lengths), values: joined(values) };
@@ -181,7 +186,8 @@ function segmentAt(columns, place, from, to, refuse) {
     from,
     to,
   };
-  if (segment.rowOrdinal < 0n || segment.pass < 0 || segment.start < 0) refuse("a segment has a negative row, pass or start");
+  if (segment.rowOrdinal < 0n || segment.pass < 0 || segment.start < 0)
+    refuse("a segment has a negative row, pass or start");
   return segment;
 }
 
@@ -205,10 +211,12 @@ export function checkConcat(sequences, isCutShort) {
     if (after !== undefined && next !== after.ids[0]) refuse("next_id is not the first id of the next sequence");
     if (after === undefined && (next !== NONE) !== isCutShort) refuse(`next_id is ${next}, but it is the task's last`);
     if (after !== undefined && numPad > 0) refuse("has padding, but is not the task's last");
-    if (segments.slice(1).some(({ start }) => start !== 0)) refuse("a segment after its first does not begin a document");
+    if (segments.slice(1).some(({ start }) => start !== 0))
+      refuse("a segment after its first does not begin a document");
     const before = sequences[index - 1]?.segments.at(-1);
     const [first] = segments;
-    if (first.start !== 0 && (before === undefined || !goesOn(before, first))) refuse("does not go on where the sequence before stopped");
+    if (first.start !== 0 && (before === undefined || !goesOn(before, first)))
+      refuse("does not go on where the sequence before stopped");
   }
 }
 

@@ -118,7 +118,9 @@ function describe({ source, rowOrdinal, pass }) {
 
 function checkWhole(document, mayHaveHoles, say) {
   const { segments } = document;
-  const isWhole = segments.every((segment, place) => (place === 0 ? segment.start === 0 : goesOn(segments[place - 1], segment)));
+  const isWhole = segments.every((segment, place) =>
+    place === 0 ? segment.start === 0 : goesOn(segments[place - 1], segment),
+  );
   if (!isWhole && !mayHaveHoles) say(`${describe(document)} does not have each of its tokens exactly once`);
 }
 
@@ -137,13 +139,15 @@ function checkMarks(document, { plan, stage, mayEndEarly }, say) {
 
 function checkPieces(document, { length, mayEndEarly }, say) {
   for (const [place, segment] of document.segments.entries()) {
-    if (segment.start % length !== 0) say(`${describe(document)} has a segment that does not start at a multiple of the length`);
+    if (segment.start % length !== 0)
+      say(`${describe(document)} has a segment that does not start at a multiple of the length`);
     const { sequence } = segment;
     if (segment.to !== length) continue;
     const after = document.segments[place + 1];
     const isUnknown = after === undefined ? mayEndEarly : !goesOn(segment, after);
     const next = after === undefined ? NONE : after.sequence.ids[after.from];
-    if (!isUnknown && sequence.next !== next) say(`sequence ${sequence.row}: next_id is ${sequence.next}, but ${describe(document)} has ${next}`);
+    if (!isUnknown && sequence.next !== next)
+      say(`sequence ${sequence.row}: next_id is ${sequence.next}, but ${describe(document)} has ${next}`);
   }
 }
 
@@ -151,10 +155,12 @@ function checkCounts({ record, sources, documents }, say) {
   for (const [place, { number, name }] of sources.entries()) {
     const own = documents.filter(({ source }) => source === number);
     const count = record.counts[place];
-    const isEqual = (what, found, counted) => found === counted || say(`has ${found} ${what} of ${name}, but counts say ${counted}`);
+    const isEqual = (what, found, counted) =>
+      found === counted || say(`has ${found} ${what} of ${name}, but counts say ${counted}`);
     isEqual("tokens", BigInt(sumOfLengths(own.flatMap(({ segments }) => segments))), count.tokens);
     if (count.tokens_left_out === 0n) isEqual("documents", BigInt(own.length), count.documents);
-    else if (BigInt(own.length) > count.documents) say(`has ${own.length} documents of ${name}, but counts say ${count.documents}`);
+    else if (BigInt(own.length) > count.documents)
+      say(`has ${own.length} documents of ${name}, but counts say ${count.documents}`);
     const truncated = own.filter(({ segments }) => new Set(segments.map(({ sequence }) => sequence)).size > 1);
     isEqual("truncated documents", BigInt(truncated.length), count.truncated_documents);
   }
@@ -170,7 +176,12 @@ function sumOfLengths(segments) {
  */
 function assignSlots({ task, plan, sources, draws, documents }, say) {
   const names = sources.map(({ name }) => name);
-  const order = slotsOfDocuments(plan.seed, names, draws.map(({ place }) => place), task);
+  const order = slotsOfDocuments(
+    plan.seed,
+    names,
+    draws.map(({ place }) => place),
+    task,
+  );
   const ofSource = sources.map((_, place) => draws.filter((draw) => draw.place === place));
   const rows = new Map();
   const blocks = new Map();
@@ -193,7 +204,8 @@ function assignSlots({ task, plan, sources, draws, documents }, say) {
   }
   for (const [block, own] of unsure) {
     const places = blocks.get(block).sort((a, b) => a.number - b.number);
-    if (own.length > places.length) say(`${describe(own[0])} is one of ${own.length} of its block, for ${places.length} draws`);
+    if (own.length > places.length)
+      say(`${describe(own[0])} is one of ${own.length} of its block, for ${places.length} draws`);
     if (own.length !== places.length) continue;
     own.sort((a, b) => Number(a.rowOrdinal - b.rowOrdinal));
     for (const [place, document] of own.entries()) slots.set(document, places[place].slot);
@@ -208,7 +220,10 @@ function listAt(map, key) {
 
 function checkBestFit({ documents, slots, sequences, length }, say) {
   const ordered = [...documents].sort((a, b) => slots.get(a) - slots.get(b));
-  const packed = packBestFit(ordered.map(({ segments }) => sumOfLengths(segments)), length);
+  const packed = packBestFit(
+    ordered.map(({ segments }) => sumOfLengths(segments)),
+    length,
+  );
   const isSame = (document, segment) =>
     document.source === segment.source && document.rowOrdinal === segment.rowOrdinal && document.pass === segment.pass;
   const fits =

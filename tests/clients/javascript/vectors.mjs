@@ -9,10 +9,16 @@ const EPOCH = /^seed (\d+), epoch (\d+)/;
 
 // What each kind of label asks for. A label's own numbers are the inputs; `memory` holds what the line above it had.
 const KINDS = {
-  canonical: { label: /^canonical JSON of (.*)$/, make: ([, text], memory) => [canonical((memory.value = json(text)))] },
+  canonical: {
+    label: /^canonical JSON of (.*)$/,
+    make: ([, text], memory) => [canonical((memory.value = json(text)))],
+  },
   identity: { label: /^its identity$/, make: (_, memory) => [identity(memory.value)] },
   key: { label: /^key of (.*)$/, make: ([, text], memory) => [hex((memory.key = streamKey(json(text))), 32)] },
-  outputs: { label: /^its first outputs$/, make: (_, memory, n) => outputs(memory.key, n).map((word) => hex(word, 16)) },
+  outputs: {
+    label: /^its first outputs$/,
+    make: (_, memory, n) => outputs(memory.key, n).map((word) => hex(word, 16)),
+  },
   permutation: { label: /^its permutation of (\d+)$/, make: ([, n], memory) => permutation(memory.key, Number(n)) },
   draws: { label: /^weights ([\d, ]+)$/, make: ([, weights], _, n) => take(sourcesOfDraws(integers(weights)), n) },
   passes: {
@@ -37,7 +43,12 @@ const KINDS = {
     // The name of the option that gives the size of a group comes before the last number.
     label: /^seed \d+, epoch \d+, shards of ([\d, ]+), \D+(\d+)$/,
     make: (match) => [
-      ...orderInGroups({ ...epochOf(match), shardSequences: integers(match[1]), groupShards: Number(match[2]), count: 1n }),
+      ...orderInGroups({
+        ...epochOf(match),
+        shardSequences: integers(match[1]),
+        groupShards: Number(match[2]),
+        count: 1n,
+      }),
     ],
   },
 };
