@@ -118,7 +118,9 @@ def test_changed_data_are_another_plan(workshop: Workshop, stopped: Path, tmp_pa
         workshop.build(stopped, workshop.recipe(), root=root)
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "shards/mine.arrow", "shards/00000.arrow", "snapshots/mine.json", ".mixer/x"])
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "shards/mine.arrow", "shards/00000.arrow", "snapshots/mine.json", ".mixer/x"]
+)
 def test_a_folder_with_foreign_files_is_refused_and_untouched(workshop: Workshop, tmp_path: Path, name: str) -> None:
     """Nothing of the user's is mixed up with a build or deleted."""
     out = tmp_path / "out"
@@ -179,7 +181,7 @@ def test_a_damaged_shard_of_a_stopped_build_is_made_again(
 
 def test_what_a_crash_leaves_over_is_cleaned_away(workshop: Workshop, finished: Path, stopped: Path) -> None:
     """Temporary files of every kind, and shards after the build's end."""
-    for name in ("shards/.00007.arrow.99.tmp", "tasks/.00007.json.99.tmp", ".plan.json.99.tmp", "snapshots/.x.json.9.tmp",
+    for name in ("shards/.00007.arrow.99.tmp", "tasks/.00007.json.99.tmp", ".plan.json.99.tmp", "snapshots/.x.tmp",
                  ".manifest.json.99.tmp", ".README.md.99.tmp", ".build-log.json.99.tmp"):  # fmt: skip
         (stopped / name).write_bytes(b"half")
     shutil.copy(stopped / "shards/00000.arrow", stopped / "shards/00950.arrow")
