@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from manifest_kit import passes
 from workshop import Workshop
 
 from mixer.build.plan import make_plan
+from mixer.build.survey import Survey, survey
 from mixer.errors import RecipeError, UsageError
 from mixer.forecast.estimate import Cause, Estimate, student_point, total, uncertain, within
 from mixer.forecast.facts import PACKAGED, facts_of, load_facts, prospects_of_facts
@@ -23,7 +25,7 @@ from mixer.forecast.prospect import Prospect
 from mixer.forecast.training import parse_tokens, training
 from mixer.recipe import Recipe, load_recipe, parse_recipe
 from mixer.sources import PinCache, SourceReader, pin
-from mixer.tokens.measure import measure_rows
+from mixer.tokens.measure import measure_sources
 from mixer.tokens.measurement import Measurement, measurement
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
@@ -117,7 +119,9 @@ def test_an_interval_holds_the_truth_nearly_as_often_as_it_says(kind: str, sigma
     assert held >= 0.86 * 400
 
 
-def test_the_mean_of_a_small_source_is_that_of_all_its_rows(workshop: Workshop, llama3: Tokenizer) -> None:
+def test_the_mean_of_a_small_source_is_that_of_all_its_rows(
+    workshop: Workshop, llama3: Tokenizer, tmp_path: Path
+) -> None:
     """Rows without text count as none, BOS and EOS are counted; the bytes are those of the text."""
     recipe = workshop.recipe()
     cache = PinCache(workshop.cache_dir)
@@ -131,7 +135,7 @@ def test_the_mean_of_a_small_source_is_that_of_all_its_rows(workshop: Workshop, 
             for text in part.text
         ]
         lengths = [len(llama3.reference.encode(text)) + 2 if text else 0 for text in texts]
-        found = measure_rows(name, source, snapshot, llama3, recipe)
+        found = measure_sources({name: source}, [snapshot], llama3, recipe, tmp_path)[name]
         assert found.tokens_per_row == sum(lengths) / len(texts)
         assert (found.standard_error, found.num_rows) == (0.0, len(texts))
         assert found.num_bytes == sum(len(text.encode()) for text in texts if text)
@@ -520,10 +524,13 @@ def llama3(workshop: Workshop) -> Tokenizer:
     return load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
 
 
+def surveyed(workshop: Workshop, recipe: Recipe, tokenizer: Tokenizer) -> Survey:
+    return survey(recipe, tokenizer, root=workshop.root, cache=PinCache(workshop.cache_dir))
+
+
 def prospects_in(workshop: Workshop, recipe: Recipe, tokenizer: Tokenizer) -> tuple[Recipe, list[Prospect]]:
-    cache = PinCache(workshop.cache_dir)
-    plan, prospects = prospects_of_sources(recipe, tokenizer, root=workshop.root, cache=cache)
-    return plan.recipe, prospects
+    found = surveyed(workshop, recipe, tokenizer)
+    return found.recipe, prospects_of_sources(found)
 
 
 @pytest.mark.usefixtures("small_tasks")
@@ -537,11 +544,12 @@ def test_the_build_lands_within_the_intervals_of_the_plan(
         recipe = workshop.recipe(seed=seed, weights=weights, target={"tokens": 9_000})
         mix = forecast(*prospects_in(workshop, recipe, llama3))
         manifest = workshop.build(tmp_path / str(seed), recipe)
-        for source, built in zip(mix.sources, manifest.sources, strict=True):
-            assert source.name == built["name"]
-            assert source.rows_available == Estimate(value=float(built["rows_available"]))
+        built = zip(manifest.source_names, manifest.source_counts, manifest.stages[0].sources, strict=True)
+        for source, (name, counts, entry) in zip(mix.sources, built, strict=True):
+            assert source.name == name
+            assert source.rows_available == Estimate(value=float(sum(entry.pass_rows)))
             low, high = source.token_share.share_interval
-            held += low <= built["token_share"] <= high
+            held += low <= counts.tokens / manifest.totals.tokens <= high
     assert held >= 27
 
 
@@ -552,20 +560,20 @@ def test_the_plan_of_a_number_of_rows_is_the_build(workshop: Workshop, llama3: T
     recipe = workshop.recipe(sources=only, target={"passes": {"maths": 7}})
     mix = forecast(*prospects_in(workshop, recipe, llama3))
     manifest = workshop.build(tmp_path / "out", recipe)
-    assert [source.rows.value for source in mix.sources] == [source["rows"] for source in manifest.sources]
-    assert [source.passes.value for source in mix.sources] == [source["passes"] for source in manifest.sources]
+    assert [source.rows.value for source in mix.sources] == [counts.rows for counts in manifest.source_counts]
+    assert [source.passes.value for source in mix.sources] == passes(manifest)
     maths = mix.sources[1]
     assert maths.tokens.interval == (maths.tokens.value, maths.tokens.value)
-    assert maths.tokens.value == pytest.approx(manifest.sources[1]["tokens"])
+    assert maths.tokens.value == pytest.approx(manifest.source_counts[1].tokens)
 
 
 def test_weights_in_tokens_are_planned_as_they_are_built(workshop: Workshop, llama3: Tokenizer) -> None:
     """The same sample, so the same integer weights."""
     recipe = workshop.recipe(weights="tokens")
-    plan = make_plan(recipe, llama3, root=workshop.root, cache=PinCache(workshop.cache_dir))
+    plan = make_plan(surveyed(workshop, recipe, llama3))
     mix = forecast(*prospects_in(workshop, recipe, llama3))
-    period = sum(plan.integer_weights)
+    weights = [source.weight for source in plan.stage.sources]
     asked = [source.weight for source in plan.recipe.sources.values()]
-    for source, weight, share in zip(mix.sources, plan.integer_weights, asked):
-        assert source.row_share == pytest.approx(weight / period, abs=1 / mix.rows.value)
+    for source, weight, share in zip(mix.sources, weights, asked):
+        assert source.row_share == pytest.approx(weight / sum(weights), abs=1 / mix.rows.value)
         assert source.share_asked == share / math.fsum(asked)

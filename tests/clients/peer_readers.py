@@ -113,9 +113,9 @@ def olmo(folder: Path) -> Result:
     paths = sorted(map(str, folder.glob("*.npy")))
     common = {
         "sequence_length": length,
-        "pad_token_id": tokenizer.pad_id,
-        "eos_token_id": tokenizer.eos_id,
-        "vocab_size": tokenizer.vocab_size,
+        "pad_token_id": tokenizer["pad_id"],
+        "eos_token_id": tokenizer["eos_id"],
+        "vocab_size": tokenizer["vocab_size"],
         "dtype": getattr(np, record["dtype"]),
     }
     windows = NumpyFSLDataset(*paths, **common)

@@ -222,7 +222,7 @@ def test_a_build_without_sequences_is_refused(workshop: Workshop, tmp_path: Path
     (tmp_path / "data/0.jsonl").write_text("\n".join(lines))
     recipe = workshop.recipe(target={"rows": 3}, sources={"data": {"weight": 1, "path": "data/*.jsonl"}})
     workshop.build(tmp_path / "out", recipe, root=tmp_path)
-    assert load_manifest(tmp_path / "out").shards == []
+    assert load_manifest(tmp_path / "out").shards == ()
     with pytest.raises(DataError, match="the build has no sequences to export"):
         export(tmp_path / "out", "bin", tmp_path / "bin")
     assert not (tmp_path / "bin").exists()

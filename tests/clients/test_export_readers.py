@@ -181,7 +181,7 @@ def test_olmo_core_reads_the_stream_and_each_document(build: Path, tmp_path: Pat
     """Windows of each file; and documents, or pieces of long ones, by the borders beside the ids."""
     export(build, "olmo", tmp_path / "olmo")
     found = read_back("olmo", tmp_path / "olmo", tmp_path / "work/result.npz")
-    length = load_manifest(build)["sequence_length"]
+    length = load_manifest(build).sequence.length
     windows, pieces = [], []
     for shard in documents(build):
         ids = [one for _, document in shard for one in document]

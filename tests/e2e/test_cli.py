@@ -12,15 +12,17 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mixer.build.build import copy_name
 from mixer.cli.main import run
 from mixer.cli.options import cache_dir
 from mixer.errors import UsageError
 from mixer.recipe import recipe_schema
-from mixer.shards.manifest import manifest_id
+from mixer.shards.manifest import load_manifest, prefix_of, publish_manifest
 
 VERBS = ["sample", "fetch", "plan", "build", "inspect", "verify", "show", "trace", "export", "schema"]
 SOURCES = ["dclm", "fineweb-edu", "dolma", "zyda", "stack-v2", "finemath"]
@@ -76,7 +78,7 @@ def test_schema_is_the_recipes_schema(capsys):
     assert json.loads(plain) == recipe_schema()
 
 
-def test_build_prints_the_table_and_says_where_it_lies(first_build, project):
+def test_build_prints_the_table_and_says_where_it_lies(first_build, project, manifest):
     """Data go to stdout without a colour or an escape, words and progress to stderr."""
     lines = first_build.stdout.splitlines()
     largest_first = ["fineweb-edu", "dclm", "stack-v2", "dolma", "zyda", "finemath"]
@@ -87,12 +89,13 @@ def test_build_prints_the_table_and_says_where_it_lies(first_build, project):
     words = [line for line in first_build.stderr.splitlines() if not line.endswith(" files pinned")]
     assert words[0] == "sample: 6 sources, about 300K tokens in 1 task"
     assert words[1].startswith("100.0 % · 300K of 300K tokens · ")
-    assert words[2] == f"built: out/sample, with a copy of its manifest in {project}/manifests/sample.json"
+    assert words[2] == f"built: out/sample, with a copy of its manifest in {project}/manifests/{copy_name(manifest)}"
 
 
-def test_build_copies_the_manifest_beside_recipes(built, project):
-    """The manifest is in the build and, byte for byte, in `manifests/`."""
-    assert (project / "manifests" / "sample.json").read_bytes() == (built / "manifest.json").read_bytes()
+def test_build_copies_the_manifest_beside_recipes(built, project, manifest):
+    """The manifest is in the build and, byte for byte, in `manifests/`, under the build's name and id."""
+    copied = project / "manifests" / f"sample-{manifest.id[:12]}.json"
+    assert copied.read_bytes() == (built / "manifest.json").read_bytes()
 
 
 def test_building_again_finds_the_build_there(cli, project, built, manifest):
@@ -113,8 +116,8 @@ def test_build_takes_every_place_as_told(cli, cli_environment, project, tmp_path
     options = ["-o", out, "--root", project / "recipes", "--cache", cache, "--manifests", copies, "--quiet"]
     done = cli("build", recipe, *options, "--workers", 1, "--set", "target.tokens=300K", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads((copies / "sample.json").read_bytes())["id"] == manifest.id
-    assert (out / "manifest.json").read_bytes() == (copies / "sample.json").read_bytes()
+    assert load_manifest(copies / copy_name(manifest)).id == manifest.id
+    assert (out / "manifest.json").read_bytes() == (copies / copy_name(manifest)).read_bytes()
     assert any((cache / "pins").iterdir())
     assert {path.name for path in tmp_path.iterdir()} == {"o", "m", "c", "mine.yaml"}
 
@@ -126,7 +129,7 @@ def test_inspect_agrees_with_the_manifest(built, manifest, capsys):
     assert run(["inspect", str(built / "manifest.json"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == found
     assert found["id"] == manifest.id
-    tokens = {source["name"]: source["tokens"] for source in manifest.sources}
+    tokens = {name: counts.tokens for name, counts in zip(manifest.source_names, manifest.source_counts)}
     assert {source["name"]: source["tokens"] for source in found["sources"]} == tokens
     assert any("stack-v2 is" in note for note in found["notes"])
 
@@ -218,8 +221,8 @@ def test_show_tells_the_range_of_sequences(built, capsys):
 
 def test_show_refuses_another_tokenizer(copied, manifest, capsys):
     """Ids are not decoded with a tokenizer that did not make them."""
-    changed = manifest | {"tokenizer": manifest.tokenizer | {"fingerprint": "0" * 64}}
-    (copied / "manifest.json").write_text(json.dumps(changed | {"id": manifest_id(changed)}))
+    changed = replace(manifest, tokenizer=replace(manifest.tokenizer, fingerprint="0" * 64))
+    publish_manifest(copied, replace(changed, prefix_id=prefix_of(changed)))
     assert run(["show", str(copied), "--sequence", "0"]) == 1
     assert f"the build was made with {'0' * 64}" in capsys.readouterr().err
 
@@ -314,7 +317,7 @@ def test_an_interrupted_build_is_130_and_goes_on(project, cli_environment, tmp_p
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(lambda: any((tmp_path / "o" / ".mixer" / "tasks").glob("[!.]*")))
+    wait_for(lambda: any((tmp_path / "o" / "tasks").glob("[!.]*")))
     stopped.send_signal(signal.SIGINT)
     out, err = stopped.communicate(timeout=60)
     assert (stopped.returncode, out) == (130, "")
@@ -357,7 +360,7 @@ def test_a_build_in_the_background_of_a_shell_ends_with_sigterm(project, cli_env
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
-    wait_for(lambda: any((tmp_path / "o" / ".mixer" / "tasks").glob("[!.]*")))
+    wait_for(lambda: any((tmp_path / "o" / "tasks").glob("[!.]*")))
     background.terminate()
     out, err = background.communicate(timeout=60)
     assert (background.returncode, out) == (130, "")

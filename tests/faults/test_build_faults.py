@@ -181,7 +181,7 @@ def test_a_damaged_shard_of_a_stopped_build_is_made_again(
 
 def test_what_a_crash_leaves_over_is_cleaned_away(workshop: Workshop, finished: Path, stopped: Path) -> None:
     """Temporary files of every kind, and shards after the build's end."""
-    for name in ("shards/.00007.arrow.99.tmp", "tasks/.00007.json.99.tmp", ".plan.json.99.tmp", "snapshots/.x.json.9.tmp",
+    for name in ("shards/.00007.arrow.99.tmp", "tasks/.00007.json.99.tmp", ".plan.json.99.tmp", "snapshots/.x.tmp",
                  ".manifest.json.99.tmp", ".README.md.99.tmp", ".build-log.json.99.tmp"):  # fmt: skip
         (stopped / name).write_bytes(b"half")
     shutil.copy(stopped / "shards/00000.arrow", stopped / "shards/00950.arrow")
