@@ -13,7 +13,7 @@ import numpy as np
 
 from mixer.digest import identity, xxh3
 from mixer.errors import TokenizerError
-from mixer.files import publish_bytes
+from mixer.files import publish_or_set_aside
 from mixer.tokens import llama3
 from mixer.tokens.engines import Engine, load_engine
 from mixer.tokens.long_pretokens import LONG_DOCUMENT_BYTES, LongPretokens
@@ -223,7 +223,7 @@ def _from_ranks(name: str, path: Path, cache_dir: Path) -> Tokenizer:
     if not json_path.is_file():
         ranks = llama3.load_ranks(path)
         num_ranks = len(ranks)
-        publish_bytes(json_path, llama3.tokenizer_json(ranks).encode())
+        json_path = publish_or_set_aside(json_path, llama3.tokenizer_json(ranks).encode())
     return Tokenizer(
         name=name,
         json_path=json_path,
@@ -241,9 +241,7 @@ def _from_ranks(name: str, path: Path, cache_dir: Path) -> Tokenizer:
 def _keep(data: bytes, cache_dir: Path) -> Path:
     """Put a tokenizer.json into the cache, by its digest."""
     path = cache_dir / "tokenizers" / f"{xxh3(data)}.json"
-    if not path.is_file():
-        publish_bytes(path, data)
-    return path
+    return path if path.is_file() else publish_or_set_aside(path, data)
 
 
 def _hub_file(repo: str) -> Path:
