@@ -38,6 +38,7 @@ class BuildProgress:
         self._start_seconds = self._last_line = clock()
         self._base_tokens = self._base_bytes = 0
         self._said = self._newest = ""
+        self._said_bypassed = False
 
     def __enter__(self) -> BuildProgress:
         return self
@@ -73,6 +74,12 @@ class BuildProgress:
         if self._console is None:
             return
         self._newest = self.line(progress)
+        if progress.traffic.get("cache_bypassed") and not self._said_bypassed:
+            self._said_bypassed = True
+            say(
+                "the cache cannot be written to: blocks of remote files go through temporary files and are fetched "
+                "again when they are needed again; make room, or set cache: {dir, size} in the recipe"
+            )
         if self._console.is_terminal:
             self._draw(progress)
         elif self._clock() - self._last_line >= SECONDS_BETWEEN_LINES:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from mixer.digest import canonical_json, identity
+from mixer.files import publish_bytes, remove_stale
 from mixer.sources.remote.block_cache import BlockCache
 from mixer.sources.state import FileState
 
@@ -49,6 +49,7 @@ class PinCache:
         self.folder = folder
         self.blocks = blocks or BlockCache(folder=folder, max_bytes=MAX_CACHE_BYTES)
         self._folder = folder / "pins"
+        self._cleaned: set[Path] = set()
 
     def recall(self, state: FileState | RemoteState) -> dict[str, Any]:
         """The facts known of a file in exactly this state."""
@@ -65,11 +66,10 @@ class PinCache:
         """Store the facts of a file (JSON values), atomically, in place of those known before."""
         path = self._path(state)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(canonical_json({"state": list(astuple(state)), "facts": facts}))
-            os.replace(temporary, path)
+            if path.parent not in self._cleaned:
+                self._cleaned.add(path.parent)
+                remove_stale(path.parent)
+            publish_bytes(path, canonical_json({"state": list(astuple(state)), "facts": facts}), durable=False)
         except OSError:
             return  # A full or read-only home folder must not stop a build.
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mixer.digest import xxh3
 from mixer.errors import TokenizerError
-from mixer.files import publish_bytes
+from mixer.files import publish_or_set_aside
 from mixer.tokens.encode import Tokenizer
 from mixer.tokens.fingerprint import fingerprint
 from mixer.tokens.ranks import MAX_ID
@@ -124,6 +124,4 @@ def _named_specials(config_path: Path, specials: dict[str, int]) -> dict[str, in
 def _keep(data: bytes, cache_dir: Path) -> Path:
     """Put a tokenizer.json into the cache, by its digest."""
     path = cache_dir / "tokenizers" / f"{xxh3(data)}.json"
-    if not path.is_file():
-        publish_bytes(path, data)
-    return path
+    return path if path.is_file() else publish_or_set_aside(path, data)

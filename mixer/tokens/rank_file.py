@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixer.errors import RecipeError, TokenizerError
-from mixer.files import publish_bytes
+from mixer.files import publish_or_set_aside
 from mixer.recipe import TokenizerSpec
 from mixer.tokens.encode import Tokenizer
 from mixer.tokens.fingerprint import fingerprint
@@ -53,7 +53,7 @@ def from_rank_file(name: str, path: Path, spec: TokenizerSpec | None, cache_dir:
     spelling = gigatoken_form(pattern)
     json_path = cache_dir / "tokenizers" / f"ranks-{_json_digest(content, spelling)}-{JSON_VERSION}.json"
     if not json_path.is_file():
-        publish_bytes(json_path, tokenizer_json(ranks, spelling).encode())
+        json_path = publish_or_set_aside(json_path, tokenizer_json(ranks, spelling).encode())
     return Tokenizer(
         name=name,
         json_path=json_path,
