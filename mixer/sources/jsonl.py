@@ -18,7 +18,7 @@ from mixer.errors import DataError, RecipeError
 from mixer.sources.lines import Lines, iter_lines
 from mixer.sources.needs import Needs, inside_a_list, missing_column, wrong_level
 from mixer.sources.opening import OpenedFile, opened, reading
-from mixer.sources.piece import Piece
+from mixer.sources.piece import PIECE_BYTES, Piece
 
 # Numbers are read as float64: another line may hold 3.5 where this one holds 3.
 _TYPES = {bool: pa.bool_(), int: pa.float64(), float: pa.float64(), dict: pa.struct([])}
@@ -45,8 +45,14 @@ def read_block(file: OpenedFile, block: int, needs: Needs, skip_rows: int) -> It
             schema = _schema(lines, needs)
         skipped = max(0, skip_rows - first_row)
         if skipped < len(lines):
-            yield _parse(lines.part(skipped, len(lines)), schema, first_row + skipped)
-        first_row += len(lines)
+            pieces = [_parse(lines.part(skipped, len(lines)), schema, first_row + skipped)]
+            first_row += len(lines)
+            if lines.buffer.size > PIECE_BYTES:  # the parser's own buffers are as large as a long line
+                pa.default_memory_pool().release_unused()
+            del lines  # neither the lines nor the piece are held while others work on the text
+            yield pieces.pop()
+        else:
+            first_row += len(lines)
 
 
 def check_columns(paths: Iterable[Path], needs: Needs, at: Callable[[Path], str] | None = None) -> None:

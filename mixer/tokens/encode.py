@@ -95,6 +95,12 @@ class Tokenizer:
                 done = document + 1
         return _joined([*parts, self._encode(text[done:])]) if parts else self._encode(text)
 
+    def most_bytes(self, num_tokens: int) -> int | None:
+        """No document of more bytes has so few tokens; None: not known of this tokenizer."""
+        if self.rules is None or self.rules.normalize is not None:  # a normal form may be shorter
+            return None
+        return self.rules.longest_token * num_tokens
+
     def _encode(self, text: pa.LargeStringArray) -> TokenBatch:
         ids, offsets = self.engine.encode(text)
         return TokenBatch(ids=ids, offsets=offsets)

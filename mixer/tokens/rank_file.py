@@ -73,6 +73,7 @@ def from_rank_file(name: str, path: Path, spec: TokenizerSpec | None, cache_dir:
             path=path,
             pattern=pattern,
             normalize=normalize,
+            longest_token=max(map(len, ranks)),
             witnessed=known is not None and known.witnessed and pattern == known.pattern,
         ),
     )

@@ -29,6 +29,8 @@ class RankRules:
     pattern: str
     # The Unicode form that text is brought into first, such as NFC; None: text stays as it is.
     normalize: str | None
+    # Bytes of the longest token.
+    longest_token: int
     # The ids of this tokenizer were held against its owner's own class.
     witnessed: bool
 
