@@ -112,6 +112,8 @@ def test_a_cache_that_became_read_only_is_still_read(tmp_path: Path) -> None:
         source, cache = Source("s3://data/a.parquet"), PinCache(Path(shared) / "cache")
         snapshot = pin("wiki", source, folder, cache)
         assert sum(len(part) for part in SourceReader("wiki", source, snapshot).read(0, 0, 100)) == 100
+        for path in cache.folder.rglob("*"):
+            path.chmod(0o755)
         child = os.fork()
         if child == 0:
             code = 1
