@@ -12,7 +12,6 @@ from mixer.feed.cursor import Cursor, rank_offsets, stream
 from mixer.feed.drawn import drawings
 from mixer.feed.order import Order
 from mixer.feed.sequences import SequenceSet
-from mixer.shards.shard import check_schema, open_shard, read_batch, read_columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +110,8 @@ def _holding(sequences: SequenceSet, source: int, row: int) -> Iterator[int]:
     for number, shard in enumerate(manifest.shards):
         if shard.task not in tasks:
             continue
-        path = sequences.folder / shard.path
-        reader = open_shard(path)
-        check_schema(reader, manifest.sequence.length, path)
         first = sequences.locator.first_of(number)
-        for batch_number in range(reader.num_record_batches):
-            columns = read_columns(read_batch(reader, batch_number, path))
+        for columns in sequences.iter_columns(number):
             hits = np.flatnonzero((columns.segment_source == source) & (columns.segment_row == row))
             yield from (first + np.unique(np.searchsorted(columns.run_offsets, hits, side="right") - 1)).tolist()
             first += len(columns.input_ids)
