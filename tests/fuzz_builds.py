@@ -93,11 +93,8 @@ def mutate(number: int, out: Path) -> Mutant:
         words = damage_value(cursor, chance)
         return Mutant(number, kind, words, None, cursor)
     if kind == "odd":
-        path = chance.choice(
-            sorted(path for path in out.rglob("*") if path.is_file() and path.name != "build-log.json")
-        )
-        if path.name == "README.md" or ".mixer" in path.parts:
-            path = out / "manifest.json"
+        named = [path for path in out.rglob("*.json") if path.name not in ("build-log.json", "evidence.json")]
+        path = chance.choice(sorted([*named, *out.glob("shards/*")]))
         return Mutant(number, kind, replace_oddly(path, chance), path, cursor)
     path = {
         "shard": lambda: chance.choice(sorted((out / "shards").iterdir())),
