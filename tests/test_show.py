@@ -309,6 +309,7 @@ def plan(tokens: int) -> Plan:
         tokenizer=TOKENIZER,
         snapshots=(),
         tokens_per_row=(10.0,),
+        standard_errors=(0.5,),
         stages=(stage,),
         extent=Extent(max_draws=None, end_tokens=tokens, end_sequences=None, estimated_draws=tokens // 10),
     )

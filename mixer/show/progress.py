@@ -58,8 +58,8 @@ class BuildProgress:
         self._start_seconds = self._last_line = self._clock()
         if not self._quiet:
             say(
-                f"{plan.recipe.name}: {counted(len(self._names), 'source')}, about {short(self._total_tokens)} tokens "
-                f"in {counted(plan.estimated_tasks, 'task')}"
+                f"{plan.recipe.name}: {counted(len(self._names), 'source')}, about {short(self._total_tokens)} tokens"
+                f"{_error_in_words(plan)} in {counted(plan.estimated_tasks, 'task')}"
             )
             for name, snapshot in zip(self._names, plan.snapshots):
                 if snapshot.note is not None:
@@ -142,6 +142,15 @@ def expected_tokens(plan: Plan) -> float:
         return extent.end_sequences * plan.recipe.sequence.length
     counts = plan.schedule.counts(extent.estimated_draws).tolist()
     return math.fsum(count * mean for count, mean in zip(counts, plan.tokens_per_row, strict=True))
+
+
+def _error_in_words(plan: Plan) -> str:
+    """How far the number of tokens may be off: nothing where the target is one of tokens."""
+    if plan.extent.end_tokens is not None or plan.extent.end_sequences is not None:
+        return ""
+    counts = plan.schedule.counts(plan.extent.estimated_draws).tolist()
+    error = math.hypot(*(count * one for count, one in zip(counts, plan.standard_errors, strict=True)))
+    return f" (± {percent(2 * error / expected_tokens(plan))})" if error else ""
 
 
 def _text_bytes(progress: Progress) -> int:
