@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 import shutil
 import struct
 from collections.abc import Callable
@@ -21,8 +22,9 @@ from workshop import Workshop, contents
 
 from mixer.digest import xxh3_file
 from mixer.errors import FormatError, IntegrityError
+from mixer.shards.decode import decode
 from mixer.shards.ids import manifest_id
-from mixer.shards.manifest import load_manifest, load_named
+from mixer.shards.manifest import load_manifest, load_named, prefix_of
 from mixer.shards.records import Manifest
 from mixer.shards.shard import shard_schema
 from mixer.shards.verify import check_files, find_damage
@@ -459,3 +461,29 @@ def test_a_damaged_snapshot_or_selection_is_reported(copy_of_finished: Path, kin
     assert any(str(path) in one for one in damages(copy_of_finished))
     path.unlink()
     assert any(str(path) in one for one in damages(copy_of_finished))
+
+
+def _set_weight(value: dict[str, Any]) -> None:
+    value["recipe"]["sources"]["maths"]["weight"] = "0.8"
+
+
+RECIPE_EDITS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "weight": (_set_weight, "the weight of source"),
+    "packing": (lambda value: value["recipe"]["sequence"].update(packing="best-fit"), r"recipe\.sequence\.packing"),
+    "epochs": (lambda value: value["recipe"]["epochs"].update(count=9), r"recipe\.epochs"),
+    "stage": (lambda value: value["stages"][0]["recipe"].update(on_bad_row="skip"), "recipe of the stage"),
+    "none": (lambda value: value.update(recipe={}), "not a recipe"),
+}
+
+
+@pytest.mark.parametrize("name", RECIPE_EDITS)
+def test_a_manifest_that_says_otherwise_than_its_recipe_is_found(copy_of_finished: Path, name: str) -> None:
+    """With ids that fit again: what can be said twice has to agree."""
+    edit, expected = RECIPE_EDITS[name]
+    value = json.loads((copy_of_finished / "manifest.json").read_bytes())
+    edit(value)
+    value["prefix_id"] = prefix_of(decode(Manifest, value))
+    value["id"] = manifest_id(value)
+    (copy_of_finished / "manifest.json").write_text(json.dumps(value))
+    found = [str(error) for error in find_damage(copy_of_finished, load_manifest(copy_of_finished))]
+    assert any(re.search(expected, words) for words in found)

@@ -6,8 +6,10 @@ Whoever reads a manifest may rely on these rules, so `load_manifest` checks them
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from itertools import pairwise
 
+from mixer.shards.ids import recipe_of_stage
 from mixer.shards.records import FEATURES, Cut, Manifest, Stage, StageCounts, Totals
 
 
@@ -74,6 +76,36 @@ def _problems_of_stage(stage: Stage, num_sources: int) -> Iterator[str]:
             yield f"sources: the weight of source {source.source} is 0"
         if not source.pass_rows or sum(source.pass_rows) < 1:
             yield f"sources: source {source.source} has no rows"
+
+
+def recipe_problems(manifest: Manifest) -> Iterator[str]:
+    """What a manifest says otherwise than its recipe, of a build of one stage; a reader need not care."""
+    if len(manifest.stages) > 1:
+        return
+    (stage,), recipe = manifest.stages, manifest.recipe
+    try:
+        said = {
+            "name": (recipe["name"], manifest.name),
+            "seed": (recipe["seed"], manifest.seed),
+            "weights": (recipe["weights"], stage.weights),
+            "epochs": (recipe["epochs"], {"count": manifest.epochs.count, "mode": manifest.epochs.mode}),
+            "sources": (sorted(recipe["sources"]), sorted(manifest.sources[one.source].name for one in stage.sources)),
+        }
+        for key in ("length", "packing", "bos", "eos"):
+            said[f"sequence.{key}"] = (recipe["sequence"][key], getattr(stage.sequence, key))
+        for key, (asked, found) in said.items():
+            if asked != found:
+                yield f"recipe.{key} is not what the manifest says elsewhere"
+        if recipe_of_stage(recipe) != stage.recipe:
+            yield "the recipe of the stage is not that of the build"
+        weights = {name: Fraction(source["weight"]) for name, source in recipe["sources"].items()}
+        if stage.weights == "rows":
+            total = sum(weights.values())
+            for one in stage.sources:
+                if weights[manifest.sources[one.source].name] * stage.period_draws != one.weight * total:
+                    yield f"the weight of source {one.source} is not the recipe's"
+    except (KeyError, TypeError, AttributeError, ValueError, ZeroDivisionError) as error:
+        yield f"recipe is not a recipe: {error!r:.100}"
 
 
 def _count_problems(manifest: Manifest) -> Iterator[str]:

@@ -12,7 +12,8 @@ import numpy as np
 from mixer.digest import xxh3_file
 from mixer.errors import FormatError, IntegrityError
 from mixer.mixing.draws import DrawSchedule
-from mixer.shards.manifest import SELECTIONS, SNAPSHOTS, load_named
+from mixer.shards.consistency import recipe_problems
+from mixer.shards.manifest import MANIFEST, SELECTIONS, SNAPSHOTS, load_named
 from mixer.shards.plan_file import load_plan_record, load_task_record
 from mixer.shards.records import NOTHING, Manifest, ShardEntry, TaskRecord
 from mixer.shards.rules import batch_problem, joint_problem, run_lengths
@@ -82,6 +83,7 @@ def find_damage(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]:
             yield damage
     yield from _damage_beside_shards(folder, manifest)
     yield from _draw_damage(manifest)
+    yield from (IntegrityError(problem, where=MANIFEST) for problem in recipe_problems(manifest))
     if whole:
         for source, counts, found in zip(manifest.sources, manifest.source_counts, tokens.tolist(), strict=True):
             if found != counts.tokens:
