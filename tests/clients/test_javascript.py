@@ -344,6 +344,7 @@ def more_tokens(forger: Forger) -> None:
 
 def moved_padding(forger: Forger) -> None:
     """All sums hold, but the shard has another number of padding ids."""
+    forger.records[-1]["limit"]["amount"] -= 1
     forger.records[0]["counts"][2]["tokens"] += 1
     forger.manifest["counts"][0]["sources"][2]["tokens"] += 1
     for counts in (forger.records[0], forger.manifest["shards"][0], forger.manifest["totals"]):

@@ -11,9 +11,13 @@ export function integerWeights(decimals) {
     return { whole: match[1], fraction: match[2] ?? "" };
   });
   const places = Math.max(...parts.map(({ fraction }) => fraction.length));
-  const scaled = parts.map(({ whole, fraction }) => BigInt(whole + fraction.padEnd(places, "0")));
-  const divisor = scaled.reduce(greatestCommonDivisor, 0n);
-  return scaled.map((weight) => weight / divisor);
+  return smallest(parts.map(({ whole, fraction }) => BigInt(whole + fraction.padEnd(places, "0"))));
+}
+
+/** The smallest BigInts in the proportion of others. */
+export function smallest(weights) {
+  const divisor = weights.reduce(greatestCommonDivisor, 0n);
+  return divisor === 0n ? weights : weights.map((weight) => weight / divisor);
 }
 
 function greatestCommonDivisor(a, b) {
@@ -38,10 +42,9 @@ function turnOf(drawn, weight, sum) {
   return { drawn, release: (drawn * sum) / weight, deadline: ((drawn + 1n) * sum + weight - 1n) / weight - 1n };
 }
 
-/** The pass and the row in the pass of draw k of a source, whose cycle of passes has `passRows` rows; all BigInts. */
+/** The pass, and the row in the pass, of draw k of a source, whose cycle of passes has `passRows` rows, not all 0. */
 export function passOfDraw(passRows, k) {
   const cycle = passRows.reduce((a, b) => a + b, 0n);
-  if (cycle === 0n) throw new BadData("has a source whose passes have no rows");
   let pass = (k / cycle) * BigInt(passRows.length);
   let row = k % cycle;
   for (const rows of passRows) {

@@ -1,4 +1,5 @@
-// Loads the files of a build's folder and refuses those that are not what their names and digests say: sections 1, 3 to 5.
+// Loads the files of a build's folder, and refuses those that are not what their names and digests say: sections 1 and
+// 3 to 5 of format.md.
 
 import { lstatSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";

@@ -18,8 +18,8 @@ const LITERALS = [
 export class BadData extends Error {}
 
 /**
- * The value of JSON text in UTF-8. Integers are BigInts and decimals are Decimals: JSON.parse would round seeds of 63 bits.
- * Objects have no prototype, and a key that comes twice is refused, because readers disagree about which one holds.
+ * The value of JSON text in UTF-8. Integers are BigInts, because JSON.parse would round seeds of 63 bits; other numbers
+ * are Decimals. Objects have no prototype. A key that comes twice is refused: readers disagree about which one holds.
  */
 export function parseJson(bytes) {
   let text;

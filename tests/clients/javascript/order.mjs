@@ -52,7 +52,7 @@ export function* orderOfEpoch({ seed, epoch, total, count }) {
   for (let position = 0n; position < stop - start; position += 1n) yield start + place(position);
 }
 
-/** Yields the sequences of an epoch in the order of training, with the shards permuted and cut into groups of `groupShards`. */
+/** Yields an epoch's sequences as `orderOfEpoch` does, with shards permuted and cut into groups of `groupShards`. */
 export function* orderInGroups({ seed, epoch, shardSequences, count, groupShards }) {
   const total = shardSequences.reduce((a, b) => a + b, 0n);
   const range = rangeOfEpoch(epoch, total, count);

@@ -4,7 +4,7 @@
 //   node read_build.mjs OUT --order EPOCH    prints the first 16 sequences of an epoch
 //   node read_build.mjs --vectors PAGE       recomputes the vectors that format.md prints
 //
-// It prints one line of JSON. The exit code is 0 if all is fine, 1 if something is not, and 2 if the arguments are wrong.
+// It prints one line of JSON. The exit code is 0 if all is fine, 1 if something is not, and 2 for wrong arguments.
 
 import { readFileSync } from "node:fs";
 

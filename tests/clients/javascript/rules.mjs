@@ -1,43 +1,53 @@
-// What the files of a build say of each other: sections 3, 4.1, 6 and 7.6 of format.md. No file is read here.
+// What the files of a build say of each other: sections 3, 4, 6 and 7.6 of format.md. No file is read here.
 
-import { byCodePoint, canonical, identity, same, without } from "./json.mjs";
-import { integerWeights } from "./draws.mjs";
+import { numbered } from "./folder.mjs";
+import { canonical, same } from "./json.mjs";
+import { checkPlan, prefixIdOf } from "./plan.mjs";
 import { PLAN_FIELDS } from "./shapes.mjs";
 
-// The keys of a recipe that do not say which rows there are and what becomes of them.
-const NOT_OF_STAGES = ["name", "seed", "tokenizer", "target", "epochs", "when_exhausted", "max_passes", "task_tokens"];
+const CUT = ["task", "draws", "sequences"];
+const EPOCHS = ["count", "mode"];
+const FILE = ["bytes", "xxh3"];
 const COUNTS = ["rows", "documents", "text_bytes", "tokens", "tokens_left_out", "truncated_documents"];
 const SAID_OF_A_SHARD = ["task", "stage", "draws", "sequences", "tokens", "padding", "content_xxh3", "content_sha256"];
 
 /** Adds what does not agree in the manifest, the plan and the records, of which there is one for each task. */
 export function checkRules({ manifest, plan, records }, problems) {
-  const manifestSays = (holds, text) => holds || problems.add("manifest.json", text);
-  manifestSays(manifest.plan === plan.id, "plan is not the id of plan.json");
+  const before = problems.texts.length;
+  if (manifest.plan !== plan.id) problems.add("manifest.json", "plan is not the id of plan.json");
+  checkPlan(plan, problems);
+  // The records are held against the plan, and the manifest against both.
+  if (problems.texts.length > before) return;
+  if (plan.stages.at(-1).first_task >= records.length) {
+    problems.add("tasks", "has no record of the last stage");
+    return;
+  }
+  const stages = rangesOfStages(plan.stages, records);
+  for (const record of records) checkRecord(record, { plan, stages }, problems);
+  if (problems.texts.length > before) return;
+  checkManifest({ manifest, plan, records, stages }, (holds, text) => holds || problems.add("manifest.json", text));
+  if (plan.parent === null) checkTarget({ manifest, plan, records }, problems);
+}
+
+function checkManifest({ manifest, plan, records, stages }, manifestSays) {
   for (const key of PLAN_FIELDS) manifestSays(same(manifest[key], plan[key]), `${key} is not that of plan.json`);
   const prefixId = prefixIdOf(plan, manifest.cuts, BigInt(records.length));
   manifestSays(manifest.prefix_id === prefixId, `prefix_id is ${manifest.prefix_id}, but the content has ${prefixId}`);
-  checkPlan(plan, problems);
-  const stages = rangesOfStages(plan.stages, records);
-  for (const record of records) checkRecord(record, { plan, stages, numTasks: records.length }, problems);
-  checkSums(manifest, records, stages, manifestSays);
+  manifestSays(same(named(manifest.epochs, EPOCHS), named(plan.recipe.epochs, EPOCHS)), "epochs are not the recipe's");
+  const cuts = records.map(({ cut }) => cut).filter((cut) => cut !== null);
+  manifestSays(same(allNamed(manifest.cuts, CUT), allNamed(cuts, CUT)), "cuts are not those of the records");
+  checkCounts(manifest, records, stages, manifestSays);
+  checkTotals(manifest, records, manifestSays);
   checkShards(manifest, records, manifestSays);
-  checkTarget({ manifest, plan, records }, problems);
 }
 
-/** The prefix id of a task. */
-export function prefixIdOf(plan, cuts, task) {
-  const stages = plan.stages.filter((stage) => stage.first_task < task);
-  const named = new Set(stages.flatMap((stage) => stage.sources.map(({ source }) => source)));
-  return identity({
-    format_version: plan.format_version,
-    features: plan.features,
-    seed: plan.seed,
-    split: plan.split,
-    tokenizer: without(plan.tokenizer, "name"),
-    sources: plan.sources.filter((_, number) => named.has(BigInt(number))),
-    stages,
-    cuts: cuts.filter((cut) => cut.task < task),
-  });
+// Keys that the page does not name may differ from one file to another.
+function named(value, keys) {
+  return Object.fromEntries(keys.map((key) => [key, value[key]]));
+}
+
+function allNamed(values, keys) {
+  return values.map((value) => named(value, keys));
 }
 
 /** The tasks and draws of each stage, as ranges of BigInts. */
@@ -49,75 +59,7 @@ function rangesOfStages(stages, records) {
   });
 }
 
-function checkPlan(plan, problems) {
-  const planSays = (holds, text) => holds || problems.add("plan.json", text);
-  planSays(plan.name === plan.recipe.name, "name is not the recipe's");
-  planSays(plan.seed === plan.recipe.seed, "seed is not the recipe's");
-  planSays(plan.stages.length > 0, "has no stage");
-  planSays(plan.stages[0]?.first_task === 0n && plan.stages[0].first_draw === 0n, "stages[0] does not begin with 0");
-  const names = plan.sources.map(({ name }) => name);
-  planSays(new Set(names).size === names.length, "sources has a name twice");
-  const numbering = [];
-  for (const [index, stage] of plan.stages.entries()) {
-    const where = `stages[${index}]`;
-    const before = plan.stages[index - 1];
-    if (before !== undefined) {
-      planSays(before.first_task < stage.first_task, `${where} does not begin after the stage before`);
-      planSays(before.sequence.length === stage.sequence.length, `${where} has a length of its own`);
-      planSays(before.sequence.batch_sequences === stage.sequence.batch_sequences, `${where} has batches of its own`);
-    }
-    const sources = stage.sources.map(({ source }) => Number(source));
-    const inOrder = sources.every((source, place) => place === 0 || sources[place - 1] < source);
-    const known = sources.length > 0 && inOrder && sources.at(-1) < names.length;
-    planSays(known, `${where}.sources are not numbers of sources in order`);
-    if (!known) continue;
-    numbering.push(...sources.filter((source) => !numbering.includes(source)).sort(byName(names)));
-    checkStageRecipe(
-      stage,
-      sources.map((source) => names[source]),
-      (holds, text) => planSays(holds, `${where}.${text}`),
-    );
-  }
-  planSays(
-    numbering.length === names.length && numbering.every((n, place) => n === place),
-    "sources are not numbered by stage and name",
-  );
-  const last = plan.stages.at(-1)?.recipe;
-  planSays(last !== undefined && same(last, recipeOfStage(plan.recipe)), "recipe is not that of the last stage");
-}
-
-function byName(names) {
-  return (one, other) => byCodePoint(names[one], names[other]);
-}
-
-function recipeOfStage(recipe) {
-  const rest = without(recipe, ...NOT_OF_STAGES);
-  rest.sources = Object.assign(Object.create(null), rest.sources);
-  for (const name of Object.keys(rest.sources)) rest.sources[name] = without(rest.sources[name], "max_passes");
-  return rest;
-}
-
-function checkStageRecipe(stage, names, stageSays) {
-  const { sources, sequence, weights } = stage.recipe;
-  stageSays(same(Object.keys(sources).sort(byCodePoint), [...names].sort(byCodePoint)), "recipe has other sources");
-  stageSays(weights === stage.weights, "weights are of another kind than the recipe's");
-  stageSays(
-    sequence !== undefined && same(sequence, without(stage.sequence, "batch_sequences")),
-    "sequence is not the recipe's",
-  );
-  if (weights !== "rows" || !names.every((name) => typeof sources[name]?.weight === "string")) return;
-  // Weights in tokens are measured, so that nobody can make them from the recipe.
-  const made = integerWeights(names.map((name) => sources[name].weight));
-  stageSays(
-    same(
-      made,
-      stage.sources.map(({ weight }) => weight),
-    ),
-    "sources have other weights than the recipe's",
-  );
-}
-
-function checkRecord(record, { plan, stages, numTasks }, problems) {
+function checkRecord(record, { plan, stages }, problems) {
   const recordSays = (holds, text) => holds || problems.add(nameOf(record), text);
   recordSays(record.plan === plan.id, "plan is not the id of plan.json");
   const index = plan.stages.findLastIndex((stage) => stage.first_task <= record.task);
@@ -136,10 +78,7 @@ function checkRecord(record, { plan, stages, numTasks }, problems) {
     recordSays(record.cut.task === record.task, "cut is that of another task");
     recordSays(record.cut.sequences === record.sequences, "cut has other sequences than the record");
   }
-  recordSays(
-    record.limit === null || record.task === BigInt(numTasks - 1) || isLast,
-    "limit is not null, but the task is not the last",
-  );
+  recordSays(record.limit === null || isLast, "limit is not null, but the task does not end its stage");
   recordSays(
     record.tokens + record.padding === record.sequences * stage.sequence.length,
     "tokens and padding do not fill the sequences",
@@ -165,28 +104,22 @@ function checkRecord(record, { plan, stages, numTasks }, problems) {
   );
 }
 
-function checkSums(manifest, records, stages, manifestSays) {
-  manifestSays(
-    same(
-      manifest.cuts,
-      records.map(({ cut }) => cut).filter((cut) => cut !== null),
-    ),
-    "cuts are not those of the records",
-  );
+function checkCounts(manifest, records, stages, manifestSays) {
   manifestSays(manifest.counts.length === stages.length, "counts do not have one entry for each stage");
-  for (const [index, { tasks, draws }] of stages.entries()) {
-    const count = manifest.counts[index];
+  for (const [index, count] of manifest.counts.slice(0, stages.length).entries()) {
+    const { tasks, draws } = stages[index];
     const own = records.slice(Number(tasks[0]), Number(tasks[1]));
-    const sums =
-      stages.length === 0
-        ? []
-        : (own[0]?.counts ?? []).map((_, place) => sumCounts(own.map(({ counts }) => counts[place])));
-    manifestSays(
-      count !== undefined &&
-        same(without(count, ...unnamed(count)), { stage: BigInt(index), tasks, draws, sources: sums }),
-      `counts[${index}] is not the sum of the records`,
-    );
+    const sources = own[0].counts.map((_, place) => sumCounts(own.map(({ counts }) => counts[place])));
+    const written = {
+      ...named(count, ["stage", "tasks", "draws"]),
+      sources: count.sources.map((one) => sumCounts([one])),
+    };
+    const isSum = same(written, { stage: BigInt(index), tasks, draws, sources });
+    manifestSays(isSum, `counts[${index}] is not the sum of the records`);
   }
+}
+
+function checkTotals(manifest, records, manifestSays) {
   const totals = {
     draws: records.reduce((sum, { draws }) => sum + draws[1] - draws[0], 0n),
     sequences: sumOf(records, "sequences"),
@@ -200,24 +133,16 @@ function checkSums(manifest, records, stages, manifestSays) {
     manifestSays(manifest.totals[key] === sum, `totals.${key} is ${manifest.totals[key]}, but the records have ${sum}`);
   }
   for (const key of ["documents", "different"]) {
-    const sum = sumOf(
-      records.map((record) => record.reference_check),
-      key,
-    );
+    const sum = records.reduce((total, { reference_check }) => total + reference_check[key], 0n);
     manifestSays(manifest.reference_check[key] === sum, `reference_check.${key} is not the sum of the records`);
   }
-  manifestSays(same(manifest.epochs, manifest.recipe.epochs), "epochs are not the recipe's");
-}
-
-function unnamed(count) {
-  return Object.keys(count).filter((key) => !["stage", "tasks", "draws", "sources"].includes(key));
 }
 
 function sumCounts(counts) {
-  const sum = { skipped: {} };
+  const sum = { skipped: Object.create(null) };
   for (const key of COUNTS) sum[key] = sumOf(counts, key);
-  for (const { skipped } of counts) {
-    for (const [reason, rows] of Object.entries(skipped)) sum.skipped[reason] = (sum.skipped[reason] ?? 0n) + rows;
+  for (const [reason, rows] of counts.flatMap(({ skipped }) => Object.entries(skipped))) {
+    if (rows > 0n) sum.skipped[reason] = (sum.skipped[reason] ?? 0n) + rows;
   }
   return sum;
 }
@@ -229,10 +154,7 @@ function sumOf(values, key) {
 function checkShards(manifest, records, manifestSays) {
   const made = records.filter(({ sequences }) => sequences > 0n);
   manifestSays(
-    same(
-      manifest.shards.map(({ task }) => task),
-      made.map(({ task }) => task),
-    ),
+    same(allNamed(manifest.shards, ["task"]), allNamed(made, ["task"])),
     "shards are not those of the records",
   );
   for (const [index, shard] of manifest.shards.entries()) {
@@ -242,15 +164,13 @@ function checkShards(manifest, records, manifestSays) {
       manifestSays(same(shard[key], record[key]), `shards[${index}].${key} is not that of the task's record`);
     }
     // A shard is deleted after its record was written, which stays as it is.
-    manifestSays(
-      record.file !== null && same(without(shard.file, "state"), without(record.file, "state")),
-      `shards[${index}].file is not that of the task's record`,
-    );
+    const isFile = same(named(shard.file, FILE), named(record.file, FILE));
+    manifestSays(isFile, `shards[${index}].file is not that of the task's record`);
   }
 }
 
-// A target in rows is met by draws; one in tokens or sequences in the last task, and not before. A source that ran out may
-// have ended the build earlier.
+// A target in rows is met by draws; one in tokens or sequences in the last task, and not before. A source that ran out
+// may have ended the build earlier.
 function checkTarget({ manifest, plan, records }, problems) {
   const { target, when_exhausted: whenExhausted } = plan.recipe;
   const times = manifest.epochs.mode === "redraw" ? manifest.epochs.count : 1n;
@@ -260,8 +180,7 @@ function checkTarget({ manifest, plan, records }, problems) {
     problems.add("manifest.json", `totals.draws are not the ${target.rows * times} of the target`);
   }
   if (kind === undefined) {
-    if (last.limit !== null)
-      problems.add(nameOf(last), "limit is not null, but the target is not in tokens or sequences");
+    if (last.limit !== null) problems.add(nameOf(last), "limit is not null, but the target has no such limit");
     return;
   }
   const wanted = target[kind] * times - sumOf(records.slice(0, -1), kind);
@@ -274,5 +193,5 @@ function checkTarget({ manifest, plan, records }, problems) {
 }
 
 function nameOf(record) {
-  return `tasks/${String(record.task).padStart(5, "0")}.json`;
+  return `tasks/${numbered(record.task)}.json`;
 }

@@ -62,6 +62,11 @@ function isInteger(value, smallest, largest = LARGEST) {
   return typeof value === "bigint" && value >= smallest && value <= largest;
 }
 
+function hexadecimal(digits) {
+  const pattern = new RegExp(`^[0-9a-f]{${digits}}$`);
+  return scalar(`${digits} lower-case hexadecimal digits`, (value) => typeof value === "string" && pattern.test(value));
+}
+
 function oneOf(...names) {
   return scalar(names.join(" or "), (value) => names.includes(value));
 }
@@ -72,14 +77,16 @@ const int32 = scalar("an integer of 0 to 2^31 - 1", (value) => isInteger(value, 
 const positive32 = scalar("an integer of 1 to 2^31 - 1", (value) => isInteger(value, 1n, 2n ** 31n - 1n));
 const text = scalar("a string", (value) => typeof value === "string");
 const flag = scalar("true or false", (value) => typeof value === "boolean");
-const sha256 = scalar("64 lower-case hexadecimal digits", (value) => /^[0-9a-f]{64}$/.test(value));
-const xxh3 = scalar("32 lower-case hexadecimal digits", (value) => /^[0-9a-f]{32}$/.test(value));
+const sha256 = hexadecimal(64);
+const xxh3 = hexadecimal(32);
 const range = (value, where) =>
   list(integer, 2)(value, where) ?? (value[0] <= value[1] ? null : `${where} ends before it starts`);
 
 const cut = object({ task: int32, draws: positive, sequences: integer });
 const checked = object({ documents: integer, different: integer });
 const file = object({ bytes: positive, xxh3, state: oneOf("present", "deleted") });
+
+const epochs = object({ count: positive, mode: oneOf("reshuffle", "redraw") });
 
 const counts = object({
   rows: integer,
@@ -104,7 +111,7 @@ const stage = object({
     eos: flag,
     batch_sequences: positive32,
   }),
-  recipe: object({ sources: mapOf(object({})) }),
+  recipe: object({ sources: mapOf(object({})), sequence: object({}) }),
   sources: list(
     object({ source: int32, weight: positive, selection: sha256, first_draw: integer, pass_rows: list(integer) }),
   ),
@@ -113,7 +120,7 @@ const stage = object({
 const plan = {
   features: list(text),
   name: text,
-  recipe: object({ name: text, seed: integer, tokenizer: text, epochs: object({ count: positive }) }),
+  recipe: object({ name: text, seed: integer, tokenizer: text, epochs }),
   tokenizer: object({
     name: text,
     fingerprint: text,
@@ -172,7 +179,7 @@ export const MANIFEST = object({
       file,
     }),
   ),
-  epochs: object({ count: positive, mode: oneOf("reshuffle", "redraw") }),
+  epochs,
   totals: object({
     draws: integer,
     documents: integer,

@@ -1,4 +1,4 @@
-// Reads a shard and holds it against section 2 of format.md: schema, batches, digests, and the rules for every sequence.
+// Reads a shard, and holds its schema, batches and sequences against section 2 of format.md.
 
 import { createHash } from "node:crypto";
 
@@ -25,8 +25,8 @@ const FIELDS = [
 ];
 
 /**
- * The columns of a shard: `numRows`, `input_ids` end to end, `next_id`, `num_pad`, and for each list column `lengths` and
- * `values`. Refuses a file that is not as the page says.
+ * The columns of a shard: `numRows`, `input_ids` end to end, `next_id`, `num_pad`, and for each list column `lengths`
+ * and `values`. Refuses a file that is not as the page says.
  */
 export function readColumns(bytes, { length, batch_sequences }) {
   const ends = [bytes.subarray(0, MAGIC.length), bytes.subarray(-MAGIC.length)];
@@ -137,8 +137,9 @@ export function digestOfFile(bytes) {
 }
 
 /**
- * The sequences of a shard, each with `row` (its number in the shard) and its `segments`, which have `source`, `rowOrdinal`,
- * `pass`, `start` (in the document), `from` and `to` (in the sequence). Refuses sequences that break rules 1, 2, 3 or 6.
+ * The sequences of a shard, each with its number `row`, `ids`, `next`, `numPad` and `segments`. A segment has `source`,
+ * `rowOrdinal`, `pass`, `start` (in the document), `from` and `to` (in the sequence). Refuses sequences that break rules
+ * 1, 2, 3 or 6.
  */
 export function readSequences(columns, { length, numSources, vocabSize, padId }) {
   const { cu_seqlens: borders, segment_source: sources } = columns;
@@ -201,7 +202,7 @@ function checkPadding(columns, { row, place, isLast, from, ids, padId }, refuse)
   }
 }
 
-/** Refuses sequences of a task in packing `concat` that break rules 4 or 5. `isCutShort`: its stream goes on after them. */
+/** Refuses sequences of a `concat` task that break rules 4 or 5. `isCutShort`: the task's stream goes on after them. */
 export function checkConcat(sequences, isCutShort) {
   for (const [index, { row, segments, next, numPad }] of sequences.entries()) {
     const refuse = (text) => {

@@ -6,7 +6,7 @@ import { checkConcat, documentsOf, goesOn } from "./shards.mjs";
 
 const NONE = -100;
 
-/** Yields for each task of a stage, one after the other, its draws: `place` (of the source in the stage) and `pass`, `row`. */
+/** Yields the draws of each task of a stage in turn: `place` (of the source in the stage), `pass` and `row`. */
 export function* drawsOfTasks(stage) {
   const weights = stage.sources.map(({ weight }) => weight);
   const next = stage.sources.map(({ first_draw }) => first_draw);
@@ -81,8 +81,8 @@ export function checkRows({ record, stage, names, draws }, say) {
 }
 
 /**
- * Adds to `say` what is wrong with the sequences of a task. `sources` has the SourceRows of the stage's sources, `draws` the
- * draws of the task.
+ * Adds to `say` what is wrong with the sequences of a task. `sources` has the SourceRows of the stage's sources, and
+ * `draws` the draws of the task.
  */
 export function checkTask({ record, plan, stage, sources, draws, sequences }, say) {
   const { packing, length } = stage.sequence;
