@@ -18,8 +18,8 @@ from mixer.sources import PinCache, pin, place_of_row, read_row
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 PLACES = {
     "a.parquet": "a.parquet, row group 1, row 3",
-    "file.arrow": "file.arrow, block 1, row 3",
-    "stream.arrow": "stream.arrow, block 1, row 3",
+    "file.arrow": "file.arrow, record batch 1, row 3",
+    "stream.arrow": "stream.arrow, record batch 1, row 3",
     "a.jsonl": "a.jsonl, line 8",
     "a.json.gz": "a.json.gz, line 8",
     "a.jsonl.zst": "a.jsonl.zst, line 22",  # two blank lines follow each row
@@ -83,7 +83,9 @@ def test_row_groups_of_a_block_of_several_are_told_apart(tmp_path: Path) -> None
     """A file of 130 row groups has blocks of three; groups without rows count as groups."""
     with pq.ParquetWriter(tmp_path / "a.parquet", pa.schema([("text", pa.string())])) as writer:
         for group in range(130):
-            writer.write_table(pa.table({"text": [f"{group}-{row}" for row in range(group % 3)]}))
+            writer.write_table(
+                pa.table({"text": pa.array([f"{group}-{row}" for row in range(group % 3)], pa.string())})
+            )
     source = Source("a.parquet")
     snapshot = pin("wiki", source, tmp_path)
     metadata = pq.read_metadata(tmp_path / "a.parquet")
