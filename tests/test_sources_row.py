@@ -83,9 +83,8 @@ def test_row_groups_of_a_block_of_several_are_told_apart(tmp_path: Path) -> None
     """A file of 130 row groups has blocks of three; groups without rows count as groups."""
     with pq.ParquetWriter(tmp_path / "a.parquet", pa.schema([("text", pa.string())])) as writer:
         for group in range(130):
-            writer.write_table(
-                pa.table({"text": pa.array([f"{group}-{row}" for row in range(group % 3)], pa.string())})
-            )
+            texts = pa.array([f"{group}-{row}" for row in range(group % 3)], pa.string())
+            writer.write_table(pa.table({"text": texts}))
     source = Source("a.parquet")
     snapshot = pin("wiki", source, tmp_path)
     metadata = pq.read_metadata(tmp_path / "a.parquet")
