@@ -23,7 +23,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -37,6 +37,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mixer.feed.sequences import IGNORED
 from mixer.feed.torch import Tensors, TrainLoader
+from mixer.shards.records import Manifest
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -105,12 +106,12 @@ def train(options: argparse.Namespace, is_told_to_stop: Callable[[], bool]) -> N
             break
 
 
-def tiny_llama(manifest: Mapping[str, Any]) -> LlamaForCausalLM:
+def tiny_llama(manifest: Manifest) -> LlamaForCausalLM:
     """The real model in small: two layers, the build's vocabulary and length."""
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=manifest["tokenizer"]["vocab_size"],
-            max_position_embeddings=manifest["sequence_length"],
+            vocab_size=manifest.tokenizer.vocab_size,
+            max_position_embeddings=manifest.sequence.length,
             hidden_size=64,
             intermediate_size=128,
             num_hidden_layers=2,

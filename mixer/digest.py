@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from mixer.regular import open_regular
 
 _READ_BYTES = 8 << 20
 
@@ -17,19 +20,50 @@ _READ_BYTES = 8 << 20
 def canonical_json(value: Any) -> bytes:
     """The one byte string that stands for a JSON value.
 
-    UTF-8, keys sorted by code point, no white space, no NaN or infinity, numbers as Python's
-    `json` prints them (the shortest form that reads back the same).
+    UTF-8, keys sorted by code point, no white space, integers in decimal. There are no other numbers: languages spell
+    2.0 and 1e-05 differently, so decimals are strings.
 
     Raises:
-        ValueError: a number is not finite.
+        ValueError: there is a lone surrogate, or a number that is no integer.
         TypeError: the value is not JSON.
     """
+    refuse_fractions(value)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def refuse_fractions(value: Any) -> None:
+    """Refuse a JSON value with a number that is no integer.
+
+    Raises:
+        ValueError: there is one.
+    """
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, float):
+            raise ValueError(f"{item!r} is not an integer; decimals are strings")
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list | tuple):
+            waiting += item
 
 
 def identity(value: Any) -> str:
     """The sha256 (hex) of a value's canonical JSON: ids of manifests, plans and snapshots."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def decimal_text(number: int | float) -> str:
+    """A number as a decimal without exponent: how it stands in an id, since languages spell numbers differently.
+
+    Example: 40 is "40", 2.5 is "2.5", 1e-05 is "0.00001".
+    """
+    return format(Decimal(repr(number)), "f")
+
+
+def decimal_number(text: str) -> int | float:
+    """The number that `decimal_text` wrote."""
+    return float(text) if "." in text else int(text)
 
 
 def xxh3(data: Any) -> str:
@@ -40,11 +74,11 @@ def xxh3(data: Any) -> str:
 
 
 def xxh3_file(path: Path) -> str:
-    """The xxh3-128 (hex) of a file's bytes, read once in pieces."""
+    """The xxh3-128 (hex) of a regular file's bytes, read once in pieces."""
     import xxhash
 
     state = xxhash.xxh3_128()
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         while piece := file.read(_READ_BYTES):
             state.update(piece)
     return state.hexdigest()

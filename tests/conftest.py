@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,11 @@ from mixer.tokens.tokenizer import load_tokenizer
 
 SAMPLE_BYTES = 2_000_000
 
+# A job in the background of a shell (`nohup make test &`) is started with ^C ignored, and so would be what it starts:
+# tests that send it would wait for nothing. A handler of Python's own is not inherited; the default is.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
@@ -28,7 +34,13 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 @pytest.fixture(autouse=True)
 def _load_each_tokenizer_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading Llama-3's tokenizer takes longer than the small builds of the tests."""
-    monkeypatch.setattr(build_module, "load_tokenizer", _cached_tokenizer)
+    monkeypatch.setattr(build_module, "load_tokenizer", _loaded)
+
+
+def _loaded(name: Any, *, root: Path, cache_dir: Path) -> Any:
+    if isinstance(name, str):
+        return _cached_tokenizer(name, root=root, cache_dir=cache_dir)
+    return load_tokenizer(name, root=root, cache_dir=cache_dir)
 
 
 @cache
@@ -62,7 +74,7 @@ def finished(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Pa
     out = tmp_path_factory.mktemp("finished") / "out"
     with pytest.MonkeyPatch.context() as patch:
         _make_small(patch)
-        patch.setattr(build_module, "load_tokenizer", _cached_tokenizer)
+        patch.setattr(build_module, "load_tokenizer", _loaded)
         workshop.build(out, workshop.recipe())
     return out
 

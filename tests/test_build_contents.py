@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import gzip
-import json
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from manifest_kit import counts_of
 from remote_kit import environment
 from servers import HubServer, Server, aws_environment, serve_bucket, serve_hub
 from stack_kit import SILENT, SourceFile, fetch, write_blobs, write_ids
@@ -30,6 +30,7 @@ from mixer.build.contents import Fetching, rows_of
 from mixer.build.deep import check_deep
 from mixer.build.plan import Plan, make_plan
 from mixer.build.sampled import sample_cells
+from mixer.build.survey import Survey, survey
 from mixer.errors import BuildStateError, DataError, RecipeError
 from mixer.fetch import Policy, Rules, Selection
 from mixer.forecast.measured import prospects_of_sources
@@ -37,6 +38,7 @@ from mixer.forecast.prospect import Prospect
 from mixer.forecast.update import update_pins
 from mixer.recipe import Recipe, Target, parse_recipe
 from mixer.shards.manifest import load_manifest
+from mixer.shards.records import Manifest
 from mixer.tokens.tokenizer import load_tokenizer
 
 REPO = "lab/stack-ids"
@@ -80,20 +82,21 @@ class Yard:
     def blob(self, file: SourceFile) -> Path:
         return self.buckets / "softwareheritage/content" / file.blob_id
 
-    def prospects(self, recipe: Recipe) -> tuple[Plan, list[Prospect]]:
+    def prospects(self, recipe: Recipe) -> tuple[Survey, list[Prospect]]:
         """What `mixer plan` goes by."""
         workshop = self.workshop
         tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
         cache = sources_cache(recipe, root=workshop.root, cache_dir=workshop.cache_dir)
         fetching = Fetching(workers=1, listener=lambda name: SILENT, sample=True)
-        return prospects_of_sources(recipe, tokenizer, root=workshop.root, cache=cache, fetching=fetching)
+        found = survey(recipe, tokenizer, root=workshop.root, cache=cache, fetching=fetching)
+        return found, prospects_of_sources(found)
 
     def plan(self, recipe: Recipe) -> Plan:
         """The plan of a build, and nothing fetched for it."""
         workshop = self.workshop
         tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
         cache = sources_cache(recipe, root=workshop.root, cache_dir=workshop.cache_dir)
-        return make_plan(recipe, tokenizer, root=workshop.root, cache=cache)
+        return make_plan(survey(recipe, tokenizer, root=workshop.root, cache=cache))
 
 
 @pytest.fixture
@@ -120,8 +123,8 @@ def hub(yard: Yard, tmp_path: Path) -> Iterator[HubServer]:
         yield server
 
 
-def digests(manifest: dict[str, Any]) -> list[str]:
-    return [shard["content_xxh3"] for shard in manifest["shards"]]
+def digests(manifest: Manifest) -> list[str]:
+    return [shard.content_xxh3 for shard in manifest.shards]
 
 
 def blobs_asked(server: Server) -> int:
@@ -142,9 +145,9 @@ def test_the_shards_are_those_of_contents_fetched_before(yard: Yard, tmp_path: P
     step = yard.recipe(contents={"languages": ["Python"], "on_missing": "error"})
     manifest = yard.workshop.build(tmp_path / "step", step)
     assert digests(manifest) == digests(before)
-    assert next(one for one in manifest["sources"] if one["name"] == "code")["tokens"] > 0
-    assert manifest["recipe"]["sources"]["code"]["contents"]["languages"] == ["Python"]
-    assert "blobs" not in manifest["recipe"]["sources"]["code"]["contents"]
+    assert counts_of(manifest, "code").tokens > 0
+    assert manifest.recipe["sources"]["code"]["contents"]["languages"] == ["Python"]
+    assert "blobs" not in manifest.recipe["sources"]["code"]["contents"]
 
 
 def test_contents_are_fetched_once(yard: Yard, tmp_path: Path) -> None:
@@ -186,13 +189,13 @@ def test_a_forecast_fetches_a_sample(yard: Yard, tmp_path: Path) -> None:
     assert 448 < num_read <= 512  # the last cell may be short
     assert f"of a sample of {num_read} rows" in code.notes[0]
     build = yard.workshop.build(tmp_path / "out", recipe.model_copy(update={"target": Target(passes={"code": 1})}))
-    whole, truth = yard.prospects(recipe)[1][1], next(one for one in build["sources"] if one["name"] == "code")
+    whole, truth = yard.prospects(recipe)[1][1], counts_of(build, "code")
     assert whole.num_rows.value == sum(len(files) > 1 for files in many)
     assert whole.num_rows.interval == (whole.num_rows.value, whole.num_rows.value)
     low, high = code.num_rows.interval
     assert low < whole.num_rows.value < high
     low, high = code.tokens_per_row.interval
-    assert low < truth["tokens"] / truth["rows"] < high
+    assert low < truth.tokens / truth.rows < high
 
 
 def test_a_sample_of_few_rows_is_all_of_them(yard: Yard) -> None:
@@ -438,8 +441,8 @@ sources:
     built = run("build", str(recipe), "-o", out, *options)
     assert built.returncode == 0, built.stderr
     assert "code: 300 repositories in 2 files" in built.stderr
-    manifest = json.loads((tmp_path / "out/manifest.json").read_bytes())
-    assert manifest["sources"][0]["rows"] == sum(bool(files) for files in REPOSITORIES)
+    manifest = load_manifest(tmp_path / "out")
+    assert counts_of(manifest, "code").rows == sum(bool(files) for files in REPOSITORIES)
     # Where the recipe had them is in the build's log.
     assert len(list((tmp_path / "blocks here/fetched").glob("*/train-*-00000.parquet"))) == 4
     checked = run("verify", out, "--deep")
@@ -528,5 +531,4 @@ def test_a_damaged_blob_is_dropped_as_asked(yard: Yard, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not those of its sha1"):
         yard.workshop.build(tmp_path / "one", yard.recipe())
     manifest = yard.workshop.build(tmp_path / "one", yard.recipe(contents={"on_damaged": "drop-repo"}))
-    code = next(one for one in manifest["sources"] if one["name"] == "code")
-    assert code["passes"] > 0
+    assert counts_of(manifest, "code").rows > 0

@@ -17,9 +17,10 @@ from workshop import Workshop, contents, write_mixture
 from mixer import rng
 from mixer.build.folder import BuildFolder
 from mixer.build.plan import make_plan
-from mixer.build.result import Limit
+from mixer.build.survey import survey
 from mixer.build.task import TaskRunner
 from mixer.shards.manifest import load_manifest
+from mixer.shards.records import Limit
 from mixer.sources import PinCache
 from mixer.tokens.tokenizer import load_tokenizer
 
@@ -45,7 +46,7 @@ def record(out: Path) -> tuple[str, dict[str, str]]:
     """The manifest's id, and the digest of every file but the log."""
     files = contents(out)
     files.pop(NOT_COMPARED)
-    return load_manifest(out)["id"], files
+    return load_manifest(out).id, files
 
 
 def start(
@@ -87,7 +88,7 @@ def test_the_number_of_workers_changes_nothing(
     for workers in (1, 2, 5):
         manifest = workshop.build(tmp_path / str(workers), recipe, workers=workers)
         records.append(record(tmp_path / str(workers)))
-        assert manifest["id"] == records[0][0]
+        assert manifest.id == records[0][0]
         assert records[-1] == records[0]
 
 
@@ -96,22 +97,22 @@ def test_the_order_of_the_tasks_changes_nothing(workshop: Workshop, finished: Pa
     """One runner over the tasks from the last to the first, and each by a new runner: the same shards."""
     recipe = workshop.recipe()
     tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
-    plan = make_plan(recipe, tokenizer, root=workshop.root, cache=PinCache(workshop.cache_dir))
-    shards = load_manifest(finished)["shards"]
-    before = sum(shard["tokens"] for shard in shards[:-1])
+    plan = make_plan(survey(recipe, tokenizer, root=workshop.root, cache=PinCache(workshop.cache_dir)))
+    shards = load_manifest(finished).shards
+    before = sum(shard.tokens for shard in shards[:-1])
     last = Limit(kind="tokens", amount=30_000 - before)
     with BuildFolder(tmp_path / "out") as folder:
         folder.adopt(plan)
         runner = TaskRunner(plan, tokenizer, tmp_path / "out")
         for fresh in (False, True):
             for shard in reversed(shards):
-                task = plan.task(shard["task"])
+                task = plan.task(shard.task)
                 assert task is not None
                 one = TaskRunner(plan, tokenizer, tmp_path / "out") if fresh else runner
                 result = one.run(task, last if shard is shards[-1] else None)
                 assert result.shard is not None
-                assert result.shard["content_xxh3"] == shard["content_xxh3"]
-                assert result.shard["file_xxh3"] == shard["file_xxh3"]
+                assert result.shard.content_xxh3 == shard.content_xxh3
+                assert result.shard.file.xxh3 == shard.file.xxh3
 
 
 def test_another_hash_seed_another_process_and_another_folder_change_nothing(
@@ -129,9 +130,7 @@ def test_another_hash_seed_another_process_and_another_folder_change_nothing(
     expected = load_manifest(finished)
     for hash_seed in ("1", "12345"):
         manifest = load_manifest(tmp_path / hash_seed)
-        assert [shard["content_xxh3"] for shard in manifest["shards"]] == [
-            shard["content_xxh3"] for shard in expected["shards"]
-        ]
+        assert [shard.content_xxh3 for shard in manifest.shards] == [shard.content_xxh3 for shard in expected.shards]
     assert record(tmp_path / "1") == record(tmp_path / "12345")
 
 
@@ -140,9 +139,9 @@ def test_another_seed_and_other_data_change_the_id(workshop: Workshop, finished:
     """An id that never changed would be worth nothing."""
     write_mixture(tmp_path / "data", seed=8)
     ids = {
-        load_manifest(finished)["id"],
-        workshop.build(tmp_path / "a", workshop.recipe(seed=2))["id"],
-        workshop.build(tmp_path / "b", workshop.recipe(), root=tmp_path / "data")["id"],
+        load_manifest(finished).id,
+        workshop.build(tmp_path / "a", workshop.recipe(seed=2)).id,
+        workshop.build(tmp_path / "b", workshop.recipe(), root=tmp_path / "data").id,
     }
     assert len(ids) == 3
 

@@ -12,6 +12,7 @@ import oracle
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from manifest_kit import passes
 from workshop import Workshop
 
 import mixer.feed
@@ -19,31 +20,34 @@ from mixer.feed.cursor import Cursor
 from mixer.feed.torch import TrainLoader
 from mixer.mixing import tasks
 from mixer.mixing.tasks import task_tokens
+from mixer.shards.records import Manifest
 from mixer.shards.verify import find_damage
 
 
-def both(workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = None) -> tuple[dict, list[oracle.Shard]]:
+def both(
+    workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = None
+) -> tuple[Manifest, list[oracle.Shard]]:
     """Build, and hold every shard against the oracle's; returns the manifest and the oracle's shards."""
     manifest = workshop.build(out, recipe)
-    expected = oracle.build(recipe, workshop.root, manifest["draws_per_task"], max_draws, oracle.llama3())
+    expected = oracle.build(recipe, workshop.root, manifest.stages[0].draws_per_task, max_draws, oracle.llama3())
     with_rows = [shard for shard in expected if shard.rows]
-    assert [tuple(shard["draws"]) for shard in manifest["shards"]] == [shard.draws for shard in with_rows]
-    assert [shard["task"] for shard in manifest["shards"]] == [shard.task for shard in with_rows]
+    assert [tuple(shard.draws) for shard in manifest.shards] == [shard.draws for shard in with_rows]
+    assert [shard.task for shard in manifest.shards] == [shard.task for shard in with_rows]
     for found, shard in zip(workshop.rows(out, manifest), with_rows, strict=True):
         for column in shard.rows[0]:
             assert [row[column] for row in found] == [row[column] for row in shard.rows], column
-    for index, source in enumerate(manifest["sources"]):
+    for index, counts in enumerate(manifest.source_counts):
         packed: Counter[int] = Counter()
         for shard in with_rows:
             for row in shard.rows:
                 lengths = [stop - start for start, stop in pairwise(row["cu_seqlens"])]
                 for length, of, number in zip(lengths, row["segment_source"], row["segment_row"], strict=True):
                     packed[number] += length if of == index else 0
-        assert source["tokens"] == packed.total()
+        assert counts.tokens == packed.total()
         left_out = sum(len(doc.tokens) for shard in expected for doc in shard.documents if doc.source == index)
-        assert source["tokens_left_out"] == left_out - packed.total()
-        assert source["rows"] == drawn_rows(expected, index)
-        assert sum(source["skipped"].values()) == sum(shard.skipped[index] for shard in expected)
+        assert counts.tokens_left_out == left_out - packed.total()
+        assert counts.rows == drawn_rows(expected, index)
+        assert counts.num_skipped == sum(shard.skipped[index] for shard in expected)
     return manifest, expected
 
 
@@ -61,8 +65,8 @@ def test_a_build_equals_the_oracle_in_every_column(workshop: Workshop, tmp_path:
     recipe = workshop.recipe(seed=seed, sequence={"length": 64 if seed else 128, "packing": packing})
     manifest, shards = both(workshop, tmp_path / "out", recipe)
     assert len(shards) > 5
-    assert max(source["passes"] for source in manifest["sources"]) > 2
-    assert manifest["totals"]["tokens"] >= 30_000 > manifest["totals"]["tokens"] - len(shards[-1].rows[-1]["input_ids"])
+    assert max(passes(manifest)) > 2
+    assert manifest.totals.tokens >= 30_000 > manifest.totals.tokens - len(shards[-1].rows[-1]["input_ids"])
 
 
 @pytest.mark.usefixtures("small_tasks")
@@ -72,7 +76,7 @@ def test_redrawn_epochs_are_the_draws_gone_on_with(workshop: Workshop, tmp_path:
     manifest, _ = both(workshop, tmp_path / "out", recipe, 333)
     sequences = mixer.feed.open(tmp_path / "out")
     cursor, count = Cursor.start(sequences), len(sequences)
-    assert manifest["totals"]["draws"] == 333
+    assert manifest.totals.draws == 333
     order = cursor.order(sequences)
     borders = [0, count // 3, 2 * count // 3, count]
     read = [order.sequences(epoch, np.arange(borders[epoch + 1] - borders[epoch])) for epoch in range(3)]
@@ -101,12 +105,12 @@ def test_every_kind_of_target_ends_where_the_oracle_ends(
     manifest, _ = both(workshop, tmp_path / "out", recipe, max_draws)
     (kind, amount) = next(iter(target.items()))
     if kind == "tokens":
-        last = manifest["shards"][-1]
+        last = manifest.shards[-1]
         ids = workshop.rows(tmp_path / "out", manifest)[-1][-1]
-        assert manifest["totals"]["tokens"] >= amount > manifest["totals"]["tokens"] - (64 - ids["num_pad"])
-        assert last["sequences"] > 0
+        assert manifest.totals.tokens >= amount > manifest.totals.tokens - (64 - ids["num_pad"])
+        assert last.sequences > 0
     else:
-        assert manifest["totals"][{"rows": "draws"}.get(kind, kind)] == amount
+        assert getattr(manifest.totals, {"rows": "draws"}.get(kind, kind)) == amount
 
 
 @pytest.mark.usefixtures("small_tasks")
@@ -128,12 +132,12 @@ def test_skipped_documents_are_counted_by_reason_and_leave_no_token(
     recipe = workshop.recipe(max_document_tokens=60, target={"rows": 400}, sequence={"packing": packing})
     manifest, shards = both(workshop, tmp_path / "out", recipe, 400)
     seen: set[str] = set()
-    for index, source in enumerate(manifest["sources"]):
+    for index, counts in enumerate(manifest.source_counts):
         documents = [doc for shard in shards for doc in shard.documents if doc.source == index]
-        assert source["documents"] == len(documents)
-        assert source["rows"] == source["documents"] + sum(source["skipped"].values())
-        assert source["tokens"] == sum(len(document.tokens) for document in documents)
-        seen |= source["skipped"].keys()
+        assert counts.documents == len(documents)
+        assert counts.rows == counts.documents + sum(counts.skipped.values())
+        assert counts.tokens == sum(len(document.tokens) for document in documents)
+        seen |= counts.skipped.keys()
     assert seen == {"null_text", "empty_text", "too_long"}
 
 

@@ -92,10 +92,10 @@ def test_a_cursor_of_something_else_is_refused_with_the_reason(change: dict, wor
 def test_a_build_begins_with_the_recipes_seed(finished: Path) -> None:
     """Unless another is given; a build without sequences cannot begin."""
     sequences = mixer.feed.open(finished)
-    assert Cursor.start(sequences).seed == sequences.manifest["recipe"]["seed"]
+    assert Cursor.start(sequences).seed == sequences.manifest.seed
     assert Cursor.start(sequences, seed=9, window=2).state_dict() == {
         "version": 1,
-        "manifest": sequences.manifest["id"],
+        "manifest": sequences.manifest.id,
         "seed": 9,
         "window": 2,
         "epoch": 0,

@@ -48,17 +48,17 @@ def many_shards(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     out = tmp_path_factory.mktemp("many") / "out"
     (out / "shards").mkdir(parents=True)
     manifest = load_manifest(finished)
-    found = manifest["shards"]
+    found = manifest.shards
     shards = []
     for number in range(NUM_SHARDS):
         entry = found[number % len(found)]
         path = f"shards/{number:05d}.arrow"
-        os.link(finished / entry["path"], out / path)
-        draws = [number * manifest["draws_per_task"], (number + 1) * manifest["draws_per_task"]]
+        os.link(finished / entry.path, out / path)
+        draws = [number * manifest.stages[0].draws_per_task, (number + 1) * manifest.stages[0].draws_per_task]
         shards.append({**entry, "path": path, "task": number, "draws": draws})
     sums = {key: sum(shard[key] for shard in shards) for key in ("sequences", "tokens", "padding")}
     content = {key: value for key, value in manifest.items() if key != "id"}
-    publish_manifest(out, {**content, "shards": shards, "totals": {**manifest["totals"], **sums}})
+    publish_manifest(out, {**content, "shards": shards, "totals": {**manifest.totals, **sums}})
     return out
 
 

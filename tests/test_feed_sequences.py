@@ -24,8 +24,8 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def rows(finished: Path) -> list[dict]:
     """All sequences of the finished build, as Python values."""
-    shards = load_manifest(finished)["shards"]
-    return [row for shard in shards for row in pa.ipc.open_file(finished / shard["path"]).read_all().to_pylist()]
+    shards = load_manifest(finished).shards
+    return [row for shard in shards for row in pa.ipc.open_file(finished / shard.path).read_all().to_pylist()]
 
 
 def slow_labels(row: dict, *, across_documents: bool, ends: bool) -> list[int]:
@@ -47,7 +47,7 @@ def slow_labels(row: dict, *, across_documents: bool, ends: bool) -> list[int]:
 def test_labels_are_the_following_ids(finished: Path, rows: list[dict], across_documents: bool) -> None:
     """No position is lost: the last one's label is `next_id`; padding has none; documents may be kept apart."""
     sequences = mixer.feed.open(finished)
-    eos = sequences.manifest["tokenizer"]["eos_id"]
+    eos = sequences.manifest.tokenizer.eos_id
     labels = sequences[:].labels(across_documents=across_documents)
     expected = [slow_labels(row, across_documents=across_documents, ends=row["input_ids"][-1] == eos) for row in rows]
     assert labels.tolist() == expected
@@ -122,7 +122,7 @@ def test_a_shard_that_is_not_the_manifests_is_refused(copy_of_finished: Path) ->
     """Missing, cut short, or of the same size with another byte: as `verify` asks."""
     path = copy_of_finished / "shards/00001.arrow"
     whole = path.read_bytes()
-    first = load_manifest(copy_of_finished)["shards"][0]["sequences"]
+    first = load_manifest(copy_of_finished).shards[0].sequences
     damaged = bytearray(whole)
     damaged[len(whole) // 2] ^= 1
     path.write_bytes(damaged)

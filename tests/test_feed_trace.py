@@ -20,8 +20,8 @@ from mixer.shards.manifest import load_manifest
 @pytest.fixture(scope="module")
 def rows(finished: Path) -> list[dict]:
     """All sequences of the finished build, as Python values."""
-    shards = load_manifest(finished)["shards"]
-    return [row for shard in shards for row in pa.ipc.open_file(finished / shard["path"]).read_all().to_pylist()]
+    shards = load_manifest(finished).shards
+    return [row for shard in shards for row in pa.ipc.open_file(finished / shard.path).read_all().to_pylist()]
 
 
 def traced(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[dict]:
@@ -40,7 +40,7 @@ def test_the_steps_of_all_ranks_are_the_order(
     places = step * 12 + 1 + 3 * np.arange(4)
     assert [(one["epoch"], one["position"]) for one in found] == [divmod(place, len(rows)) for place in places.tolist()]
     order = Cursor.start(sequences).order(sequences)
-    names = [source["name"] for source in sequences.manifest["sources"]]
+    names = sequences.manifest.source_names
     for one in found:
         assert one["sequence"] == order.sequences(one["epoch"], np.array([one["position"]]))[0]
         row = rows[one["sequence"]]
@@ -58,7 +58,7 @@ def test_a_row_is_found_in_every_sequence_and_epoch(
     finished: Path, rows: list[dict], capsys: pytest.CaptureFixture[str], window: int | None
 ) -> None:
     """Each sequence that holds it once an epoch, by position; and nothing else of those sequences."""
-    names = [source["name"] for source in load_manifest(finished)["sources"]]
+    names = load_manifest(finished).source_names
     source, row = "code", next(row["segment_row"][0] for row in rows if row["segment_source"][0] == names.index("code"))
     holding = [
         number
@@ -117,7 +117,7 @@ def test_a_row_of_redrawn_epochs_is_found_in_the_epoch_that_reads_it(
     workshop.build(tmp_path / "out", workshop.recipe(target={"rows": 200}, epochs={"count": 3, "mode": "redraw"}))
     sequences = mixer.feed.open(tmp_path / "out")
     rows = [row for shard in workshop.rows(tmp_path / "out", sequences.manifest) for row in shard]
-    names = [source["name"] for source in sequences.manifest["sources"]]
+    names = sequences.manifest.source_names
     index = names.index("maths")
     wanted = next(
         n for row in rows for s, n in zip(row["segment_source"], row["segment_row"], strict=True) if s == index

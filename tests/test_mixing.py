@@ -58,7 +58,7 @@ def test_weights_in_tokens_become_weights_in_rows() -> None:
 
 def test_rows_of_a_pass_are_the_blocks_in_a_keyed_order() -> None:
     """Three blocks of 2, 0 and 3 rows, over two passes and a bit."""
-    order = BlockOrder(5, "wiki", np.array([2, 0, 3]))
+    order = BlockOrder(5, "wiki", [np.array([2, 0, 3])])
     expected = []
     for pass_number in range(3):
         for block in rng.permutation(3, 5, "blocks", "wiki", pass_number).tolist():
@@ -71,7 +71,7 @@ def test_rows_of_a_pass_are_the_blocks_in_a_keyed_order() -> None:
 
 def test_ranges_are_cut_at_the_borders_of_blocks() -> None:
     """One range for consecutive rows of one block."""
-    order = BlockOrder(0, "a", np.array([4]))
+    order = BlockOrder(0, "a", [np.array([4])])
     assert list(order.ranges(1, 6)) == [
         RowRange(pass_number=0, block=0, start=1, stop=4),
         RowRange(pass_number=1, block=0, start=0, stop=2),

@@ -9,6 +9,8 @@ import pytest
 from remote_kit import PLACES
 from workshop import Workshop, contents
 
+from mixer.shards.manifest import load_named
+
 pytestmark = pytest.mark.usefixtures("small_tasks")
 
 
@@ -31,6 +33,7 @@ def test_a_build_from_anywhere_is_the_build_from_local_copies(
     with PLACES[place](workshop, tmp_path) as remote:
         manifest = workshop.build(tmp_path / "out", remote.recipe(), cache_dir=tmp_path / "cache", workers=workers)
     assert shards(tmp_path / "out") == local
-    assert all(source["snapshot"]["origin"].startswith(remote.prefix) for source in manifest["sources"])
+    snapshots = [load_named(tmp_path / "out", "snapshots", source.snapshot) for source in manifest.sources]
+    assert all(snapshot["origin"].startswith(remote.prefix) for snapshot in snapshots)
     log = json.loads((tmp_path / "out/build-log.json").read_text())
     assert log["traffic"]["requests"] > 0

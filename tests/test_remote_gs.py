@@ -32,6 +32,7 @@ from sources_kit import Source, json_lines, write_parquet
 from workshop import SOURCES, Workshop, contents
 
 from mixer.errors import DataError
+from mixer.shards.manifest import load_named
 from mixer.sources import PinCache, Snapshot, SourceReader, pin
 from mixer.sources.remote import retry, traffic
 from mixer.sources.remote.gs import GoogleStore, _credentials
@@ -174,7 +175,7 @@ def test_a_build_from_google_is_the_build_from_local_copies(
     ]
     assert digests[0] == digests[1]
     assert len(digests[0]) > 1
-    snapshots = [source["snapshot"] for source in manifest["sources"]]
+    snapshots = [load_named(tmp_path / "out", "snapshots", source.snapshot) for source in manifest.sources]
     assert all(snapshot["origin"].startswith(f"gs://{BUCKET}/") for snapshot in snapshots)
     generations = [file["etag"] for snapshot in snapshots for file in snapshot["files"]]
     assert len(set(generations)) == sum(path.is_file() for path in workshop.root.rglob("*"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import shutil
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,9 @@ from workshop import Workshop, contents
 
 from mixer.digest import xxh3_file
 from mixer.errors import FormatError, IntegrityError
-from mixer.shards import manifest as manifest_module
-from mixer.shards.manifest import check_inside, load_manifest, load_snapshot, manifest_id
+from mixer.shards.ids import manifest_id
+from mixer.shards.manifest import load_manifest, load_named
+from mixer.shards.records import Manifest
 from mixer.shards.shard import shard_schema
 from mixer.shards.verify import check_files, find_damage
 
@@ -33,12 +36,13 @@ LISTS = {
 }
 
 
-def content_digest(rows: list[dict]) -> str:
-    """The digest of a shard's content as the format defines it, value by value."""
-    state = xxhash.xxh3_128()
+def content_digests(rows: list[dict]) -> dict[str, str]:
+    """The digests of a shard's content as the format defines them, value by value."""
+    state, sha256 = xxhash.xxh3_128(), hashlib.sha256()
 
     def add(code: str, values: list[int]) -> None:
-        state.update(struct.pack(f"<{len(values)}{code}", *values))
+        for digest in (state, sha256):
+            digest.update(struct.pack(f"<{len(values)}{code}", *values))
 
     add("i", [token for row in rows for token in row["input_ids"]])
     add("i", [row["next_id"] for row in rows])
@@ -46,7 +50,7 @@ def content_digest(rows: list[dict]) -> str:
     for name, code in LISTS.items():
         add("i", [len(row[name]) for row in rows])
         add(code, [value for row in rows for value in row[name]])
-    return state.hexdigest()
+    return {"content_xxh3": state.hexdigest(), "content_sha256": sha256.hexdigest()}
 
 
 def damages(out: Path) -> list[str]:
@@ -56,13 +60,13 @@ def damages(out: Path) -> list[str]:
 def rewrite(out: Path, number: int, rows: list[dict], *, batch: int, schema: pa.Schema | None = None) -> None:
     """Put other rows into a shard, with digests and a manifest that agree with them."""
     manifest = json.loads((out / "manifest.json").read_bytes())
-    shard = manifest["shards"][number]
-    path = out / shard["path"]
-    schema = schema or shard_schema(manifest["sequence_length"])
+    path = out / load_manifest(out).shards[number].path
+    schema = schema or shard_schema(load_manifest(out).sequence.length)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
         for start in range(0, len(rows), batch):
             writer.write_batch(pa.RecordBatch.from_pylist(rows[start : start + batch], schema=schema))
-    shard |= {"bytes": path.stat().st_size, "file_xxh3": xxh3_file(path), "content_xxh3": content_digest(rows)}
+    file = {"bytes": path.stat().st_size, "xxh3": xxh3_file(path), "state": "present"}
+    manifest["shards"][number] |= {"file": file, **content_digests(rows)}
     publish(out, manifest)
 
 
@@ -82,19 +86,22 @@ def test_a_finished_build_has_no_damage(finished: Path) -> None:
     check_files(finished, load_manifest(finished))
 
 
-def test_the_content_digest_is_that_of_the_values(finished: Path) -> None:
+def test_the_content_digests_are_those_of_the_values(finished: Path) -> None:
     """Computed value by value, little-endian, in the order of the format."""
     manifest = load_manifest(finished)
-    for shard, rows in zip(manifest["shards"], Workshop.rows(finished, manifest), strict=True):
-        assert content_digest(rows) == shard["content_xxh3"]
+    for shard, rows in zip(manifest.shards, Workshop.rows(finished, manifest), strict=True):
+        assert content_digests(rows) == {
+            "content_xxh3": shard.content_xxh3,
+            "content_sha256": shard.content_sha256,
+        }
 
 
 def test_a_rewrite_of_the_same_rows_is_no_damage(copy_of_finished: Path) -> None:
     """The tests below damage a value, not the way it is written."""
     before = load_manifest(copy_of_finished)
-    rewrite(copy_of_finished, 1, rows_of(copy_of_finished, 1), batch=before["batch_sequences"])
+    rewrite(copy_of_finished, 1, rows_of(copy_of_finished, 1), batch=before.sequence.batch_sequences)
     assert damages(copy_of_finished) == []
-    assert load_manifest(copy_of_finished)["id"] == before["id"]
+    assert load_manifest(copy_of_finished).id == before.id
 
 
 def first_padded(rows: list[dict]) -> dict:
@@ -139,7 +146,7 @@ DAMAGES: dict[str, tuple[Callable[[dict], Any], str]] = {
 def test_a_broken_rule_is_reported_with_its_record_batch(copy_of_finished: Path, what: str) -> None:
     """Though all digests and the manifest's id agree with the damaged rows."""
     damage, expected = DAMAGES[what]
-    batch = load_manifest(copy_of_finished)["batch_sequences"]
+    batch = load_manifest(copy_of_finished).sequence.batch_sequences
     rows = rows_of(copy_of_finished, 1)
     damage(rows[batch + 2])
     rewrite(copy_of_finished, 1, rows, batch=batch)
@@ -156,7 +163,7 @@ def continued(rows: list[dict], inside_batch: bool, batch: int) -> int:
 @pytest.mark.parametrize("inside_batch", [True, False])
 def test_a_broken_joint_is_reported(copy_of_finished: Path, inside_batch: bool) -> None:
     """Neighbouring sequences are one stream, within a record batch and across its border."""
-    batch = load_manifest(copy_of_finished)["batch_sequences"]
+    batch = load_manifest(copy_of_finished).sequence.batch_sequences
     whole = rows_of(copy_of_finished, 1)
     place = continued(whole, inside_batch, batch)
     for change, expected in (
@@ -173,7 +180,7 @@ def test_a_broken_joint_is_reported(copy_of_finished: Path, inside_batch: bool) 
 
 def test_a_document_that_begins_in_its_middle_is_reported(copy_of_finished: Path) -> None:
     """Only the first segment of a sequence may go on with a document, and no shard's first sequence does."""
-    batch = load_manifest(copy_of_finished)["batch_sequences"]
+    batch = load_manifest(copy_of_finished).sequence.batch_sequences
     for place, run, expected in (
         (
             next(n for n, row in enumerate(rows_of(copy_of_finished, 1)) if row["segment_source"][1:2] > [-1]),
@@ -211,7 +218,7 @@ def test_broken_padding_is_reported(copy_of_finished: Path, what: str) -> None:
     damage, expected = PADDED[what]
     rows = rows_of(copy_of_finished, 0)
     damage(first_padded(rows))
-    rewrite(copy_of_finished, 0, rows, batch=load_manifest(copy_of_finished)["batch_sequences"])
+    rewrite(copy_of_finished, 0, rows, batch=load_manifest(copy_of_finished).sequence.batch_sequences)
     assert expected in damages(copy_of_finished)[0]
 
 
@@ -227,15 +234,18 @@ def test_nulls_are_reported_and_do_not_crash_the_verifier(copy_of_finished: Path
         rows[3][name][0] = None
     else:
         rows[3][name] = None
-    path = copy_of_finished / manifest["shards"][1]["path"]
+    path = copy_of_finished / manifest.shards[1].path
     schema = shard_schema(64)
     loose = pa.schema([pa.field(field.name, _nullable(field.type)) for field in schema])
-    batch = pa.RecordBatch.from_pylist(rows[: manifest["batch_sequences"]], schema=loose)
-    columns = [_as(column, field.type) for column, field in zip(batch.columns, schema)]
+    step = manifest.sequence.batch_sequences
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
-        writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-    manifest["shards"][1]["file_xxh3"] = xxh3_file(path)
-    publish(copy_of_finished, manifest)
+        for start in range(0, len(rows), step):
+            batch = pa.RecordBatch.from_pylist(rows[start : start + step], schema=loose)
+            columns = [_as(column, field.type) for column, field in zip(batch.columns, schema)]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    value = json.loads((copy_of_finished / "manifest.json").read_bytes())
+    value["shards"][1]["file"] |= {"xxh3": xxh3_file(path), "bytes": path.stat().st_size}
+    publish(copy_of_finished, value)
     found = damages(copy_of_finished)
     assert any("00001.arrow: record batch 0: " in one for one in found), found
 
@@ -259,7 +269,7 @@ def test_another_schema_is_reported(copy_of_finished: Path) -> None:
     """Types and metadata are part of the format."""
     schema = shard_schema(64).remove_metadata()
     rewrite(copy_of_finished, 0, rows_of(copy_of_finished, 0), batch=16, schema=schema)
-    assert "00000.arrow: the schema is not that of format version 1" in damages(copy_of_finished)[0]
+    assert "00000.arrow: the schema is not that of format version 2" in damages(copy_of_finished)[0]
 
 
 def test_record_batches_of_another_size_are_reported(copy_of_finished: Path) -> None:
@@ -316,20 +326,20 @@ def test_a_shard_cut_short_is_reported(copy_of_finished: Path, cut: int) -> None
 
 
 @pytest.fixture(scope="module")
-def flippable(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, dict]:
+def flippable(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, Manifest]:
     """A build of one shard, small enough to try all of its regions."""
     out = tmp_path_factory.mktemp("flips") / "out"
     shutil.copytree(finished, out)
     manifest = load_manifest(out)
-    manifest["shards"] = manifest["shards"][-1:]
-    path = out / manifest["shards"][0]["path"]
+    manifest = replace(manifest, shards=manifest.shards[-1:])
+    path = out / manifest.shards[0].path
     return path, path.read_bytes(), manifest
 
 
 @settings(deadline=None, max_examples=60)
 @given(data=st.data(), bit=st.integers(0, 7), region=st.sampled_from(["head", "data", "tail"]))
 def test_any_flipped_bit_is_reported(
-    flippable: tuple[Path, bytes, dict], data: st.DataObject, bit: int, region: str
+    flippable: tuple[Path, bytes, Manifest], data: st.DataObject, bit: int, region: str
 ) -> None:
     """Magic, schema, metadata, buffers, padding, footer: the damage is found, and the shard is named."""
     path, whole, manifest = flippable
@@ -345,21 +355,20 @@ def test_any_flipped_bit_is_reported(
         path.write_bytes(whole)
 
 
-@pytest.mark.parametrize("path", ["../x.arrow", "shards/../../x", "/etc/passwd", "shards//x", "a\\b", ".", "", 5])
-def test_a_path_out_of_the_folder_is_refused(copy_of_finished: Path, path: Any) -> None:
-    """Before any file is opened, also where the manifest's id agrees."""
-    manifest = load_manifest(copy_of_finished)
-    manifest["shards"][0]["path"] = path
-    publish(copy_of_finished, manifest)
-    with pytest.raises(FormatError, match="leads out of the folder"):
-        load_manifest(copy_of_finished)
-    with pytest.raises(FormatError):
-        check_inside(path, where="here")
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd", "5" * 63, "G" * 64, "", 5])
+def test_a_name_out_of_the_folder_is_refused(copy_of_finished: Path, name: Any) -> None:
+    """Files beside the shards are named by their digests, and shards by their tasks: no other path can be said."""
+    for change in ("snapshot", "selection"):
+        manifest = json.loads((copy_of_finished / "manifest.json").read_bytes())
+        (manifest["sources"] if change == "snapshot" else manifest["stages"][0]["sources"])[0][change] = name
+        publish(copy_of_finished / "..", manifest)
+        with pytest.raises(FormatError, match=rf"{change} is .*, not of the form"):
+            load_manifest(copy_of_finished / "../manifest.json")
 
 
 def test_an_edited_manifest_is_not_believed(copy_of_finished: Path) -> None:
     """Its id is that of its content."""
-    manifest = load_manifest(copy_of_finished)
+    manifest = json.loads((copy_of_finished / "manifest.json").read_bytes())
     manifest["totals"]["tokens"] += 1
     (copy_of_finished / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(IntegrityError, match="edited or damaged"):
@@ -373,11 +382,13 @@ def test_an_edited_manifest_is_not_believed(copy_of_finished: Path) -> None:
         ("{", IntegrityError),
         ("[]", FormatError),
         ("{}", FormatError),
-        ('{"format": "mixer", "format_version": 2}', FormatError),
+        ('{"format": "mixer", "format_version": 3}', FormatError),
         ('{"format": "mixer", "format_version": 1}', FormatError),
-        ('{"format": "mixer", "format_version": 1, "shards": [1], "sources": []}', FormatError),
-        ('{"format": "mixer", "format_version": 1, "shards": [], "sources": [], "x": NaN}', FormatError),
-        ('{"format": "mixer", "format_version": 1, "shards": [], "sources": [], "x": "\\ud800"}', FormatError),
+        ('{"format": "mixer", "format_version": true}', FormatError),
+        ('{"format": "mixer", "format_version": 2}', FormatError),
+        ('{"format": "mixer", "format_version": 2, "shards": [1], "sources": []}', FormatError),
+        ('{"format": "mixer", "format_version": 2, "shards": [], "sources": [], "x": NaN}', IntegrityError),
+        ('{"format": "mixer", "format_version": 2, "shards": [], "sources": [], "x": "\\ud800"}', FormatError),
     ],
 )
 def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, error: type[Exception]) -> None:
@@ -388,15 +399,33 @@ def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, error: type[E
     assert list(contents(tmp_path)) == ["manifest.json"]
 
 
-def test_totals_that_do_not_add_up_are_reported(copy_of_finished: Path) -> None:
-    """Totals and tokens per source are held against the shards."""
-    manifest = load_manifest(copy_of_finished)
-    manifest["totals"]["sequences"] += 1
-    manifest["sources"][0]["tokens"] -= 3
+def test_totals_that_do_not_add_up_are_a_wrong_format(copy_of_finished: Path) -> None:
+    """Totals and tokens per source are held against the manifest's own shards, before any is read."""
+    whole = json.loads((copy_of_finished / "manifest.json").read_bytes())
+    for edit, words in (
+        (lambda value: value["totals"].update(sequences=1), "totals.sequences is 1, the sum is"),
+        (
+            lambda value: value["counts"][0]["sources"][0].update(tokens=3),
+            "the shards hold .* tokens, the sources gave",
+        ),
+    ):
+        manifest = copy.deepcopy(whole)
+        edit(manifest)
+        publish(copy_of_finished, manifest)
+        with pytest.raises(FormatError, match=f"the manifest contradicts itself: {words}"):
+            load_manifest(copy_of_finished)
+
+
+def test_tokens_of_sources_that_are_not_those_of_the_shards_are_reported(copy_of_finished: Path) -> None:
+    """A manifest that agrees with itself is held against what the shards hold."""
+    manifest = json.loads((copy_of_finished / "manifest.json").read_bytes())
+    first, second = manifest["counts"][0]["sources"][:2]
+    first["tokens"] -= 3
+    second["tokens"] += 3
     publish(copy_of_finished, manifest)
-    first, second = damages(copy_of_finished)
-    assert first.startswith("sequences of the shards are")
-    assert second.startswith("books: the shards hold")
+    found = damages(copy_of_finished)
+    assert any("books: the shards hold" in one for one in found)
+    assert any("the task records of stage 0 come to other counts" in one for one in found)
 
 
 def test_datasets_reads_the_same_sequences(finished: Path, tmp_path: Path) -> None:
@@ -413,20 +442,20 @@ def test_datasets_reads_the_same_sequences(finished: Path, tmp_path: Path) -> No
     assert loaded.to_list() == expected
 
 
-def test_a_damaged_snapshot_beside_the_manifest_is_reported(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A source of many files has its file list in a file of its own, whose digest the manifest has."""
-    monkeypatch.setattr(manifest_module, "SIDECAR_FILES", 1)
-    out = tmp_path / "out"
-    manifest = workshop.build(out, workshop.recipe(target={"rows": 50}))
-    entry = next(source for source in manifest["sources"] if source["name"] == "crawl")
-    assert entry["snapshot"]["num_files"] == len(load_snapshot(out, entry)["files"]) == 3
-    assert damages(out) == []
-    path = out / entry["snapshot"]["path"]
-    path.write_bytes(path.read_bytes().replace(b'"rows":[18]', b'"rows":[19]', 1))
-    with pytest.raises(IntegrityError, match="digest"):
-        load_snapshot(out, entry)
-    assert any(str(path) in one for one in damages(out))
+@pytest.mark.parametrize("kind", ["snapshots", "selections"])
+def test_a_damaged_snapshot_or_selection_is_reported(copy_of_finished: Path, kind: str) -> None:
+    """Each is in a file of its own, whose name is the sha256 of its bytes."""
+    manifest = load_manifest(copy_of_finished)
+    number = manifest.source_names.index("crawl")
+    chosen = manifest.stages[0].sources[number].selection
+    name = manifest.sources[number].snapshot if kind == "snapshots" else chosen
+    path = copy_of_finished / kind / f"{name}.json"
+    value = load_named(copy_of_finished, kind, name)
+    if kind == "snapshots":
+        assert [file["rows"] for file in value["files"]] == [[18]] * 3
+    path.write_bytes(path.read_bytes().replace(b'"rows":[18]', b'"rows":[19]', 1) + b" " * (kind == "selections"))
+    with pytest.raises(IntegrityError, match="its sha256 is not its name"):
+        load_named(copy_of_finished, kind, name)
+    assert any(str(path) in one for one in damages(copy_of_finished))
     path.unlink()
-    assert any(str(path) in one for one in damages(out))
+    assert any(str(path) in one for one in damages(copy_of_finished))

@@ -8,15 +8,24 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from manifest_kit import TOKENIZER, Drawn, manifest_of
 from rich.console import Console
 
-from mixer.build.account import Progress
+from mixer.build.ledger import Progress
 from mixer.build.plan import Plan
-from mixer.build.result import SourceCounts, TaskResult
 from mixer.cli.options import build_folder, manifests_dir, remembered_root
 from mixer.errors import UsageError
 from mixer.mixing.target import Extent
 from mixer.recipe import parse_recipe
+from mixer.shards.locate import Locator
+from mixer.shards.records import (
+    ReferenceCheck,
+    SequenceRules,
+    SourceCounts,
+    Stage,
+    StageSource,
+    TaskRecord,
+)
 from mixer.show.console import visible
 from mixer.show.inspect import print_summary, summary_json
 from mixer.show.numbers import aligned_percent, counted, duration, num_bytes, percent, short
@@ -66,7 +75,7 @@ def test_bytes_durations_and_nouns():
 
 def test_the_summary_counts_left_out_tokens_as_read():
     """A row's mean size is that of the documents, whether or not all of it fitted before the build's end."""
-    summary = summarise(manifest(source("a", rows=10, tokens=90, tokens_left_out=10, text_bytes=400)))
+    summary = summarise(manifest_of(Drawn(name="a", rows=10, tokens=90, tokens_left_out=10, text_bytes=400)))
     (row,) = summary.sources
     assert (row.tokens_per_row, row.bytes_per_token) == (10.0, 4.0)
     assert (summary.tokens_per_row, summary.bytes_per_token) == (10.0, 4.0)
@@ -75,7 +84,12 @@ def test_the_summary_counts_left_out_tokens_as_read():
 
 def test_an_empty_source_is_no_division_by_zero():
     """A source that was never drawn has zeros, a row in the table, and no surprise."""
-    summary = summarise(manifest(source("a", rows=10, tokens=100), source("b", rows=0, tokens=0, weight=0.001)))
+    summary = summarise(
+        manifest_of(
+            Drawn(name="a", rows=10, tokens=100, row_weight=1000),
+            Drawn(name="b", rows=0, tokens=0, weight=0.001, row_weight=1),
+        )
+    )
     assert (summary.sources[1].tokens_per_row, summary.sources[1].bytes_per_token) == (0.0, 0.0)
     assert surprises(summary) == []
 
@@ -83,11 +97,11 @@ def test_an_empty_source_is_no_division_by_zero():
 def test_a_share_of_tokens_far_from_the_rows_is_said():
     """Rows are not tokens: the farthest source first, with its mean row and how that compares."""
     sources = [
-        source("web", rows=50, tokens=80),
-        source("code", rows=20, tokens=900),
-        source("books", rows=30, tokens=20),
+        Drawn(name="web", rows=50, tokens=80),
+        Drawn(name="code", rows=20, tokens=900),
+        Drawn(name="books", rows=30, tokens=20),
     ]
-    assert surprises(summarise(manifest(*sources))) == [
+    assert surprises(summarise(manifest_of(*sources))) == [
         "code is 20.0 % of the rows and 90.0 % of the tokens: a row of it is 45 tokens, 4.5 times the mean",
         "web is 50.0 % of the rows and 8.0 % of the tokens: a row of it is 2 tokens, 0.16 times the mean",
         "books is 30.0 % of the rows and 2.0 % of the tokens: a row of it is 1 token, 0.07 times the mean",
@@ -101,7 +115,7 @@ def test_a_share_of_tokens_far_from_the_rows_is_said():
 def test_far_needs_both_a_factor_and_a_difference(rows, tokens, far):
     """A factor of 1.5 AND 2 points: a tiny source may be ten times off without a word."""
     summary = summarise(
-        manifest(source("a", rows=rows, tokens=tokens), source("b", rows=1000 - rows, tokens=1000 - tokens))
+        manifest_of(Drawn(name="a", rows=rows, tokens=tokens), Drawn(name="b", rows=1000 - rows, tokens=1000 - tokens))
     )
     assert any(line.startswith("a is ") for line in surprises(summary)) is far
 
@@ -109,11 +123,11 @@ def test_far_needs_both_a_factor_and_a_difference(rows, tokens, far):
 def test_a_repeated_source_is_said():
     """More than one pass is named, most passes first; exactly one is not."""
     sources = [
-        source("once", rows=100, rows_available=100, tokens=100),
-        source("more", rows=100, rows_available=99, tokens=100),
-        source("often", rows=100, rows_available=31, tokens=100),
+        Drawn(name="once", rows=100, rows_available=100, tokens=100),
+        Drawn(name="more", rows=100, rows_available=99, tokens=100),
+        Drawn(name="often", rows=100, rows_available=31, tokens=100),
     ]
-    assert surprises(summarise(manifest(*sources))) == [
+    assert surprises(summarise(manifest_of(*sources))) == [
         "often was read 3.2 times: 100 draws from 31 rows",
         "more was read a little more than once: 100 draws from 99 rows",
     ]
@@ -121,16 +135,16 @@ def test_a_repeated_source_is_said():
 
 def test_skipped_rows_are_said_with_their_reasons():
     """Each reason in words; one that is not known yet as it is."""
-    skipped = {"empty_text": 1200, "too_long": 3, "bad_row": 0, "odd_reason": 1}
-    assert surprises(summarise(manifest(source("a", rows=9000, tokens=100, skipped=skipped)))) == [
+    skipped = {"bad_row": 0, "empty_text": 1200, "odd_reason": 1, "too_long": 3}
+    assert surprises(summarise(manifest_of(Drawn(name="a", rows=9000, tokens=100, skipped=skipped)))) == [
         "a: 1,204 of the 9,000 rows drawn were skipped: 1,200 with an empty text, "
-        "3 longer than max_document_tokens, 1 odd reason"
+        "1 odd reason, 3 longer than max_document_tokens"
     ]
 
 
 def test_other_ids_than_the_reference_are_said():
     """A document that the reference tokenizer encodes otherwise is no small thing."""
-    content = manifest(source("a", rows=10, tokens=100)) | {"reference_check": {"documents": 37, "different": 1}}
+    content = manifest_of(Drawn(name="a", rows=10, tokens=100), check=ReferenceCheck(documents=37, different=1))
     assert surprises(summarise(content)) == [
         "1 of the 37 documents that the reference tokenizer checked got other ids from it"
     ]
@@ -138,7 +152,7 @@ def test_other_ids_than_the_reference_are_said():
 
 def test_totals_in_words():
     """Sequences, tokens, padding, cut documents and the check, each with its share."""
-    assert totals_in_words(summarise(manifest(source("a", rows=10, tokens=90, tokens_left_out=5)))) == [
+    assert totals_in_words(summarise(manifest_of(Drawn(name="a", rows=10, tokens=90, tokens_left_out=5)))) == [
         "10 sequences of 10 in 1 shard (llama3, concat)",
         "90 tokens, 10 of padding (10.0 %), 5 left out at the end",
         "10 documents, 4 cut at the end of a sequence (40.0 %)",
@@ -148,17 +162,21 @@ def test_totals_in_words():
 
 def test_the_table_of_a_narrow_window_leaves_out_the_least():
     """At 60 columns the shares are there, whole; what was asked and what a token weighs are not."""
-    content = manifest(source("web", rows=900, tokens=200), source("code", rows=100, tokens=800))
+    content = manifest_of(
+        Drawn(name="web", rows=900, tokens=200, row_weight=9005),
+        Drawn(name="code", rows=100, tokens=800, row_weight=995),
+    )
     lines = render(summarise(content), width=60)
     assert lines[1].split() == ["source", "rows", "asked", "got", "tokens", "got", "/row", "passes"]
-    assert lines[3].split() == ["web", "900", "50.00", "%", "90.00", "%", "200", "20.00", "%", "0", "0.09"]
+    assert lines[3].split() == ["web", "900", "90.05", "%", "90.00", "%", "200", "20.00", "%", "0", "0.09"]
 
 
 @given(
     st.lists(
-        st.tuples(st.text("abcdefg-", min_size=1, max_size=60), st.integers(0, 10**11), st.integers(0, 10**14)),
+        st.tuples(st.from_regex(r"[a-g][a-g-]{0,59}", fullmatch=True), st.integers(0, 10**11), st.integers(0, 10**14)),
         min_size=1,
         max_size=5,
+        unique_by=lambda source: source[0],
     ),
     st.sampled_from([80, 100, 160]),
     st.sampled_from(["rows", "tokens"]),
@@ -166,14 +184,15 @@ def test_the_table_of_a_narrow_window_leaves_out_the_least():
 @settings(deadline=None, max_examples=40)
 def test_no_line_is_wider_than_the_window(sources, width, weights):
     """Whatever the counts and names, the table fits in 80 columns and more."""
-    content = manifest(*(source(name, rows=rows, tokens=tokens) for name, rows, tokens in sources))
-    content["recipe"]["weights"] = weights
+    content = manifest_of(
+        *(Drawn(name=name, rows=rows, tokens=tokens if rows else 0) for name, rows, tokens in sources), weights=weights
+    )
     assert max(map(len, render(summarise(content), width=width))) <= width
 
 
 def test_the_json_has_the_notes():
     """What people read as `!` lines programs get as `notes`."""
-    summary = summarise(manifest(source("web", rows=900, tokens=200), source("code", rows=100, tokens=800)))
+    summary = summarise(manifest_of(Drawn(name="web", rows=900, tokens=200), Drawn(name="code", rows=100, tokens=800)))
     assert summary_json(summary)["notes"] == surprises(summary)
     assert summary_json(summary)["sources"][1]["token_share"] == 0.8
 
@@ -198,10 +217,22 @@ def test_nothing_visible_is_a_control_character(text):
 @settings(deadline=None, max_examples=60)
 def test_sequences_are_counted_over_all_shards(sizes):
     """Every number has one place, in the manifest's order; none is beyond."""
-    content = {"shards": [{"path": f"shards/{number}", "sequences": size} for number, size in enumerate(sizes)]}
-    expected = [(f"shards/{number}", row) for number, size in enumerate(sizes) for row in range(size)]
-    assert [locate(number, content) for number in range(sum(sizes))] == expected
-    for number in (-1, sum(sizes)):
+    locator = Locator(sizes, 2)
+    expected = [(shard, row, row // 2, row % 2) for shard, size in enumerate(sizes) for row in range(size)]
+    places = [locator.place(number) for number in range(sum(sizes))]
+    assert [(place.shard, place.row, place.batch, place.row_in_batch) for place in places] == expected
+    assert locator.batches(range(sum(sizes))) == [(shard, batch, row) for shard, _, batch, row in expected]
+    assert (locator.num_sequences, [locator.first_of(shard) for shard in range(len(sizes))]) == (
+        sum(sizes),
+        [sum(sizes[:shard]) for shard in range(len(sizes))],
+    )
+
+
+def test_a_sequence_that_is_not_there_is_said():
+    """Neither before the first nor after the last."""
+    content = manifest_of(Drawn(name="a", rows=10, tokens=90))
+    assert locate(9, content).row == 9
+    for number in (-1, 10):
         with pytest.raises(UsageError, match=f"there is no sequence {number}"):
             locate(number, content)
 
@@ -253,47 +284,6 @@ def test_where_things_lie(tmp_path):
     assert remembered_root(tmp_path) == Path("/data")
 
 
-def source(name: str, *, rows: int, tokens: int, **fields) -> dict:
-    """A source of a manifest; its shares are filled in by `manifest`."""
-    base = {"weight": 1, "rows_available": 10_000, "documents": rows, "skipped": {}, "text_bytes": 4 * tokens}
-    base |= {"tokens_left_out": 0, "truncated_documents": 0} | fields
-    return {"name": name, "rows": rows, "tokens": tokens, "passes": rows / base["rows_available"], **base}
-
-
-def manifest(*sources: dict) -> dict:
-    """The parts of a manifest that are shown: one shard, sequences of 10, a tenth of it padding."""
-    rows, tokens, weight = (sum(source[name] for source in sources) for name in ("rows", "tokens", "weight"))
-    shares = [
-        {
-            "share_asked": source["weight"] / weight,
-            "row_share_asked": source["weight"] / weight,
-            "row_share": source["rows"] / rows if rows else 0.0,
-            "token_share": source["tokens"] / tokens if tokens else 0.0,
-        }
-        for source in sources
-    ]
-    return {
-        "id": "0" * 64,
-        "name": "tiny",
-        "recipe": {"sequence": {"packing": "concat"}, "weights": "rows"},
-        "tokenizer": {"name": "llama3"},
-        "sequence_length": 10,
-        "sources": [one | share for one, share in zip(sources, shares)],
-        "shards": [{"path": "shards/00000.arrow", "bytes": 1000}],
-        "totals": {
-            "draws": rows,
-            "documents": rows,
-            "text_bytes": sum(source["text_bytes"] for source in sources),
-            "sequences": 10,
-            "tokens": tokens,
-            "padding": 10,
-            "tokens_left_out": sum(source["tokens_left_out"] for source in sources),
-            "truncated_documents": 4,
-        },
-        "reference_check": {"documents": 37, "different": 0},
-    }
-
-
 def render(summary: Summary, width: int) -> list[str]:
     """The lines that a terminal of this width shows."""
     file = io.StringIO()
@@ -304,31 +294,44 @@ def render(summary: Summary, width: int) -> list[str]:
 def plan(tokens: int) -> Plan:
     """A plan of one source, of ten tokens a draw and ten draws a task."""
     mapping = {"target": {"tokens": tokens}, "sources": {"a": {"weight": 1, "path": "a.jsonl"}}}
+    stage = Stage(
+        first_task=0,
+        first_draw=0,
+        weights="rows",
+        task_tokens=100,
+        draws_per_task=10,
+        sequence=SequenceRules(length=10, packing="concat", bos=True, eos=True, batch_sequences=4),
+        recipe={},
+        sources=(StageSource(source=0, weight=1, selection="e" * 64, first_draw=0, pass_rows=(1000,)),),
+    )
     return Plan(
         recipe=parse_recipe(mapping, where="test", default_name="tiny"),
-        tokenizer={},
+        tokenizer=TOKENIZER,
         snapshots=(),
         tokens_per_row=(10.0,),
-        integer_weights=(1,),
-        draws_per_task=10,
+        standard_errors=(0.5,),
+        stages=(stage,),
         extent=Extent(max_draws=None, end_tokens=tokens, end_sequences=None, estimated_draws=tokens // 10),
     )
 
 
-def result(task: int, tokens: int) -> TaskResult:
+def result(task: int, tokens: int) -> TaskRecord:
     """A finished task of one source with four bytes a token."""
-    return TaskResult(
+    return TaskRecord(
+        plan="b" * 64,
         task=task,
-        start=0,
-        stop=10,
+        stage=0,
+        draws=(10 * task, 10 * task + 10),
         limit=None,
-        num_sequences=1,
-        num_tokens=tokens,
-        num_pad=0,
-        shard=None,
-        sources=(SourceCounts(rows=10, documents=10, num_bytes=4 * tokens, tokens=tokens),),
-        checked=0,
-        different=0,
+        cut=None,
+        sequences=1,
+        tokens=tokens,
+        padding=0,
+        counts=(SourceCounts(rows=10, documents=10, skipped={}, text_bytes=4 * tokens, tokens=tokens),),
+        reference_check=ReferenceCheck(),
+        content_xxh3=None,
+        content_sha256=None,
+        file=None,
     )
 
 

@@ -17,6 +17,7 @@ import zstandard
 from mixer.build import build as build_module
 from mixer.digest import xxh3_file
 from mixer.recipe import Recipe, parse_recipe
+from mixer.shards.records import Manifest
 
 SOURCES: dict[str, dict[str, Any]] = {
     "crawl": {"weight": 40, "path": "crawl/*.jsonl.zst"},
@@ -96,12 +97,12 @@ class Workshop:
         sequence = {"length": 64} | changes.pop("sequence", {})
         return parse_recipe({**base, **changes, "sequence": sequence}, where="test", default_name="tiny")
 
-    def build(self, out: Path, recipe: Recipe, **arguments: Any) -> dict[str, Any]:
+    def build(self, out: Path, recipe: Recipe, **arguments: Any) -> Manifest:
         """Build with one worker unless told otherwise."""
         arguments = {"root": self.root, "out": out, "cache_dir": self.cache_dir, "workers": 1, **arguments}
         return build_module.build(recipe, **arguments)
 
     @staticmethod
-    def rows(out: Path, manifest: dict[str, Any]) -> list[list[dict]]:
+    def rows(out: Path, manifest: Manifest) -> list[list[dict]]:
         """The rows of each shard of a build."""
-        return [pa.ipc.open_file(out / shard["path"]).read_all().to_pylist() for shard in manifest["shards"]]
+        return [pa.ipc.open_file(out / shard.path).read_all().to_pylist() for shard in manifest.shards]

@@ -19,14 +19,20 @@ from feed_clock import Proof
 
 def main(build: Path, folder: Path, part: int) -> None:
     manifest = json.loads((build / "manifest.json").read_bytes())
+    length = manifest["stages"][0]["sequence"]["length"]
     folder.mkdir()
     limits = {"all": manifest["totals"]["sequences"], "part": part}
     proofs = {name: Proof() for name in limits}
     files = {name: (folder / f"{name}.bin").open("wb") for name in limits}
     done = 0
     for shard in manifest["shards"]:
-        ids = pa.ipc.open_file(build / shard["path"]).read_all()["input_ids"].combine_chunks().flatten()
-        sequences = np.asarray(ids).reshape(-1, manifest["sequence_length"])
+        ids = (
+            pa.ipc.open_file(build / f"shards/{shard['task']:05d}.arrow")
+            .read_all()["input_ids"]
+            .combine_chunks()
+            .flatten()
+        )
+        sequences = np.asarray(ids).reshape(-1, length)
         for name, limit in limits.items():
             wanted = sequences[: max(0, limit - done)]
             files[name].write(wanted.tobytes())
@@ -35,7 +41,7 @@ def main(build: Path, folder: Path, part: int) -> None:
     for file in files.values():
         file.close()
     found = {name: proof.found() for name, proof in proofs.items()}
-    print(json.dumps({"length": manifest["sequence_length"], "proofs": found}))
+    print(json.dumps({"length": length, "proofs": found}))
 
 
 if __name__ == "__main__":

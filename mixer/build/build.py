@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -12,28 +11,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mixer import __version__
-from mixer.build.account import Progress
 from mixer.build.content import manifest_content
 from mixer.build.contents import Fetching
 from mixer.build.engine import run_tasks
 from mixer.build.folder import BuildFolder
-from mixer.build.plan import OnPin, Plan, make_plan, silent
-from mixer.errors import TaskError, UsageError
+from mixer.build.ledger import Progress
+from mixer.build.plan import Plan, make_plan
+from mixer.build.reads import blocks_read
+from mixer.build.survey import OnPin, silent, survey
+from mixer.digest import canonical_json
+from mixer.errors import TaskError
 from mixer.files import publish_bytes
+from mixer.local import check_local
+from mixer.machine import checked_workers
 from mixer.recipe import Recipe
 from mixer.shards.card import dataset_card
-from mixer.shards.manifest import MANIFEST, load_manifest, publish_manifest
+from mixer.shards.manifest import MANIFEST, load_manifest, publish_manifest, with_id
+from mixer.shards.records import Manifest, TaskRecord
 from mixer.shards.verify import check_files
 from mixer.sources import PinCache
 from mixer.sources.cache import MAX_CACHE_BYTES
+from mixer.sources.evidence import EVIDENCE, Evidence, EvidenceCollector
 from mixer.sources.remote import traffic
 from mixer.sources.remote.block_cache import BlockCache
-from mixer.tokens.tokenizer import load_tokenizer
+from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from mixer.fetch import Listener
 
 BUILD_LOG = "build-log.json"
+_EVIDENCE_SHARE = 0.02
+"""Of a build's time that it may take longer, to finish digests of files that it has read."""
 _VERSIONS = ("pyarrow", "numpy", "gigatoken", "tokenizers")
 
 
@@ -44,12 +52,12 @@ def build(
     out: Path,
     workers: int | None = None,
     cache_dir: Path,
-    manifest_copy: Path | None = None,
+    copies: Path | None = None,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_fetch: Callable[[str], Listener] | None = None,
     on_pin: OnPin = silent,
-) -> dict[str, Any]:
+) -> Manifest:
     """Build a recipe into a folder.
 
     Any number of workers, any number of interruptions and any machine give the same shards and manifest id.
@@ -60,7 +68,7 @@ def build(
         out: the output folder: new, or that of the same build.
         workers: worker processes; None: one per core that this process may use.
         cache_dir: where row counts and tokenizers are kept between builds.
-        manifest_copy: where a second copy of the manifest goes.
+        copies: the folder that a second copy of the manifest goes into, under the build's name and id.
         on_plan: called once, before any text is tokenized for the build.
         on_progress: called after every task.
         on_pin: called with a source's name and how far its files are pinned; from several threads.
@@ -72,17 +80,17 @@ def build(
     Raises:
         MixerError: by kind, what to do about it.
     """
-    if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if workers < 1:
-        raise UsageError("workers must be at least 1", where="--workers")
+    workers = checked_workers(workers)
+    for path, where in ((root, "root"), (out, "out"), (cache_dir, "cache_dir"), (copies, "copies")):
+        if path is not None:
+            check_local(path, where=where)
     clock = _Clock()
     with BuildFolder(out) as folder:
         tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
         tokenizer.engine  # noqa: B018 - loaded before the workers are forked, so that they share it
         traffic.take()
         cache = sources_cache(recipe, root=root, cache_dir=cache_dir)
-        plan = make_plan(
+        surveyed = survey(
             recipe,
             tokenizer,
             root=root,
@@ -90,6 +98,7 @@ def build(
             fetching=Fetching(workers=workers, listener=on_fetch or _silent),
             on_pin=on_pin,
         )
+        plan = make_plan(surveyed)
         clock.planned = clock.seconds()
         planning = traffic.take()
         folder.adopt(plan)
@@ -98,19 +107,21 @@ def build(
             if (out / MANIFEST).exists():
                 manifest = load_manifest(out)
                 check_files(out, manifest)
-                if manifest_copy is not None:
-                    publish_bytes(manifest_copy, (out / MANIFEST).read_bytes())
             else:
-                results, progress = run_tasks(plan, tokenizer, folder, workers=workers, on_progress=on_progress)
-                content = manifest_content(plan, results)
+                records, progress, evidence = _run(plan, tokenizer, folder, cache, clock, workers, on_progress)
+                content = manifest_content(plan, records)
                 progress.count_traffic(planning)
                 log = _build_log(plan, progress, clock, workers=workers, engine=tokenizer.engine.name)
                 log |= {"root": str(root.resolve()), "cache": _cache_json(cache.blocks)}
-                publish_bytes(out / "README.md", dataset_card(content).encode())
+                folder.check_no_strangers()
+                publish_bytes(out / "README.md", dataset_card(with_id(content)).encode())
                 publish_bytes(out / BUILD_LOG, (json.dumps(log, indent=1) + "\n").encode())
-                folder.sync_shards()
-                manifest = publish_manifest(out, content, manifest_copy)
-            folder.forget_tasks()
+                if evidence:
+                    publish_bytes(out / EVIDENCE, canonical_json(evidence))
+                folder.sync_entries()
+                manifest = publish_manifest(out, content)
+            if copies is not None:
+                publish_bytes(copies / copy_name(manifest), (out / MANIFEST).read_bytes())
             return manifest
         except OSError as error:
             raise TaskError(
@@ -120,9 +131,41 @@ def build(
             ) from error
 
 
+def _run(
+    plan: Plan,
+    tokenizer: Tokenizer,
+    folder: BuildFolder,
+    cache: PinCache,
+    clock: _Clock,
+    workers: int,
+    on_progress: Callable[[Progress], None],
+) -> tuple[list[TaskRecord], Progress, Evidence]:
+    """Run the tasks, and digest the files that they read meanwhile."""
+    collector = EvidenceCollector(dict(zip(plan.source_names, plan.snapshots, strict=True)), cache)
+
+    def on_record(record: TaskRecord) -> None:
+        for name, blocks in blocks_read(plan, record):
+            collector.expect(name, blocks)
+
+    try:
+        records, progress = run_tasks(
+            plan, tokenizer, folder, workers=workers, on_progress=on_progress, on_record=on_record
+        )
+        return records, progress, collector.close(_EVIDENCE_SHARE * clock.seconds())
+    finally:
+        collector.close()
+
+
+def copy_name(manifest: Manifest) -> str:
+    """The file name of a manifest's copy: builds of one name stand beside each other."""
+    return f"{manifest.name}-{manifest.id[:12]}.json"
+
+
 def sources_cache(recipe: Recipe, *, root: Path, cache_dir: Path) -> PinCache:
     """What is known of source files, and where the blocks of remote ones are kept: there, unless the recipe says."""
     spec = recipe.cache
+    if spec.dir is not None:
+        check_local(spec.dir, where="cache.dir")
     folder = cache_dir if spec.dir is None else root / Path(spec.dir).expanduser()
     return PinCache(cache_dir, BlockCache(folder=folder, max_bytes=spec.size or MAX_CACHE_BYTES))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,7 +51,14 @@ class Fetching:
 
 
 def pin_read(
-    name: str, source: Source, *, tokenizer: Tokenizer, root: Path, cache: PinCache, trusting: bool = True
+    name: str,
+    source: Source,
+    *,
+    tokenizer: Tokenizer,
+    root: Path,
+    cache: PinCache,
+    trusting: bool = True,
+    only: Sequence[str] | None = None,
 ) -> Snapshot:
     """The snapshot of the files that a source's text is read from: its own, or those that its contents came into.
 
@@ -62,13 +69,14 @@ def pin_read(
         root: the folder that relative paths start from.
         cache: what is known of files, and where fetched ones are kept.
         trusting: whether a local file whose size and times are those of before is taken to have its bytes.
+        only: see `pin`; fetched contents are what they are.
 
     Raises:
         RecipeError: the paths, `where` or the columns do not fit what is there.
         DataError: a file or store cannot be read, contents are not there, or are not as they were fetched.
     """
     if source.contents is None:
-        return pin(name, source, root, cache if trusting else None)
+        return pin(name, source, root, cache if trusting else None, only=only)
     return Contents(name, source, tokenizer=tokenizer, root=root, cache=cache).pinned(trusting=trusting)
 
 

@@ -7,28 +7,23 @@ its own row; and one task, chosen by a key, is built again and must have the sam
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mixer import rng
-from mixer.build.contents import pin_read
-from mixer.build.plan import Plan
-from mixer.build.result import Limit
-from mixer.build.task import TaskRunner
-from mixer.errors import DataError, IntegrityError, TokenizerError
-from mixer.mixing.target import Extent
-from mixer.mixing.tasks import Task
+from mixer.build.rebuild import OnProgress, Rebuild, open_rebuild
+from mixer.errors import IntegrityError
 from mixer.recipe import Recipe
-from mixer.shards.manifest import load_snapshot
-from mixer.shards.shard import open_shard, read_columns
-from mixer.sources import PinCache, Snapshot, SourceReader
+from mixer.regular import parse_json, read_regular
+from mixer.shards.locate import Locator
+from mixer.shards.records import Manifest
+from mixer.shards.shard import check_schema, open_shard, read_batch, read_columns
+from mixer.sources import SourceReader
+from mixer.sources.evidence import EVIDENCE, check_evidence
 from mixer.sources.remote.block_cache import BlockCache
-from mixer.sources.remote.kept import remote_snapshot
-from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
+from mixer.tokens.tokenizer import Tokenizer
 
 SAMPLED_SEQUENCES = 32
 
@@ -40,6 +35,7 @@ class DeepCheck:
     num_sequences: int
     num_segments: int
     num_shards: int
+    num_files: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +50,12 @@ class _Segment:
 
 def check_deep(
     folder: Path,
-    manifest: Mapping[str, Any],
+    manifest: Manifest,
     *,
     root: Path,
     cache_dir: Path,
     blocks: BlockCache | None = None,
-    on_progress: Callable[[str], None] = lambda words: None,
+    on_progress: OnProgress = lambda words: None,
 ) -> DeepCheck:
     """Compare a build with its sources.
 
@@ -76,80 +72,54 @@ def check_deep(
         TokenizerError: the tokenizer is another one.
         IntegrityError: a sequence does not hold what its rows say; names shard, sequence and row.
     """
-    recipe = Recipe.from_normalised(manifest["recipe"])
-    tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
-    if tokenizer.fingerprint != manifest["tokenizer"]["fingerprint"]:
-        raise TokenizerError("the tokenizer is not the one that the build was made with", where=recipe.tokenizer)
-    # The order of the sources is the manifest's: shards hold indices into it.
-    names = [source["name"] for source in manifest["sources"]]
-    recipe = recipe.model_copy(update={"sources": {name: recipe.sources[name] for name in names}})
-    on_progress("pinning the sources")
-    snapshots = _pin_again(folder, manifest, recipe, tokenizer, root, PinCache(cache_dir, blocks))
+    again = open_rebuild(folder, manifest, root=root, cache_dir=cache_dir, blocks=blocks, on_progress=on_progress)
     on_progress(f"encoding a sample of {SAMPLED_SEQUENCES} sequences with the reference")
-    wanted, num_sequences = _sample(folder, manifest, recipe.seed)
-    num_segments = sum(
-        _check_source(index, rows, recipe, snapshots[index], tokenizer) for index, rows in sorted(wanted.items())
-    )
+    wanted, num_sequences = _sample(folder, manifest)
+    num_segments = sum(_check_source(index, rows, again) for index, rows in sorted(wanted.items()))
     on_progress("building one task again")
-    num_shards = _build_again(manifest, recipe, snapshots, tokenizer)
-    return DeepCheck(num_sequences=num_sequences, num_segments=num_segments, num_shards=num_shards)
+    num_shards = _build_again(again)
+    return DeepCheck(
+        num_sequences=num_sequences,
+        num_segments=num_segments,
+        num_shards=num_shards,
+        num_files=_check_evidence(folder, again, on_progress),
+    )
 
 
-def _pin_again(
-    folder: Path, manifest: Mapping[str, Any], recipe: Recipe, tokenizer: Tokenizer, root: Path, cache: PinCache
-) -> tuple[Snapshot, ...]:
-    snapshots = []
-    # not trusting the cache: it would believe a file whose bytes changed under the same size and times
-    for entry in manifest["sources"]:
-        pinned = load_snapshot(folder, entry)
-        if "origin" in pinned:
-            snapshots.append(remote_snapshot(pinned, cache))  # each of its versions is checked when it is read
-            continue
-        name = entry["name"]
-        snapshot = pin_read(name, recipe.sources[name], tokenizer=tokenizer, root=root, cache=cache, trusting=False)
-        found, built = snapshot.as_json()["files"], pinned["files"]
-        if found != built:
-            before = {file["path"]: file for file in built}
-            now = {file["path"]: file for file in found}
-            changed = sorted(path for path in before.keys() | now.keys() if before.get(path) != now.get(path))
-            raise DataError(
-                f"{len(changed):,} of its files changed since the build, the first is {changed[0]}",
-                where=f"sources.{entry['name']}",
-                hint="point --root at the data that the build was made from",
-            )
-        snapshots.append(snapshot)
-    return tuple(snapshots)
-
-
-def _sample(folder: Path, manifest: Mapping[str, Any], seed: int) -> tuple[dict[int, dict[int, list[_Segment]]], int]:
+def _sample(folder: Path, manifest: Manifest) -> tuple[dict[int, dict[int, list[_Segment]]], int]:
     """Source -> row -> segments of it, of some sequences that a key chooses; and how many those are."""
-    borders = np.cumsum([0, *(shard["sequences"] for shard in manifest["shards"])])
-    total = int(borders[-1])
-    words = rng.words(rng.key(seed, "deep", manifest["id"]), SAMPLED_SEQUENCES) if total else np.empty(0, np.uint64)
-    chosen = np.unique((words % np.uint64(max(total, 1))).astype(np.int64))
+    locator = Locator.of(manifest)
+    total = locator.num_sequences
+    words = rng.words(rng.key(manifest.seed, "deep", manifest.id), SAMPLED_SEQUENCES)
+    chosen = np.unique((words % np.uint64(max(total, 1))).astype(np.int64)) if total else np.empty(0, np.int64)
     wanted: dict[int, dict[int, list[_Segment]]] = {}
+    num_read = 0
     for number in chosen.tolist():
-        place = int(np.searchsorted(borders, number, side="right")) - 1
-        shard, sequence = manifest["shards"][place], number - int(borders[place])
-        batch, row = divmod(sequence, manifest["batch_sequences"])
-        columns = read_columns(open_shard(folder / shard["path"]).get_batch(batch).slice(row, 1))
+        place = locator.place(number)
+        shard = manifest.shards[place.shard]
+        if shard.file.state == "deleted":
+            continue
+        num_read += 1
+        path = folder / shard.path
+        reader = open_shard(path)
+        check_schema(reader, manifest.sequence.length, path)
+        columns = read_columns(read_batch(reader, place.batch, path).slice(place.row_in_batch, 1))
         starts = np.concatenate([[0], columns.run_stop[:-1]])
         for run in np.flatnonzero(columns.segment_source >= 0).tolist():
             segment = _Segment(
-                shard=shard["path"],
-                sequence=sequence,
+                shard=shard.path,
+                sequence=place.row,
                 start=int(columns.segment_start[run]),
                 ids=columns.input_ids[0, starts[run] : columns.run_stop[run]],
             )
             rows = wanted.setdefault(int(columns.segment_source[run]), {})
             rows.setdefault(int(columns.segment_row[run]), []).append(segment)
-    return wanted, len(chosen)
+    return wanted, num_read
 
 
-def _check_source(
-    index: int, rows: dict[int, list[_Segment]], recipe: Recipe, snapshot: Snapshot, tokenizer: Tokenizer
-) -> int:
+def _check_source(index: int, rows: dict[int, list[_Segment]], again: Rebuild) -> int:
     """Encode the rows of one source with the reference and compare their segments; returns how many."""
+    recipe, snapshot = again.recipe, again.plan.snapshots[index]
     name, source = list(recipe.sources.items())[index]
     reader = SourceReader(name, source, snapshot, recipe.on_bad_row)
     ordinals = np.array(sorted(rows), dtype=np.int64)
@@ -161,7 +131,7 @@ def _check_source(
             for place in np.flatnonzero(np.isin(texts.rows, list(missing))).tolist():
                 row = int(texts.rows[place])
                 missing.discard(row)
-                num_segments += _check_row(name, row, texts.text[place].as_py(), rows[row], recipe, tokenizer)
+                num_segments += _check_row(name, row, texts.text[place].as_py(), rows[row], recipe, again.tokenizer)
             if not missing:
                 break
         if missing:
@@ -186,42 +156,29 @@ def _check_row(
     return len(segments)
 
 
-def _build_again(
-    manifest: Mapping[str, Any], recipe: Recipe, snapshots: tuple[Snapshot, ...], tokenizer: Tokenizer
-) -> int:
-    """Build the task of one shard again and compare its content; returns how many."""
-    if not manifest["shards"]:
-        return 0
-    place = rng.key(recipe.seed, "deep task", manifest["id"]) % len(manifest["shards"])
-    shard = manifest["shards"][place]
-    plan = Plan(
-        recipe=recipe,
-        tokenizer=dict(manifest["tokenizer"]),
-        snapshots=snapshots,
-        tokens_per_row=tuple(source["measured_tokens_per_row"] for source in manifest["sources"]),
-        integer_weights=tuple(source["row_weight"] for source in manifest["sources"]),
-        draws_per_task=manifest["draws_per_task"],
-        extent=Extent(max_draws=None, end_tokens=None, end_sequences=None, estimated_draws=0),
+def _check_evidence(folder: Path, again: Rebuild, on_progress: OnProgress) -> int:
+    """Compare files of the sources with the digests that the build noted of them; returns how many it had."""
+    try:
+        evidence = parse_json(read_regular(folder / EVIDENCE))
+        known = {name: evidence.get(name, {}) for name in again.plan.source_names}
+    except (OSError, ValueError, AttributeError):
+        return 0  # it is in no id: a build without it is whole
+    on_progress(f"reading {sum(map(len, known.values())):,} files of the sources")
+    return sum(
+        check_evidence(name, snapshot, known[name])
+        for name, snapshot in zip(again.plan.source_names, again.plan.snapshots, strict=True)
     )
+
+
+def _build_again(again: Rebuild) -> int:
+    """Build the task of one shard again and compare its content; returns how many."""
+    manifest = again.manifest
+    if not manifest.shards:
+        return 0
+    shard = manifest.shards[rng.key(manifest.seed, "deep task", manifest.id) % len(manifest.shards)]
     with tempfile.TemporaryDirectory() as scratch:
         (Path(scratch) / "shards").mkdir()
-        runner = TaskRunner(plan, tokenizer, Path(scratch))
-        task = Task(number=shard["task"], start=shard["draws"][0], stop=shard["draws"][1])
-        result = runner.run(task, _limit(manifest, recipe, place))
-        runner.close()
-    if result.shard is None or result.shard["content_xxh3"] != shard["content_xxh3"]:
-        raise IntegrityError("built again from its sources, the shard has other content", where=shard["path"])
+        record = again.make_task(shard.task, Path(scratch))
+    if record.content_sha256 != shard.content_sha256:
+        raise IntegrityError("built again from its sources, the shard has other content", where=shard.path)
     return 1
-
-
-def _limit(manifest: Mapping[str, Any], recipe: Recipe, place: int) -> Limit | None:
-    """Where the build ends in this shard: for the last one of a build with a target in tokens or sequences."""
-    target = recipe.target
-    if place + 1 < len(manifest["shards"]) or target is None:
-        return None
-    if target.tokens is not None:
-        return Limit(kind="tokens", amount=target.tokens - sum(shard["tokens"] for shard in manifest["shards"][:-1]))
-    if target.sequences is not None:
-        done = sum(shard["sequences"] for shard in manifest["shards"][:-1])
-        return Limit(kind="sequences", amount=target.sequences - done)
-    return None

@@ -15,6 +15,7 @@ from mixer.build.plan import Plan
 from mixer.errors import IntegrityError
 from mixer.mixing.blocks import BlockOrder
 from mixer.mixing.tasks import Task
+from mixer.shards.records import ReferenceCheck
 from mixer.sources import SourceReader, Texts
 from mixer.sources.text import text_offsets
 from mixer.tokens.tokenizer import Tokenizer
@@ -60,8 +61,11 @@ class DocumentReader:
         recipe = plan.recipe
         named = list(zip(recipe.sources.items(), plan.snapshots))
         self._readers = [SourceReader(name, source, snap, recipe.on_bad_row) for (name, source), snap in named]
-        self._orders = [BlockOrder(recipe.seed, name, snap.block_kept) for (name, _), snap in named]
+        self._orders = [BlockOrder(recipe.seed, name, [snap.block_kept]) for (name, _), snap in named]
         self._ahead = _fetch_ahead(self._readers)
+        # A document of more bytes is too long, whatever its tokens are.
+        longest = recipe.max_document_tokens
+        self._most_bytes = None if longest is None else tokenizer.most_bytes(max(0, longest - plan.num_specials))
         self._after: Task | None = None
         self._ids = np.empty(0, dtype=np.uint32)
 
@@ -74,7 +78,7 @@ class DocumentReader:
         """Tell which task will probably be read after the next one: its remote blocks are fetched behind those."""
         self._after = after
 
-    def read(self, task: Task, slots: np.ndarray) -> tuple[Documents, int, int]:
+    def read(self, task: Task, slots: np.ndarray) -> tuple[Documents, ReferenceCheck]:
         """Read and tokenize the rows of a task's draws.
 
         Args:
@@ -82,13 +86,13 @@ class DocumentReader:
             slots: the source of each draw; int16[draws].
 
         Returns:
-            The documents; how many of them the reference encoded as well, and how many came out different.
+            The documents, and what the check of some of them against the reference found.
 
         Raises:
             DataError: a source is damaged, changed, or has a bad row that is not to be skipped.
         """
         counts = np.bincount(slots, minlength=len(self._readers))
-        first_draws = self._plan.schedule.counts(task.start)
+        first_draws = self._first_draws(task.start)
         self._fetch_ahead(first_draws, first_draws + counts)
         num_draws = len(slots)
         documents = Documents(
@@ -117,7 +121,13 @@ class DocumentReader:
         if draw != num_draws:
             raise IntegrityError(f"{draw:,} rows were read for {num_draws:,} draws", where=f"task {task.number}")
         documents.ids = self._ids
-        return documents, checked, different
+        return documents, ReferenceCheck(documents=checked, different=different)
+
+    def _first_draws(self, draw: int) -> np.ndarray:
+        """The number of each source's next draw at a draw of the build, in its selection's own numbering: int64."""
+        stage = self._plan.stage
+        begun = np.array([source.first_draw for source in stage.sources], dtype=np.int64)
+        return begun + self._plan.schedule.counts(draw - stage.first_draw)
 
     def _fetch_ahead(self, first_draws: np.ndarray, stop_draws: np.ndarray) -> None:
         """Begin to fetch the blocks of the sources' draws, and of the task after them, in the order of reading."""
@@ -125,7 +135,7 @@ class DocumentReader:
             return
         blocks = [*self._blocks(first_draws, stop_draws)]
         if self._after is not None:
-            blocks += self._blocks(*map(self._plan.schedule.counts, (self._after.start, self._after.stop)))
+            blocks += self._blocks(*map(self._first_draws, (self._after.start, self._after.stop)))
         self._ahead.expect(blocks)
 
     def _blocks(self, first_draws: np.ndarray, stop_draws: np.ndarray) -> Iterator[tuple[RemoteBlocks, int]]:
@@ -133,7 +143,7 @@ class DocumentReader:
         for reader, order, start, stop in zip(self._readers, self._orders, first_draws.tolist(), stop_draws.tolist()):
             if reader.remote is None or start == stop:
                 continue
-            if stop - start <= order.num_rows:
+            if stop - start <= order.num_cycle_rows:
                 blocks = [rows.block for rows in order.ranges(start, stop)]
             else:
                 blocks = list(range(order.num_blocks))
@@ -166,7 +176,7 @@ class DocumentReader:
         A source that comes round within the task is read once; it is no larger than the task.
         """
         reader, order = self._readers[source], self._orders[source]
-        if stop - start <= order.num_rows:
+        if stop - start <= order.num_cycle_rows:
             for rows in order.ranges(start, stop):
                 for texts in reader.read(rows.block, rows.start, rows.stop):
                     yield np.full(len(texts.rows), rows.pass_number, dtype=np.int32), texts
@@ -177,7 +187,7 @@ class DocumentReader:
         )
         first_row = np.cumsum(block_rows) - block_rows
         picked, passes = order.rows(start, stop, first_row)
-        step = max(1, len(picked) * _ENCODE_BYTES // max(1, whole.text.nbytes * len(picked) // order.num_rows))
+        step = max(1, len(picked) * _ENCODE_BYTES // max(1, whole.text.nbytes * len(picked) // order.num_cycle_rows))
         for begin in range(0, len(picked), step):
             some = picked[begin : begin + step]
             texts = Texts(text=whole.text.take(pa.array(some)), rows=whole.rows[some], bad=whole.bad[some])
@@ -188,6 +198,8 @@ class DocumentReader:
         stop = draw + len(texts.rows)
         with self._clock.timed("tokenize"):
             num_bytes, status = _row_status(texts)
+            if self._most_bytes is not None:
+                status[(status == KEPT) & (num_bytes > self._most_bytes)] = TOO_LONG
             kept = status == KEPT
             text = texts.text if kept.all() else texts.text.filter(pa.array(kept))
             batch = self._tokenizer.encode(text)

@@ -1,26 +1,34 @@
-"""The output folder while a build is going on: its lock, its plan, and the results of finished tasks.
-
-Everything here lives in `OUT/.mixer/` and is not needed to read the data.
-"""
+"""The output folder of a build: its lock, its plan, and the records of finished tasks (format.md, section 4)."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
+import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from mixer.build.plan import Plan
-from mixer.build.result import TaskResult
-from mixer.build.task import shard_path
-from mixer.digest import canonical_json, xxh3_file
-from mixer.errors import BuildStateError, TaskError
-from mixer.files import lock_file, publish_bytes, sync_file
-from mixer.shards.manifest import MANIFEST, load_manifest
+from mixer.errors import BuildStateError, FormatError, IntegrityError, TaskError
+from mixer.files import lock_file, sync_file
+from mixer.shards.manifest import MANIFEST, SELECTIONS, SNAPSHOTS, load_manifest, publish_named
+from mixer.shards.plan_file import (
+    PLAN,
+    load_task_record,
+    publish_plan_record,
+    publish_task_record,
+    read_plan_json,
+)
+from mixer.shards.records import TaskRecord, record_path
+from mixer.shards.verify import file_damage
 
 STATE = ".mixer"
+_NUMBER = r"(\d{5}|[1-9]\d{5,})"
+_OURS = {"shards": re.compile(rf"{_NUMBER}\.arrow"), "tasks": re.compile(rf"{_NUMBER}\.json")}
+_NAMED = re.compile(r"[0-9a-f]{64}\.json")
+_TEMPORARY = re.compile(r"\..+\.tmp")
 
 
 class BuildFolder:
@@ -37,7 +45,6 @@ class BuildFolder:
     def __init__(self, out: Path) -> None:
         self.out = out
         self._state = out / STATE
-        self._results = self._state / "tasks"
         self._lock: int | None = None
         self._adopted = False
 
@@ -52,7 +59,7 @@ class BuildFolder:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if not self._adopted and not (self._state / "plan.json").exists():
+        if not self._adopted and not (self.out / PLAN).exists():
             (self._state / "lock").unlink(missing_ok=True)
             with suppress(OSError):  # something else has come into it
                 self._state.rmdir()
@@ -64,6 +71,10 @@ class BuildFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A spawned worker inherits no lock, and the descriptor's number names another file there.
+        return self.__dict__ | {"_lock": None}
 
     def _make(self, folder: Path) -> None:
         try:
@@ -77,13 +88,30 @@ class BuildFolder:
         """Refuse a folder with files that no build of ours made."""
         if os.path.lexists(self.out) and not self.out.is_dir():
             raise BuildStateError("not a folder", where=str(self.out), hint="choose another -o")
-        if not self.out.is_dir() or (self._state / "plan.json").exists() or (self.out / MANIFEST).exists():
+        if not self.out.is_dir():
             return
-        others = {item.name for item in self.out.iterdir()} - {STATE, "shards"}
-        if others or any(self.out.glob("shards/*")):  # else nothing, or a build that was killed before its plan
+        if (self.out / PLAN).exists() or (self.out / MANIFEST).exists():
+            self.check_no_strangers()
+            return
+        if not all(_left_before_plan(item) for item in self.out.iterdir()):
             raise BuildStateError(
                 "the folder is not empty and holds no build of mixer", where=str(self.out), hint="choose another -o"
             )
+
+    def check_no_strangers(self) -> None:
+        """Refuse files among shards and records that are not named as ours are: who reads the folder reads them.
+
+        Raises:
+            BuildStateError: there is one.
+        """
+        for name, pattern in _OURS.items():
+            for path in sorted((self.out / name).glob("*")):
+                if not pattern.fullmatch(path.name) and not _TEMPORARY.fullmatch(path.name):
+                    raise BuildStateError(
+                        "not a file of a build, but where its files are",
+                        where=str(path),
+                        hint="move it away; the same command goes on where it was",
+                    )
 
     def adopt(self, plan: Plan) -> None:
         """Use the folder for a plan: a new one, or the one that it was used for before.
@@ -92,97 +120,120 @@ class BuildFolder:
 
         Raises:
             BuildStateError: it holds another plan's work, or its plan is damaged.
+            FormatError: it holds a build of another format version.
         """
-        path = self._state / "plan.json"
-        wanted = {"id": plan.id, **plan.as_json()}
-        if not path.exists() and (self.out / MANIFEST).exists():
-            found = {"id": load_manifest(self.out)["plan"]}  # a build that was copied without its state
-        elif not path.exists() or not ((self.out / MANIFEST).exists() or any(self._results.glob("*.json"))):
-            found = wanted
+        has_manifest = (self.out / MANIFEST).exists()
+        if has_manifest:
+            known: dict[str, Any] = {"id": load_manifest(self.out).plan}
+            with suppress(IntegrityError, FormatError):
+                known = read_plan_json(self.out)  # which says more of what differs
+        elif (self.out / PLAN).exists() and any(self._numbered("tasks")):
+            known = self._known_plan()
         else:
-            found = _load_plan(path)
-        if found.get("id") != plan.id:
+            known = plan.json
+        if known["id"] != plan.id:
             raise BuildStateError(
-                f"the folder holds another plan's build; it differs in {', '.join(_differences(found, wanted))}",
+                f"the folder holds another plan's build; it differs in {', '.join(_differences(known, plan.json))}",
                 where=str(self.out),
                 hint="choose another -o, or delete the folder if its build is not needed",
             )
-        for folder in (self._results, self.out / "shards"):
-            self._make(folder)
-        if not path.exists() or path.read_bytes() != canonical_json(wanted):
-            publish_bytes(path, canonical_json(wanted))
+        for name in _OURS:
+            self._make(self.out / name)
+        for snapshot in plan.snapshots:
+            publish_named(self.out, SNAPSHOTS, snapshot.as_json())
+        for selection in plan.selections:
+            publish_named(self.out, SELECTIONS, selection)
+        if self._plan_id() != plan.id:
+            publish_plan_record(self.out, plan.json)
         self._adopted = True
 
-    def finished(self) -> dict[int, TaskResult]:
-        """Results of the tasks whose shard is there and has the digest that was noted; others are cleaned away."""
-        self._remove_strays()
-        records = sorted(self._results.glob("*.json"))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            results = list(pool.map(self._load, records))
-        for record, result in zip(records, results):
-            if result is None:
-                record.unlink()
-        return {result.task: result for result in results if result is not None}
-
-    def _load(self, record: Path) -> TaskResult | None:
+    def _known_plan(self) -> dict[str, Any]:
         try:
-            result = TaskResult.from_json(json.loads(record.read_bytes()))
-            if result.shard is not None:
-                path = self.out / shard_path(result.task)
-                if xxh3_file(path) != result.shard["file_xxh3"]:
-                    return None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-        return result
+            return read_plan_json(self.out)
+        except (IntegrityError, FormatError) as error:
+            raise BuildStateError(
+                error.message,
+                where=error.where,
+                hint="choose another -o, or delete the folder and build again",
+            ) from error
 
-    def keep(self, result: TaskResult) -> None:
-        """Note a finished task; its shard is in place. What a power cut destroys is found and made again."""
-        publish_bytes(self._results / f"{result.task:05d}.json", canonical_json(result.as_json()), durable=False)
+    def _plan_id(self) -> str | None:
+        try:
+            return read_plan_json(self.out)["id"]
+        except (IntegrityError, FormatError):
+            return None
+
+    def finished(self, plan: Plan) -> list[TaskRecord]:
+        """Records of the plan's tasks whose shard is as they say; others are cleaned away, and made again."""
+        self._remove_strays()
+        tasks = sorted(self._numbered("tasks"))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            records = list(pool.map(lambda task: self._load(plan, task), tasks))
+        for task, record in zip(tasks, records):
+            if record is None:
+                (self.out / record_path(task)).unlink()
+        return [record for record in records if record is not None]
+
+    def _load(self, plan: Plan, task: int) -> TaskRecord | None:
+        try:
+            record = load_task_record(self.out, task)
+        except IntegrityError:
+            return None
+        whole = plan.task(task)
+        if record.plan != plan.id or whole is None or record.stage or len(record.counts) != len(plan.stage.sources):
+            return None
+        if record.draws[0] != whole.start or not whole.start < record.draws[1] <= whole.stop:
+            return None
+        shard = record.shard
+        return None if shard is not None and file_damage(self.out, shard) is not None else record
+
+    def keep(self, record: TaskRecord) -> None:
+        """Note a finished task; its shard is in place and durable."""
+        publish_task_record(self.out, record)
+
+    def _numbered(self, name: str) -> Iterator[int]:
+        """The numbers of the tasks that have a file of a kind."""
+        for path in (self.out / name).glob("*"):
+            if _OURS[name].fullmatch(path.name):
+                yield int(path.stem)
 
     def _remove_strays(self) -> None:
-        for stray in [*self.out.rglob(".*.[0-9]*.tmp")]:
-            stray.unlink(missing_ok=True)
+        """Delete what a killed build did not finish writing; the lock says that nobody is writing now."""
+        for folder in (self.out, *(self.out / name for name in (*_OURS, SNAPSHOTS, SELECTIONS))):
+            for stray in folder.glob(".*.tmp"):
+                stray.unlink(missing_ok=True)
 
     def drop_after(self, last: int) -> None:
         """Delete what was made of tasks after the build's last, and what was not finished."""
         self._remove_strays()
-        for record in self._results.glob("*.json"):
-            if int(record.stem) > last:
-                record.unlink()
-        for shard in self.out.glob("shards/*.arrow"):
-            if int(shard.stem) > last:
-                shard.unlink()
+        for name, suffix in (("tasks", "json"), ("shards", "arrow")):
+            for task in self._numbered(name):
+                if task > last:
+                    (self.out / name / f"{task:05d}.{suffix}").unlink()
 
-    def sync_shards(self) -> None:
-        """Make all shards durable; before the manifest says that they are there."""
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(sync_file, [*self.out.glob("shards/*.arrow"), self.out / "shards"]))
-
-    def forget_tasks(self) -> None:
-        """The manifest is there: the state of tasks is not needed any more."""
-        shutil.rmtree(self._results, ignore_errors=True)
+    def sync_entries(self) -> None:
+        """Make the names of all shards and records durable; their bytes are."""
+        for name in _OURS:
+            sync_file(self.out / name)
 
 
-def _load_plan(path: Path) -> dict:
-    try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        found = error
-    if not isinstance(found, dict):
-        raise BuildStateError(
-            "the plan is damaged", where=str(path), hint="choose another -o, or delete the folder and build again"
-        )
-    return found
+def _left_before_plan(item: Path) -> bool:
+    """Whether a build that was killed before its plan may have left this in its folder."""
+    if item.name in _OURS:
+        return not any(item.glob("*"))
+    if item.name in (SNAPSHOTS, SELECTIONS):
+        return all(_NAMED.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name) for path in item.glob("*"))
+    return item.name == STATE or item.match(f".{PLAN}.*.tmp")
 
 
-def _differences(found: dict, wanted: dict) -> list[str]:
+def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """Dotted keys in which two plans differ; the innermost that tell."""
     keys = []
     for key in sorted(found.keys() | wanted.keys()):
-        if key == "id" or found.get(key) == wanted.get(key):
+        if key in ("id", "stages") or found.get(key) == wanted.get(key):
             continue
         if isinstance(found.get(key), dict) and isinstance(wanted.get(key), dict):
             keys += [f"{key}.{inner}" for inner in _differences(found[key], wanted[key])]
         else:
             keys.append(key)
-    return keys or ["its id"]
+    return keys or [key for key in ("stages",) if found.get(key) != wanted.get(key)] or ["its id"]

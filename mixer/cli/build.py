@@ -7,13 +7,21 @@ from typing import Annotated
 
 import typer
 
-from mixer.cli.options import Cache, Json, Root, cache_dir, manifests_dir
+from mixer.cli.options import Cache, Json, RecipeFile, Root, cache_dir, manifests_dir, on_this_machine
+from mixer.extras import require
 
 
 def build(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    recipe: RecipeFile,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="OUT", help="The build's folder. Default: out/<recipe name>.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="OUT",
+            help="The build's folder. Default: out/<recipe name>.",
+            callback=on_this_machine,
+        ),
     ] = None,
     root: Root = None,
     workers: Annotated[
@@ -26,7 +34,11 @@ def build(
     cache: Cache = None,
     manifests: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Where the manifest is copied to. Default: manifests/ beside recipes/."),
+        typer.Option(
+            metavar="DIR",
+            help="Where the manifest is copied to. Default: manifests/ beside recipes/.",
+            callback=on_this_machine,
+        ),
     ] = None,
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
@@ -35,7 +47,9 @@ def build(
 
     The same recipe and sources give the same shards, whatever the number of workers and interruptions.
     """
+    require("build", "building")
     from mixer.build.build import build as run_build
+    from mixer.build.build import copy_name
     from mixer.recipe import load_recipe
     from mixer.show.console import out_console, print_json, say
     from mixer.show.fetch import listen
@@ -46,7 +60,7 @@ def build(
 
     loaded = load_recipe(recipe, overrides or [])
     out = out or Path("out") / loaded.name
-    copy = (manifests or manifests_dir(recipe)) / f"{loaded.name}.json"
+    copies = manifests or manifests_dir(recipe)
     was_there = (out / "manifest.json").exists()
     with BuildProgress(quiet=quiet) as progress:
         manifest = run_build(
@@ -55,13 +69,13 @@ def build(
             out=out,
             workers=workers,
             cache_dir=cache_dir(cache),
-            manifest_copy=copy,
+            copies=copies,
             on_plan=progress.on_plan,
             on_progress=progress.on_progress,
             on_pin=PinProgress(quiet=quiet),
             on_fetch=lambda name: listen(quiet=quiet, about=f"{name}: "),
         )
-    summary = summarise(manifest)
+    summary, copy = summarise(manifest), copies / copy_name(manifest)
     if json:
         print_json(summary_json(summary) | {"out": str(out), "manifest": str(out / "manifest.json"), "copy": str(copy)})
         return

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mixer.cli.options import Build, Json
+from mixer.cli.options import Build, Json, on_this_machine
 
 SECONDS_BETWEEN_LINES = 5.0
 
@@ -28,7 +28,10 @@ class Format(StrEnum):
 
 def export(
     out: Build,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to: empty, or an export to be finished.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Where to: empty, or an export to be finished.", callback=on_this_machine),
+    ],
     to: Annotated[Format, typer.Option("--to", help="bin: flat ids; litdata, mds: sequences; the others: documents.")],
     json: Json = False,
 ) -> None:
@@ -39,7 +42,7 @@ def export(
     from mixer.show.numbers import counted, duration
 
     started = time.monotonic()
-    num_shards = len(load_manifest(out)["shards"])
+    num_shards = len(load_manifest(out).shards)
     record = export(out, to.value, folder, _progress(num_shards))
     if json:
         print_json(record)

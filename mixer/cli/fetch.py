@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mixer.cli.options import Cache, Json, cache_dir
+from mixer.cli.options import Cache, Json, cache_dir, on_this_machine
+from mixer.extras import require
 
 
 class DataSet(StrEnum):
@@ -34,7 +34,10 @@ def fetch(
             metavar="SRC", help="Parquet files of the-stack-v2-train-smol-ids, here or hf://, s3://, https://."
         ),
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A folder for parquet files with text.")],
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="A folder for parquet files with text.", callback=on_this_machine),
+    ],
     origin: Annotated[
         str | None,
         typer.Option("--from", metavar="ADDRESS", help="Where the blobs are. Default: s3://softwareheritage/content."),
@@ -69,6 +72,7 @@ def fetch(
 
     The same rows, options and blobs give the same files, whatever the number of workers, hosts and interruptions.
     """
+    require("build", "fetching")
     from mixer.fetch import (
         SOFTWARE_HERITAGE,
         Origin,
@@ -99,7 +103,7 @@ def fetch(
         part=parse_part(part),
         tokenizer=tokenizer,
         cache_dir=cache_dir(cache),
-        workers=workers or len(os.sched_getaffinity(0)),
+        workers=workers,
         connections=connections,
         listener=listen(quiet=quiet),
     )

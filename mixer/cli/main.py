@@ -19,12 +19,14 @@ from mixer.cli.export import export
 from mixer.cli.fetch import fetch
 from mixer.cli.inspect import inspect
 from mixer.cli.plan import plan
+from mixer.cli.repair import repair
 from mixer.cli.sample import sample
 from mixer.cli.schema import schema
 from mixer.cli.show import show
 from mixer.cli.trace import trace
 from mixer.cli.verify import verify
 from mixer.errors import MixerError, UsageError, error_as_json
+from mixer.extras import extra_with, missing_package
 from mixer.show.console import visible
 
 
@@ -53,7 +55,7 @@ class Bug(MixerError):
 
 
 # Rich help would cost more than all the rest of `mixer --help`.
-RESUMABLE = ("fetch", "build", "export")
+RESUMABLE = ("fetch", "build", "repair", "export")
 """Verbs that go on where they were when they are run again."""
 
 app = typer.Typer(
@@ -62,7 +64,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (sample, fetch, plan, build, inspect, verify, show, trace, export, schema):
+for verb in (sample, fetch, plan, build, inspect, verify, repair, show, trace, export, schema):
     app.command()(verb)
 
 
@@ -87,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called us, as `>&-` does
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Slurm's and Kubernetes' way to say ^C
+    # Slurm's and Kubernetes' way to say ^C. ^C itself stays ignored where a shell started a job in its background so.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # whatever the locale
@@ -98,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; its exit code. Errors are told on stderr, with `--json` as one JSON line."""
+    """Run one command line; its exit code. Errors go to stderr, with `--json` as one JSON line."""
+    as_json, details = "--json" in arguments, {}
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="mixer", standalone_mode=False)
         sys.stdout.flush()
@@ -114,9 +118,11 @@ def run(arguments: list[str]) -> int:
         return 1
     except Exception as cause:
         error = as_mixer_error(cause)
-        if isinstance(error, Bug):
+        if isinstance(error, Bug) and as_json:
+            details = {"traceback": "".join(traceback.format_exception(cause))}
+        elif isinstance(error, Bug):
             traceback.print_exception(cause)
-    print(error_as_json(error) if "--json" in arguments else f"error: {visible(str(error))}", file=sys.stderr)
+    print(error_as_json(error, **details) if as_json else f"error: {visible(str(error))}", file=sys.stderr)
     return error.exit_code
 
 
@@ -129,11 +135,13 @@ def as_mixer_error(error: Exception) -> MixerError:
         return UsageError(error.format_message(), hint=f"see `{context.command_path if context else 'mixer'} --help`")
     if isinstance(error, OSError) and error.strerror:
         return MixerError(error.strerror, where=None if error.filename is None else str(error.filename))
+    if isinstance(error, ImportError) and (extra := extra_with(error.name or "")):
+        return missing_package(error, extra, "this")
     if isinstance(error, MemoryError):
         return MixerError("out of memory", hint="use fewer --workers, or a smaller task_tokens in the recipe")
     return Bug(
         f"bug in mixer: {type(error).__name__}: {error}",
-        hint="please report it with the lines above and the command, where you got mixer from",
+        hint="please report it with its traceback and the command, where you got mixer from",
     )
 
 

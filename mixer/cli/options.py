@@ -8,28 +8,63 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mixer.errors import UsageError
+from mixer.local import check_local
+
 if TYPE_CHECKING:
     from mixer.sources.remote.block_cache import BlockCache
 
+
+def on_this_machine(param: typer.CallbackParam, path: Path | None) -> Path | None:
+    """The path as it was given; the callback of every argument that names a file or folder.
+
+    Raises:
+        UsageError: it is the address of a store.
+    """
+    if path is not None:
+        check_local(path, where=param.opts[0] if param.param_type_name == "option" else str(param.metavar))
+    return path
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Build = Annotated[Path, typer.Argument(metavar="OUT", help="The folder of a build, or its manifest.json.")]
+RecipeFile = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.", callback=on_this_machine)
+]
+Build = Annotated[
+    Path, typer.Argument(metavar="OUT", help="The folder of a build, or its manifest.json.", callback=on_this_machine)
+]
 Root = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Where the recipe's relative paths start."),
+    typer.Option(metavar="DIR", help="Where the recipe's relative paths start.", callback=on_this_machine),
 ]
 Cache = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Where tokenizers and row counts are kept. Default: $MIXER_CACHE or ~/.cache/mixer."
+        metavar="DIR",
+        help="Where tokenizers and row counts are kept. Default: $MIXER_CACHE or ~/.cache/mixer.",
+        callback=on_this_machine,
     ),
 ]
 
 
 def cache_dir(given: Path | None) -> Path:
-    """The cache folder."""
+    """The cache folder: the one given, or the default.
+
+    Raises:
+        UsageError: `$MIXER_CACHE` is the address of a store, or neither it nor a home folder is there.
+    """
     from mixer.sources import default_cache_dir
 
-    return given or default_cache_dir()
+    try:
+        folder = given or default_cache_dir()
+    except RuntimeError as error:  # an account without a home folder, as containers have
+        raise UsageError(
+            "there is no home folder to keep a cache in",
+            where="$MIXER_CACHE",
+            hint="set MIXER_CACHE, or give --cache DIR",
+        ) from error
+    check_local(folder, where="--cache" if given else "$MIXER_CACHE")
+    return folder
 
 
 def build_folder(path: Path) -> Path:
@@ -41,6 +76,18 @@ def remembered_root(folder: Path) -> Path | None:
     """The root that a build was made with, if its log still tells."""
     root = _build_log(folder).get("root")
     return Path(root) if isinstance(root, str) else None
+
+
+def known_root(folder: Path, recipe: Path | None, root: Path | None, verb: str) -> Path:
+    """Where a build's sources are: as told, or as its log remembers.
+
+    Raises:
+        UsageError: nothing tells.
+    """
+    found = root or (recipe.parent if recipe else remembered_root(folder))
+    if found is None:
+        raise UsageError(f"{verb} has to know where the sources are", hint="give --recipe, or --root with its folder")
+    return found
 
 
 def remembered_blocks(folder: Path) -> BlockCache | None:

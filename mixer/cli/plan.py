@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mixer.cli.options import Cache, Json, Root, cache_dir, manifests_dir
+from mixer.cli.options import Cache, Json, RecipeFile, Root, cache_dir, manifests_dir
 from mixer.errors import UsageError
+from mixer.extras import require
+from mixer.machine import usable_cores
 
 if TYPE_CHECKING:
     from mixer.forecast.prospect import Prospect
@@ -24,7 +25,7 @@ class Match(StrEnum):
 
 
 def plan(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.")],
+    recipe: RecipeFile,
     facts: Annotated[
         bool, typer.Option("--facts", help="Read no source: go by what manifests/facts says of known data sets.")
     ] = False,
@@ -57,6 +58,7 @@ def plan(
     Rows, tokens, passes, sizes and times. Tokens per row come from a small keyed sample of each source, with its error.
     Nothing is built or written but the cache of what is known of files.
     """
+    require("build", "planning")
     from mixer.forecast.forecast import forecast
     from mixer.forecast.match import matching_row_weights
     from mixer.forecast.training import parse_tokens, training
@@ -117,6 +119,7 @@ def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[
     """The recipe as a build numbers its sources, and the sources as samples of them say."""
     from mixer.build.build import sources_cache
     from mixer.build.contents import Fetching
+    from mixer.build.survey import survey
     from mixer.forecast.measured import prospects_of_sources
     from mixer.show.fetch import listen
     from mixer.show.pinning import PinProgress
@@ -125,11 +128,9 @@ def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[
     tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache)
     known = sources_cache(recipe, root=root, cache_dir=cache)
     fetching = Fetching(
-        workers=len(os.sched_getaffinity(0)),
+        workers=usable_cores(),
         listener=lambda name: listen(quiet=quiet, about=f"{name}, a sample: "),
         sample=True,
     )
-    plan, prospects = prospects_of_sources(
-        recipe, tokenizer, root=root, cache=known, fetching=fetching, on_pin=PinProgress(quiet=quiet)
-    )
-    return plan.recipe, prospects
+    surveyed = survey(recipe, tokenizer, root=root, cache=known, fetching=fetching, on_pin=PinProgress(quiet=quiet))
+    return surveyed.recipe, prospects_of_sources(surveyed)

@@ -7,15 +7,19 @@ from typing import Annotated
 
 import typer
 
-from mixer.cli.options import Json
+from mixer.cli.options import Json, on_this_machine
+from mixer.extras import require
 
 
 def sample(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or one with a sample.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A new folder, or one with a sample.", callback=on_this_machine)
+    ],
     size: Annotated[str, typer.Option(help="How much text, such as 200MB.")] = "50MB",
     json: Json = False,
 ) -> None:
     """Make six small sources to try everything on; no network needed."""
+    require("build", "making a sample")
     from dataclasses import asdict
 
     from mixer.recipe import parse_bytes

@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
+from mixer.extras import require
+
 
 def schema(json: Annotated[bool, typer.Option("--json", help="Changes nothing: it is JSON anyway.")] = False) -> None:
     """Print the JSON schema of recipes, for editors."""
+    require("build", "the schema of recipes")
     from mixer.recipe import recipe_schema
     from mixer.show.console import print_json
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mixer.cli.options import Build, Cache, Json, Root, build_folder, cache_dir, remembered_root
+from mixer.extras import require
 
 
 def show(
@@ -20,6 +21,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Show a sequence as text, with the source and row of each segment."""
+    require("build", "showing text")
     from mixer.shards.manifest import load_manifest
     from mixer.show.console import out_console, print_json
     from mixer.show.sequence import locate, print_sequence, read_sequence
@@ -28,7 +30,7 @@ def show(
     folder, manifest = build_folder(out), load_manifest(out)
     locate(number, manifest)
     tokenizer = load_tokenizer(
-        manifest["recipe"]["tokenizer"],
+        manifest.recipe["tokenizer"],
         root=root or remembered_root(folder) or Path(),
         cache_dir=cache_dir(cache),
     )

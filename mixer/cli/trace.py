@@ -43,9 +43,9 @@ def trace(
     else:
         assert source is not None
         assert row is not None
-        count = epochs or sequences.manifest["epochs"]["count"]
+        count = epochs or sequences.manifest.epochs.count
         found = trace_row(sequences, cursor.order(sequences), source=source, row=row, epochs=count)
     if json:
-        print_json({"manifest": sequences.manifest["id"], "sequences": trace_json(found)})
+        print_json({"manifest": sequences.manifest.id, "sequences": trace_json(found)})
     else:
         print_trace(found, out_console())

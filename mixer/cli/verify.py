@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mixer.cli.options import Build, Cache, Json, Root, build_folder, cache_dir, remembered_blocks, remembered_root
-from mixer.errors import UsageError
+from mixer.cli.options import (
+    Build,
+    Cache,
+    Json,
+    Root,
+    build_folder,
+    cache_dir,
+    known_root,
+    on_this_machine,
+    remembered_blocks,
+)
+from mixer.extras import require
+
+if TYPE_CHECKING:
+    from mixer.shards.records import Manifest
 
 
 def verify(
     out: Build,
     deep: Annotated[bool, typer.Option("--deep", help="Also hold it against its sources.")] = False,
     recipe: Annotated[
-        Path | None, typer.Option(metavar="RECIPE", help="The build's recipe: its folder is the root for --deep.")
+        Path | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="The build's recipe: its folder is the root for --deep.",
+            callback=on_this_machine,
+        ),
     ] = None,
     root: Root = None,
     cache: Cache = None,
@@ -28,9 +46,11 @@ def verify(
     from mixer.show.console import print_json, say
     from mixer.show.verify import fine_line, print_damage
 
+    if deep:
+        require("build", "--deep")
     started = time.perf_counter()
     folder, manifest = build_folder(out), load_manifest(out)
-    sources_root = _sources_root(folder, recipe, root) if deep else None
+    sources_root = known_root(folder, recipe, root, "--deep") if deep else None
     damage = []
     for error in find_damage(folder, manifest):
         damage.append(error)
@@ -38,10 +58,10 @@ def verify(
             print_damage(error)
     report: dict[str, Any] = {
         "fine": not damage,
-        "id": manifest["id"],
-        "shards": len(manifest["shards"]),
-        "sequences": manifest["totals"]["sequences"],
-        "tokens": manifest["totals"]["tokens"],
+        "id": manifest.id,
+        "shards": len(manifest.shards),
+        "sequences": manifest.totals.sequences,
+        "tokens": manifest.totals.tokens,
         "damage": [{"where": error.where, "message": error.message} for error in damage],
     }
     if sources_root is not None and not damage:
@@ -57,23 +77,16 @@ def verify(
         raise typer.Exit(1)
 
 
-def _check_deep(folder: Path, manifest: dict[str, Any], root: Path, cache: Path | None) -> dict[str, int]:
+def _check_deep(folder: Path, manifest: Manifest, root: Path, cache: Path | None) -> dict[str, int]:
     """Blocks and fetched contents are looked for where the build had them, unless a cache is given."""
     from mixer.build.deep import check_deep
     from mixer.show.console import say
 
     blocks = remembered_blocks(folder) if cache is None else None
     checked = check_deep(folder, manifest, root=root, cache_dir=cache_dir(cache), blocks=blocks, on_progress=say)
-    return {"sequences": checked.num_sequences, "segments": checked.num_segments, "shards": checked.num_shards}
-
-
-def _sources_root(folder: Path, recipe: Path | None, root: Path | None) -> Path:
-    """Where the sources are: as told, or as the build's log remembers.
-
-    Raises:
-        UsageError: nothing tells.
-    """
-    found = root or (recipe.parent if recipe else remembered_root(folder))
-    if found is None:
-        raise UsageError("--deep must know where the sources are", hint="give --recipe, or --root with its folder")
-    return found
+    return {
+        "sequences": checked.num_sequences,
+        "segments": checked.num_segments,
+        "shards": checked.num_shards,
+        "files": checked.num_files,
+    }

@@ -19,6 +19,8 @@ from mixer.export.nanotron import write_nanotron
 from mixer.export.olmo import write_olmo
 from mixer.feed.sequences import SequenceSet, open_build
 from mixer.files import publish_bytes, sync_file
+from mixer.local import check_local
+from mixer.shards.decode import encode
 
 FORMATS: dict[str, Callable[[SequenceSet, Path, OnShard], np.dtype]] = {
     "bin": write_flat,
@@ -49,7 +51,7 @@ def export(build: str | Path, format_name: str, folder: Path, on_shard: OnShard 
         The record, as in `export.json`: format, id of the build's manifest, dtype, tokens, sequence length, tokenizer.
 
     Raises:
-        UsageError: there is no such format.
+        UsageError: there is no such format, or the folder or the build is the address of a store.
         DataError: the build has no sequences.
         BuildStateError: the folder holds something else, is inside the build, or another run is writing to it.
         IntegrityError, FormatError: the build is damaged, or of another version.
@@ -57,22 +59,23 @@ def export(build: str | Path, format_name: str, folder: Path, on_shard: OnShard 
     """
     if format_name not in FORMATS:
         raise UsageError(f"format {format_name!r} is not known; formats are {', '.join(FORMATS)}", where="--to")
+    check_local(folder, where="folder")
     sequences = open_build(build)
     manifest = sequences.manifest
-    if not manifest["shards"]:
+    if not manifest.shards:
         raise DataError("the build has no sequences to export", where=str(sequences.folder))
     check_outside(folder, sequences.folder)
     try:
-        with claimed(folder, {"format": format_name, "manifest": manifest["id"]}):
+        with claimed(folder, {"format": format_name, "manifest": manifest.id}):
             (folder / RECORD).unlink(missing_ok=True)
             dtype = FORMATS[format_name](sequences, folder, on_shard)
             record = {
                 "format": format_name,
-                "manifest": manifest["id"],
+                "manifest": manifest.id,
                 "dtype": dtype.name,
-                "tokens": manifest["totals"]["tokens"],
-                "sequence_length": manifest["sequence_length"],
-                "tokenizer": manifest["tokenizer"],
+                "tokens": manifest.totals.tokens,
+                "sequence_length": manifest.sequence.length,
+                "tokenizer": encode(manifest.tokenizer),
             }
             sync_file(folder)
             publish_bytes(folder / RECORD, (json.dumps(record, indent=1) + "\n").encode())

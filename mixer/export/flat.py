@@ -21,7 +21,7 @@ def write_flat(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np.dt
     Returns:
         The type of its ids: uint16, or uint32 where the vocabulary is larger.
     """
-    dtype = token_dtype(sequences.manifest["tokenizer"]["vocab_size"])
+    dtype = token_dtype(sequences.manifest.tokenizer.vocab_size)
 
     def read(number: int) -> np.ndarray:
         return stream_of(read_shard(sequences, number))

@@ -41,15 +41,15 @@ def write_litdata(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np
     Returns:
         The type of the ids: uint16, or int32 where the vocabulary is larger; LitData knows no uint32.
     """
-    manifest, tokenizer = sequences.manifest, sequences.manifest["tokenizer"]
-    dtype = token_dtype(tokenizer["vocab_size"], wide="<i4")
-    block = manifest["sequence_length"] + 1
+    manifest, tokenizer = sequences.manifest, sequences.manifest.tokenizer
+    dtype = token_dtype(tokenizer.vocab_size, wide="<i4")
+    block = manifest.sequence.length + 1
 
     def path_of(number: int) -> Path:
         return folder / f"chunk-0-{number}.bin"
 
     def encode(columns: Columns) -> bytes:
-        following = np.where(columns.next_id == NO_ID, tokenizer["pad_id"], columns.next_id)
+        following = np.where(columns.next_id == NO_ID, tokenizer.pad_id, columns.next_id)
         items = np.concatenate([columns.input_ids, following[:, None]], axis=1).astype(dtype)
         return offset_table(np.full(len(items), items[0].nbytes)) + items.tobytes()
 
@@ -71,7 +71,7 @@ def write_litdata(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np
             "item_loader": "TokensLoader",
         },
         # LitData keeps what it has downloaded until this string changes. The id does when the content does.
-        "updated_at": manifest["id"],
+        "updated_at": manifest.id,
     }
     publish_bytes(folder / "index.json", json.dumps(index, sort_keys=True).encode())
     return dtype

@@ -38,14 +38,14 @@ def write_mds(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np.dty
         The type of `tokens`: uint16, or int32 where the vocabulary is larger; torch does little with uint32.
     """
     manifest = sequences.manifest
-    dtype = token_dtype(manifest["tokenizer"]["vocab_size"], wide="<i4")
+    dtype = token_dtype(manifest.tokenizer.vocab_size, wide="<i4")
     columns = {
         "cu_seqlens": ("bytes", None),
         "next_id": ("int32", 4),
         "num_pad": ("int32", 4),
         "tokens": (
-            f"ndarray:{dtype.name}:{manifest['sequence_length']}",
-            manifest["sequence_length"] * dtype.itemsize,
+            f"ndarray:{dtype.name}:{manifest.sequence.length}",
+            manifest.sequence.length * dtype.itemsize,
         ),
     }
     header = {

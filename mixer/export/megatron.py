@@ -31,9 +31,9 @@ def write_megatron(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> n
         The type of the ids: uint16, or int32 where the vocabulary is larger; Megatron knows no uint32.
     """
     manifest, index_path = sequences.manifest, folder / "train.idx"
-    dtype = token_dtype(manifest["tokenizer"]["vocab_size"], wide="<i4")
-    if index_path.exists() and has_size(folder / "train.bin", manifest["totals"]["tokens"] * dtype.itemsize):
-        on_shard(len(manifest["shards"]))
+    dtype = token_dtype(manifest.tokenizer.vocab_size, wide="<i4")
+    if index_path.exists() and has_size(folder / "train.bin", manifest.totals.tokens * dtype.itemsize):
+        on_shard(len(manifest.shards))
         return dtype
     lengths: dict[int, np.ndarray] = {}
 
@@ -43,7 +43,7 @@ def write_megatron(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> n
         return documents.ids
 
     write_end_to_end(folder / "train.bin", sequences, dtype, read, on_shard)
-    numbers = range(len(manifest["shards"]))
+    numbers = range(len(manifest.shards))
     for number in numbers:
         if number not in lengths:  # written by an earlier run
             read(number)

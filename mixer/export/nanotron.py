@@ -23,13 +23,13 @@ def write_nanotron(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> n
     Returns:
         The type of the ids: uint16 (`token_size=2`), or uint32 (4) where the vocabulary is larger.
     """
-    tokenizer = sequences.manifest["tokenizer"]
-    dtype = token_dtype(tokenizer["vocab_size"])
-    name = tokenizer["name"].replace("|", "_")  # which ends the name in the metadata
-    for number, shard in enumerate(sequences.manifest["shards"]):
+    tokenizer = sequences.manifest.tokenizer
+    dtype = token_dtype(tokenizer.vocab_size)
+    name = tokenizer.name.replace("|", "_")  # which ends the name in the metadata
+    for number, shard in enumerate(sequences.manifest.shards):
         path = folder / f"{number:05}.ds"
         metadata_path = folder / f"{path.name}.metadata"  # the last of the three
-        num_tokens = shard["tokens"]
+        num_tokens = shard.tokens
         if not (metadata_path.exists() and has_size(path, num_tokens * dtype.itemsize)):
             documents = documents_of(read_shard(sequences, number))
             publish_bytes(path, documents.ids.astype(dtype).tobytes())

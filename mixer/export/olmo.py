@@ -32,11 +32,11 @@ def write_olmo(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np.dt
         The type of the ids: uint16, or uint32 where the vocabulary is larger.
     """
     manifest = sequences.manifest
-    dtype = token_dtype(manifest["tokenizer"]["vocab_size"])
-    names = [source["name"] for source in manifest["sources"]]
-    for number, shard in enumerate(manifest["shards"]):
+    dtype = token_dtype(manifest.tokenizer.vocab_size)
+    names = manifest.source_names
+    for number, shard in enumerate(manifest.shards):
         ids_path, borders_path = folder / f"{number:05}.npy", folder / f"{number:05}.csv.gz"
-        if not (borders_path.exists() and has_size(ids_path, shard["tokens"] * dtype.itemsize)):
+        if not (borders_path.exists() and has_size(ids_path, shard.tokens * dtype.itemsize)):
             documents = documents_of(read_shard(sequences, number))
             publish_bytes(ids_path, documents.ids.astype(dtype).tobytes())
             publish_bytes(borders_path, gzip.compress(_borders(documents, names), mtime=0))

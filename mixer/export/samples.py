@@ -5,10 +5,9 @@ Both begin with the number of samples n and n + 1 offsets, uint32: where each sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from mixer.export.shards import read_shard
 from mixer.feed.sequences import SequenceSet
 from mixer.files import publish_bytes
 from mixer.packing.columns import Columns
+from mixer.shards.records import Manifest
 from mixer.shards.shard import RUN_COLUMNS
 
 FILE_BYTES = 1 << 26
@@ -37,16 +37,16 @@ class Part:
         return self.stop - self.start
 
 
-def parts_of(manifest: Mapping[str, Any], itemsize: int) -> list[Part]:
+def parts_of(manifest: Manifest, itemsize: int) -> list[Part]:
     """The files of an export: the build's sequences in order, a shard's in as few files as `FILE_BYTES` allows. Pure.
 
     shards of 3 and 5 sequences, 4 to a file: 0[0:3]  1[0:4]  1[4:5]
     """
-    most = max(1, FILE_BYTES // (manifest["sequence_length"] * itemsize))
+    most = max(1, FILE_BYTES // (manifest.sequence.length * itemsize))
     return [
-        Part(shard=number, start=start, stop=min(start + most, shard["sequences"]))
-        for number, shard in enumerate(manifest["shards"])
-        for start in range(0, shard["sequences"], most)
+        Part(shard=number, start=start, stop=min(start + most, shard.sequences))
+        for number, shard in enumerate(manifest.shards)
+        for start in range(0, shard.sequences, most)
     ]
 
 

@@ -25,8 +25,8 @@ def read_shard(sequences: SequenceSet, number: int) -> Columns:
     Raises:
         IntegrityError: it is missing, or not what the manifest says.
     """
-    entry = sequences.manifest["shards"][number]
-    path = sequences.folder / entry["path"]
+    entry = sequences.manifest.shards[number]
+    path = sequences.folder / entry.path
     check_shard(path, entry, "digest")
     try:
         return read_columns(open_shard(path).read_all())

@@ -26,7 +26,7 @@ def write_end_to_end(
         read: the tokens of a shard, as many as the manifest says.
         on_shard: told after each shard.
     """
-    stops = np.cumsum([shard["tokens"] for shard in sequences.manifest["shards"]], dtype=np.int64) * dtype.itemsize
+    stops = np.cumsum([shard.tokens for shard in sequences.manifest.shards], dtype=np.int64) * dtype.itemsize
     if has_size(path, int(stops[-1])):
         return on_shard(len(stops))
     part = path.with_name(f".{path.name}.part")

@@ -45,8 +45,8 @@ class Cursor:
         if not len(sequences):
             raise UsageError("the build has no sequences to train on", where=str(sequences.folder))
         start = cls(
-            manifest=sequences.manifest["id"],
-            seed=sequences.manifest["recipe"]["seed"] if seed is None else seed,
+            manifest=sequences.manifest.id,
+            seed=sequences.manifest.seed if seed is None else seed,
             window=window,
             epochs=Epochs.of(sequences.manifest),
         )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from mixer.shards.records import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +23,9 @@ class Epochs:
     num_parts: int = 1
 
     @classmethod
-    def of(cls, manifest: Mapping[str, Any]) -> Epochs:
+    def of(cls, manifest: Manifest) -> Epochs:
         """Those of a build."""
-        epochs = manifest["epochs"]
-        return cls(
-            num_sequences=manifest["totals"]["sequences"],
-            num_parts=epochs["count"] if epochs["mode"] == "redraw" else 1,
-        )
+        return cls(num_sequences=manifest.totals.sequences, num_parts=manifest.epochs.num_parts)
 
     def part(self, epoch: int) -> tuple[int, int]:
         """The sequences that an epoch reads: [start, stop)."""

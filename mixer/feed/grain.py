@@ -45,7 +45,7 @@ class SequenceSource(grain.sources.RandomAccessDataSource):
 
     def __repr__(self) -> str:
         # Grain's DataLoader keeps it in checkpoints, and refuses one of another source.
-        return f"SequenceSource({self.sequences.manifest['id']!r}, across_documents={self._across_documents})"
+        return f"SequenceSource({self.sequences.manifest.id!r}, across_documents={self._across_documents})"
 
 
 class StepDataset(grain.IterDataset):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mixer.errors import UsageError
-from mixer.feed.mapped import MappedShards, Verify
+from mixer.feed.mapped import MappedShards, Verify, check_verify, num_batches
+from mixer.local import check_local
+from mixer.packing.columns import Columns
+from mixer.shards.locate import Locator
 from mixer.shards.manifest import load_manifest
+from mixer.shards.records import Manifest
 from mixer.shards.shard import RUN_COLUMNS
 
 IGNORED = -100
@@ -94,22 +95,21 @@ class SequenceSet:
     Args:
         folder: the build.
         manifest: its manifest, checked.
-        verify: what is checked when a shard is first opened: nothing, its `size`, or its `digest` too (needs xxhash).
+        verify: what is checked of a shard's file when it is first opened: nothing, its `size`, or its `digest` too
+            (needs xxhash). The structure of what is read is always checked: damage can make values wrong, and no more;
+            with `digest` not that either.
     """
 
-    def __init__(self, folder: Path, manifest: Mapping[str, Any], verify: Verify = "size") -> None:
+    def __init__(self, folder: Path, manifest: Manifest, verify: Verify = "size") -> None:
         self.folder = folder
         self.manifest = manifest
-        self.sequence_length: int = manifest["sequence_length"]
-        self.shard_sequences = np.array([shard["sequences"] for shard in manifest["shards"]], dtype=np.int64)
-        # As lists: a batch asks for a few sequences, and numpy's functions cost more than they find.
-        self._stops: list[int] = np.cumsum(self.shard_sequences).tolist()
-        self._starts = [0, *self._stops[:-1]]
-        self._batch_sequences: int = manifest["batch_sequences"]
+        self.sequence_length: int = manifest.sequence.length
+        self.locator = Locator.of(manifest)
+        self.shard_sequences = self.locator.shard_sequences
         self._shards = MappedShards(folder, manifest, verify)
 
     def __len__(self) -> int:
-        return self._stops[-1] if len(self._stops) else 0
+        return self.locator.num_sequences
 
     def __getitem__(self, wanted: int | slice | np.ndarray) -> Batch:
         """One sequence, a slice, or the sequences of an index array, as a batch.
@@ -155,6 +155,15 @@ class SequenceSet:
         """The sequences of these numbers (int64), in their order."""
         return self[numbers]
 
+    def iter_columns(self, shard: int) -> Iterator[Columns]:
+        """The columns of each record batch of a shard, checked and mapped.
+
+        Raises:
+            IntegrityError: the shard is missing, or not as its manifest says.
+        """
+        for batch in range(num_batches(self.manifest, shard)):
+            yield self._shards.columns(shard, batch)
+
     def close(self) -> None:
         """Let go of all maps; the set opens them again when it is read from."""
         self._shards.close()
@@ -165,16 +174,12 @@ class SequenceSet:
             numbers = list(range(*wanted.indices(count)))
         else:
             numbers = np.asarray(wanted, dtype=np.int64).reshape(-1).tolist()
-        stops, starts, step = self._stops, self._starts, self._batch_sequences
-        places = []
+        inside = []
         for number in numbers:
-            inside = number + count if number < 0 else number
-            if not 0 <= inside < count:
+            inside.append(number + count if number < 0 else number)
+            if not 0 <= inside[-1] < count:
                 raise IndexError(f"sequence {number:,} is outside the {count:,} of the build")
-            shard = bisect_right(stops, inside)
-            row = inside - starts[shard]
-            places.append((shard, row // step, row % step))
-        return places
+        return self.locator.batches(inside)
 
     def _copy_ids(self, places: list[Place]) -> np.ndarray:
         ids = self._shards.ids
@@ -184,15 +189,15 @@ class SequenceSet:
         return joined.reshape(len(rows), self.sequence_length)
 
 
-def document_ends(manifest: Mapping[str, Any], input_ids: np.ndarray, next_id: np.ndarray) -> np.ndarray:
+def document_ends(manifest: Manifest, input_ids: np.ndarray, next_id: np.ndarray) -> np.ndarray:
     """Whether a document ends with each sequence: bool[n].
 
     BOS and EOS tell, which no text can hold; without both it is not known, and False.
     """
-    spec, tokenizer = manifest["recipe"]["sequence"], manifest["tokenizer"]
-    if spec.get("eos", True):
-        return input_ids[:, -1] == tokenizer["eos_id"]
-    return next_id == tokenizer["bos_id"] if spec.get("bos", True) else np.zeros(len(next_id), dtype=bool)
+    rules, tokenizer = manifest.sequence, manifest.tokenizer
+    if rules.eos:
+        return input_ids[:, -1] == tokenizer.eos_id
+    return next_id == tokenizer.bos_id if rules.bos else np.zeros(len(next_id), dtype=bool)
 
 
 def open_build(path: str | Path, *, verify: Verify = "size") -> SequenceSet:
@@ -200,10 +205,10 @@ def open_build(path: str | Path, *, verify: Verify = "size") -> SequenceSet:
 
     Raises:
         IntegrityError, FormatError: the manifest is missing, damaged, or of another version.
-        UsageError: `verify` is none of nothing, size, digest.
+        UsageError: `verify` is none of nothing, size, digest, or the path is the address of a store.
     """
-    if verify not in ("nothing", "size", "digest"):
-        raise UsageError(f"verify is {verify!r}; it is nothing, size or digest", where="verify")
+    check_verify(verify)
+    check_local(path, where="path")
     path = Path(path)
     manifest = load_manifest(path)
     return SequenceSet(path if path.is_dir() else path.parent, manifest, verify)

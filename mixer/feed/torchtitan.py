@@ -88,7 +88,7 @@ class MixerDataLoader(BaseDataLoader):
             batch_size=local_batch_size,
             rank=dp_rank,
             world=dp_world_size,
-            epochs=None if config.infinite else sequences.manifest["epochs"]["count"],
+            epochs=None if config.infinite else sequences.manifest.epochs.count,
             seed=config.seed,
             window=config.window,
             across_documents=config.across_documents,

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from mixer.errors import DataError, MixerError, UsageError
+from mixer.errors import DataError, UsageError
+from mixer.extras import missing_package
 from mixer.sources.remote import traffic
 from mixer.sources.remote.address import parse_address
 from mixer.sources.remote.retry import (
@@ -67,7 +68,7 @@ class BlobStore:
 
     Raises:
         UsageError: the address is not one of s3:// or https://.
-        MixerError: a package is not installed.
+        MissingPackages: a package is not installed.
     """
 
     def __init__(self, origin: Origin, num_connections: int) -> None:
@@ -76,7 +77,7 @@ class BlobStore:
             import obstore
             from isal import isal_zlib
         except ImportError as error:
-            raise MixerError(f"fetching needs the package {error.name}", hint="pip install 'mixer[remote]'") from error
+            raise missing_package(error, "remote", "fetching") from error
         self._decompress = isal_zlib.decompress
         self._zip_error: Any = isal_zlib.error
         self._get = obstore.get
@@ -177,7 +178,7 @@ def _credentials() -> Any:
         from boto3 import Session
         from obstore.auth.boto3 import Boto3CredentialProvider
     except ImportError as error:
-        raise MixerError("signing needs the package boto3", hint="pip install 'mixer[remote]'") from error
+        raise missing_package(error, "remote", "signing") from error
     session = Session()
     if session.get_credentials() is None:
         raise DataError("there are no AWS credentials", where="--signed", hint="aws configure, or leave --signed out")

@@ -14,6 +14,8 @@ from mixer.fetch.plan import FetchPlan, IdsStore, Part, Rules, make_plan
 from mixer.fetch.remote_ids import RemotePath
 from mixer.fetch.selection import Selection
 from mixer.fetch.workers import fetch_chunks
+from mixer.local import check_local
+from mixer.machine import checked_workers
 from mixer.sources.cache import MAX_CACHE_BYTES
 from mixer.sources.remote.address import is_remote, parse_address
 from mixer.sources.remote.block_cache import BlockCache
@@ -41,7 +43,7 @@ def fetch_stack_v2(
     part: Part,
     tokenizer: str,
     cache_dir: Path,
-    workers: int,
+    workers: int | None = None,
     connections: int,
     listener: Listener,
 ) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def fetch_stack_v2(
         part: which part of the work is this host's.
         tokenizer: what counts tokens, where the rules ask for them.
         cache_dir: where tokenizers are kept, and what is read of rows that are elsewhere.
-        workers: processes.
+        workers: processes; None: one for each usable core.
         connections: blobs that are on their way at once, over all of them.
         listener: what is told of how far it is.
 
@@ -69,6 +71,8 @@ def fetch_stack_v2(
         MixerError: anything that stops it; the same call goes on where it was.
     """
     checked_address(origin)
+    check_local(out, where="OUT")
+    workers = checked_workers(workers)
     loaded = None
     if rules.selection.min_bytes_per_token is not None:
         from mixer.tokens.tokenizer import load_tokenizer
@@ -112,6 +116,7 @@ def run_fetch(
 def _found(source: str, out: Path, selection: Selection, cache_dir: Path) -> tuple[list[IdsFile], IdsStore | None]:
     """The files with the rows, and the store that they are in; None for those of this machine."""
     if not is_remote(source):
+        check_local(source, where="SRC")
         return find_ids(source, selection), None
     asked, before = parse_address(source, "SRC"), recorded_store(out)
     commit = None

@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mixer.digest import decimal_text
+
 TOO_MANY_TOKENS = "too_many_tokens"
 """Why a file is left out that has fewer bytes a token than asked for: known only when it is there."""
 
@@ -33,7 +35,12 @@ class Selection:
 
     def as_json(self) -> dict[str, Any]:
         """The selection as JSON values; names in order, since theirs means nothing."""
-        return asdict(self) | {"languages": sorted(self.languages), "license_types": sorted(self.license_types)}
+        least = self.min_bytes_per_token
+        return asdict(self) | {
+            "languages": sorted(self.languages),
+            "license_types": sorted(self.license_types),
+            "min_bytes_per_token": None if least is None else decimal_text(least),
+        }
 
     @property
     def columns(self) -> frozenset[str]:

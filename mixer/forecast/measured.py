@@ -2,66 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixer.build.plan import OnPin, make_plan, silent
 from mixer.forecast.estimate import Cause, Estimate, uncertain
 from mixer.forecast.prospect import Prospect
-from mixer.tokens.measure import measure_rows
 
 if TYPE_CHECKING:
-    from mixer.build.contents import Fetching
-    from mixer.build.plan import Plan
-    from mixer.recipe import Recipe, Source
-    from mixer.sources import PinCache
+    from mixer.build.survey import Survey
     from mixer.tokens.measurement import Measurement
-    from mixer.tokens.tokenizer import Tokenizer
 
 
-def prospects_of_sources(
-    recipe: Recipe,
-    tokenizer: Tokenizer,
-    *,
-    root: Path,
-    cache: PinCache,
-    fetching: Fetching | None = None,
-    on_pin: OnPin = silent,
-) -> tuple[Plan, list[Prospect]]:
-    """The plan of a build, and what a sample tells of each of its sources, in the plan's order.
-
-    The sample of a local source is a thorough one. The plan itself goes by a smaller one where weights are in rows: its
-    tasks need no better. Contents that are not fetched are sampled as `fetching` says.
-
-    Raises:
-        RecipeError: the recipe cannot be met.
-        DataError: a source is missing, unreadable or empty.
-    """
-    plan = make_plan(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
+def prospects_of_sources(surveyed: Survey) -> list[Prospect]:
+    """What a survey tells of each source, in its order: what a build goes by, with its error. Pure."""
     prospects = []
-    for (name, source), snapshot in zip(plan.recipe.sources.items(), plan.snapshots):
-        # Of a remote source each window may be a row group of 100,000 rows to fetch: the plan's own few are enough.
-        if name in plan.samples:
-            prospects.append(_prospect_of_sample(name, source, plan, tokenizer))
+    for name, snapshot in surveyed.snapshots.items():
+        if name in surveyed.samples:
+            prospects.append(_prospect_of_sample(name, surveyed))
             continue
-        thorough = snapshot.origin is None
-        measured = measure_rows(name, source, snapshot, tokenizer, plan.recipe, thorough=thorough)
         notes = () if snapshot.note is None else (f"{name}: {snapshot.note}",)
-        prospects.append(prospect_of(name, measured, num_rows=snapshot.num_kept, notes=notes))
-    return plan, prospects
+        prospects.append(prospect_of(name, surveyed.measured[name], num_rows=snapshot.num_kept, notes=notes))
+    return prospects
 
 
-def _prospect_of_sample(name: str, source: Source, plan: Plan, tokenizer: Tokenizer) -> Prospect:
+def _prospect_of_sample(name: str, surveyed: Survey) -> Prospect:
     """A source of whose contents only a sample is there: how many of its rows will have any text is not certain."""
-    sample = plan.samples[name]
-    measured, kept = sample.measured(name, source, tokenizer, plan.recipe), sample.kept
+    sample = surveyed.samples[name]
+    measured, kept = surveyed.measured[name], sample.kept
     rows = uncertain(
         float(sample.num_kept),
         standard_error=sample.num_rows * kept.standard_error,
         cause=Cause(name=f"rows of {name}", degrees_of_freedom=float(kept.degrees_of_freedom)),
     )
     notes = [f"{name}: its contents are not fetched yet; of a sample of {sample.num_read:,} rows they are"]
-    if (note := plan.snapshots[plan.source_names.index(name)].note) is not None:
+    if (note := surveyed.snapshots[name].note) is not None:
         notes.append(f"{name}: {note}")
     return prospect_of(name, measured, num_rows=sample.num_kept, rows=rows, notes=tuple(notes))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixer.build.contents import rows_of
-from mixer.build.plan import OnPin, silent
+from mixer.build.survey import OnPin, silent
 from mixer.sources import difference, pin_anew
 
 if TYPE_CHECKING:

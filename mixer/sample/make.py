@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mixer.errors import UsageError
+from mixer.local import check_local
 from mixer.sample.choose import choose_rows
 from mixer.sample.collect import collect
 from mixer.sample.documents import Row
@@ -55,6 +56,7 @@ def make_sample(folder: Path, size_bytes: int = 50_000_000) -> SampleReport:
     """
     if size_bytes <= 0:
         raise UsageError(f"a sample cannot have {size_bytes} bytes", hint="give a size such as 50MB")
+    check_local(folder, where="folder")
     if folder.exists() and not folder.is_dir():
         raise UsageError("is a file, not a folder", where=str(folder), hint="name a new folder")
     installation = find_installation()

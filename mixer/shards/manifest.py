@@ -1,134 +1,168 @@
-"""The manifest: the immutable record of a build (format.md, "Manifest")."""
+"""`manifest.json` and the files beside it that are named by their identity: loading, checking, publishing."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mixer.digest import canonical_json, identity, xxh3
+from mixer.digest import canonical_json, identity
 from mixer.errors import FormatError, IntegrityError
 from mixer.files import publish_bytes
-from mixer.shards.shape import SHAPE, shape_problem
-from mixer.shards.shard import FORMAT_VERSION, REBUILD_HINT
+from mixer.local import check_local
+from mixer.regular import parse_json, read_regular
+from mixer.shards.consistency import inconsistencies
+from mixer.shards.decode import ShapeError, decode, encode
+from mixer.shards.ids import manifest_id, prefix_id
+from mixer.shards.records import FORMAT_VERSION, Manifest
+from mixer.shards.shard import REBUILD_HINT
 
 MANIFEST = "manifest.json"
-SIDECAR_FILES = 1000
-"""A source of more files has its snapshot in a file of its own."""
-
-_NOT_IN_ID = {"id"}
-_NOT_IN_ID_OF_SHARDS = {"bytes", "file_xxh3"}
+SNAPSHOTS, SELECTIONS = "snapshots", "selections"
 
 
-def manifest_id(manifest: Mapping[str, Any]) -> str:
-    """The id that a manifest's content has.
-
-    sha256 of its canonical JSON without `id`, and without `bytes` and `file_xxh3` of the shards: those change with
-    the Arrow library that encodes a file, while `content_xxh3` says what is in it.
-    """
-    content = {key: value for key, value in manifest.items() if key not in _NOT_IN_ID}
-    content["shards"] = [
-        {key: value for key, value in shard.items() if key not in _NOT_IN_ID_OF_SHARDS} for shard in manifest["shards"]
-    ]
-    return identity(content)
+def manifest_json(manifest: Manifest) -> dict[str, Any]:
+    """The JSON value of a manifest."""
+    return {"format": "mixer", "format_version": FORMAT_VERSION, **encode(manifest)}
 
 
-def publish_manifest(out: Path, manifest: Mapping[str, Any], copy: Path | None = None) -> dict[str, Any]:
-    """Give the manifest its id and publish it, last of all files, with an optional second copy.
+def with_id(manifest: Manifest) -> Manifest:
+    """The manifest with the id that its content has."""
+    return replace(manifest, id=manifest_id(manifest_json(manifest)))
+
+
+def publish_manifest(out: Path, manifest: Manifest) -> Manifest:
+    """Give a manifest its id and publish it, last of all files.
 
     Returns:
         The manifest as published.
     """
-    sources = []
-    for source in manifest["sources"]:
-        snapshot = source["snapshot"]
-        if len(snapshot["files"]) > SIDECAR_FILES:
-            path, data = f"snapshots/{source['name']}.json", canonical_json(snapshot)
-            publish_bytes(out / path, data)
-            snapshot = {"path": path, "xxh3": xxh3(data), "num_files": len(snapshot["files"])}
-        sources.append({**source, "snapshot": snapshot})
-    content = {**manifest, "sources": sources}
-    content = {"id": manifest_id(content), **content}
-    data = (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode()
-    publish_bytes(out / MANIFEST, data)
-    if copy is not None:
-        publish_bytes(copy, data)
-    return content
+    manifest = with_id(manifest)
+    text = json.dumps(manifest_json(manifest), ensure_ascii=False, indent=1)
+    publish_bytes(out / MANIFEST, f"{text}\n".encode())
+    return parse_manifest(parse_json(text.encode()), where=str(out / MANIFEST))
 
 
-def load_manifest(path: Path) -> dict[str, Any]:
+def load_manifest(path: Path) -> Manifest:
     """Read and check a manifest, from its file or from the folder of a build.
 
     Raises:
         IntegrityError: missing, damaged, or its id is not that of its content.
-        FormatError: not a manifest, of another format version, or with paths that lead out of the folder.
+        FormatError: not a manifest, or of another format version, or what it says cannot be.
+        UsageError: the path is the address of a store.
     """
+    check_local(path, where="path")
     if path.is_dir():
         path = path / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        value = parse_json(read_regular(path))
     except FileNotFoundError as error:
-        raise IntegrityError(
-            "there is no manifest here: not a build, or one that is not finished",
-            where=str(path),
-            hint="run `mixer build` again: it goes on where it was",
-        ) from error
+        raise _missing(path) from error
+    except NotADirectoryError as error:
+        raise _missing(path) from error
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"not readable as JSON: {error}", where=str(path), hint=REBUILD_HINT) from error
-    if not isinstance(manifest, dict) or manifest.get("format") != "mixer":
-        raise FormatError("not a manifest of mixer", where=str(path))
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise FormatError(
-            f"format version {manifest.get('format_version')!r}; this mixer reads {FORMAT_VERSION}",
-            where=str(path),
-            hint="use the mixer that wrote it, or a newer one",
-        )
+        reason = getattr(error, "strerror", None) or error
+        raise IntegrityError(f"not readable as JSON: {reason}", where=str(path), hint=REBUILD_HINT) from error
+    return parse_manifest(value, where=str(path))
+
+
+def parse_manifest(value: Any, *, where: str) -> Manifest:
+    """The manifest that a JSON value says, checked.
+
+    Raises:
+        IntegrityError: its id is not that of its content.
+        FormatError: it is no manifest, of another format version, or breaks a rule between its fields.
+    """
+    check_version(value, "mixer", "a manifest", where)
     try:
-        found = manifest_id(manifest)
-        paths = [shard["path"] for shard in manifest["shards"]]
-        paths += [source["snapshot"]["path"] for source in manifest["sources"] if "path" in source["snapshot"]]
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise FormatError(f"not a manifest of mixer: {error!r}", where=str(path)) from error
-    if found != manifest.get("id"):
+        found = manifest_id(value)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+        raise FormatError(f"not a manifest of mixer: {error!r:.200}", where=where) from error
+    if found != value.get("id"):
         raise IntegrityError(
-            f"the content has id {found}, the manifest says {manifest.get('id')}: it was edited or damaged",
-            where=str(path),
+            f"the content has id {found}, the manifest says {value.get('id')!r:.80}: it was edited or damaged",
+            where=where,
             hint=REBUILD_HINT,
         )
-    for inner in paths:
-        check_inside(inner, where=str(path))
-    if problem := shape_problem(manifest, SHAPE):
-        raise FormatError(f"not a manifest of mixer: {problem}", where=str(path))
+    try:
+        manifest = decode(Manifest, value)
+    except ShapeError as error:
+        raise FormatError(f"not a manifest of mixer: {error}", where=where) from error
+    for problem in inconsistencies(manifest):
+        raise FormatError(f"the manifest contradicts itself: {problem}", where=where, hint=REBUILD_HINT)
+    if manifest.prefix_id != prefix_of(manifest):
+        raise FormatError("the manifest contradicts itself: prefix_id is that of other stages", where=where)
     return manifest
 
 
-def check_inside(path: str, *, where: str) -> None:
-    """Refuse a path of a manifest that leads out of its folder.
+def prefix_of(manifest: Manifest, task: int | None = None) -> str:
+    """The identity of all that determines a build's tasks below one; by default of all of them."""
+    stop = manifest.counts[-1].tasks[1] if manifest.counts else 0
+    return prefix_id(
+        stop if task is None else task,
+        features=manifest.features,
+        tokenizer=manifest.tokenizer,
+        seed=manifest.seed,
+        split=manifest.split,
+        sources=manifest.sources,
+        stages=manifest.stages,
+        cuts=manifest.cuts,
+    )
+
+
+def check_version(value: Any, format_name: str, kind: str, where: str) -> None:
+    """Refuse a JSON value of another format or version.
 
     Raises:
-        FormatError: the path is absolute, or has `..`, `.`, or a backslash.
+        FormatError: it is of another.
     """
-    if not isinstance(path, str) or "\\" in path or any(part in ("", ".", "..") for part in path.split("/")):
-        raise FormatError(f"path {path!r} leads out of the folder", where=where)
+    if not isinstance(value, dict) or value.get("format") != format_name:
+        raise FormatError(f"not {kind} of mixer", where=where)
+    version = value.get("format_version")
+    if type(version) is not int or version != FORMAT_VERSION:
+        hint = "build it again" if version == 1 else "use the mixer that wrote it, or a newer one"
+        raise FormatError(f"format version {version!r:.40}; this mixer reads {FORMAT_VERSION}", where=where, hint=hint)
 
 
-def load_snapshot(folder: Path, source: Mapping[str, Any]) -> dict[str, Any]:
-    """A source's snapshot, from the manifest or its sidecar.
+def publish_named(out: Path, folder: str, value: Any) -> str:
+    """Write a snapshot or selection under its identity, unless it is there; returns the identity."""
+    data, name = canonical_json(value), identity(value)
+    path = out / folder / f"{name}.json"
+    if not path.is_file() or path.read_bytes() != data:
+        publish_bytes(path, data)
+    return name
+
+
+def load_named(out: Path, folder: str, name: str) -> Any:
+    """The JSON value of a snapshot or selection, by its identity.
 
     Raises:
-        IntegrityError: the sidecar is missing or has another digest.
+        IntegrityError: the file is missing, or has another identity.
     """
-    snapshot = source["snapshot"]
-    if "path" not in snapshot:
-        return snapshot
-    path = folder / snapshot["path"]
+    path = out / folder / f"{name}.json"
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
-        raise IntegrityError(
-            f"cannot read the snapshot: {error.strerror}", where=str(path), hint=REBUILD_HINT
-        ) from error
-    if xxh3(data) != snapshot["xxh3"]:
-        raise IntegrityError("the snapshot's digest is not the manifest's", where=str(path), hint=REBUILD_HINT)
-    return json.loads(data)
+        raise IntegrityError(f"cannot be read: {error.strerror}", where=str(path), hint=REBUILD_HINT) from error
+    if hashlib.sha256(data).hexdigest() != name:
+        raise IntegrityError("its sha256 is not its name: it was edited or damaged", where=str(path), hint=REBUILD_HINT)
+    try:
+        return parse_json(data)
+    except ValueError as error:
+        raise IntegrityError(f"not readable as JSON: {error}", where=str(path), hint=REBUILD_HINT) from error
+
+
+def _missing(path: Path) -> IntegrityError:
+    """What there is instead of a manifest, and what to do about it."""
+    folder = path.parent
+    if not folder.is_dir():
+        return IntegrityError("there is no such folder", where=str(folder), hint="check the path")
+    if (folder / "plan.json").is_file():
+        return IntegrityError(
+            "the build is not finished: it has no manifest yet",
+            where=str(folder),
+            hint="run `mixer build` again: it goes on where it was",
+        )
+    return IntegrityError("not a build: there is no manifest.json", where=str(folder), hint="check the path")

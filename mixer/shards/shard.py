@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ import pyarrow as pa
 
 from mixer.errors import IntegrityError
 from mixer.packing.columns import Columns
+from mixer.shards.records import FORMAT_VERSION
 
-FORMAT_VERSION = 1
-REBUILD_HINT = "delete what is damaged and manifest.json, and run `mixer build` again"
+REBUILD_HINT = "`mixer repair OUT` makes damaged shards again"
 _BATCH_TOKENS = 1 << 19
 
 RUN_COLUMNS = ("segment_source", "segment_row", "segment_pass", "segment_start")
@@ -45,12 +46,14 @@ def batch_sequences(sequence_length: int) -> int:
 
 
 def open_shard(path: Path) -> pa.ipc.RecordBatchFileReader:
-    """A shard, memory-mapped.
+    """A shard, memory-mapped; nothing of its content is checked yet.
 
     Raises:
         IntegrityError: there is no such file, or it is not an Arrow IPC file.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise IntegrityError("the shard is not a regular file", where=str(path), hint=REBUILD_HINT)
         return pa.ipc.open_file(pa.memory_map(str(path)))
     except FileNotFoundError as error:
         raise IntegrityError("the shard is missing", where=str(path), hint=REBUILD_HINT) from error
@@ -58,10 +61,42 @@ def open_shard(path: Path) -> pa.ipc.RecordBatchFileReader:
         raise IntegrityError(f"not a readable Arrow IPC file: {error}", where=str(path), hint=REBUILD_HINT) from error
 
 
+def check_schema(reader: pa.ipc.RecordBatchFileReader, sequence_length: int, path: Path) -> None:
+    """Refuse a shard with other columns: what follows would read another memory than it means.
+
+    Raises:
+        IntegrityError: the schema is not that of this version of the format.
+    """
+    if not reader.schema.equals(shard_schema(sequence_length), check_metadata=True):
+        raise IntegrityError(
+            f"the schema is not that of format version {FORMAT_VERSION}", where=str(path), hint=REBUILD_HINT
+        )
+
+
+def read_batch(reader: pa.ipc.RecordBatchFileReader, number: int, path: Path) -> pa.RecordBatch:
+    """A record batch of a shard whose schema was checked, whole: no offset or length in it leads outside its memory.
+
+    Raises:
+        IntegrityError: it is damaged, or there is no such batch.
+    """
+    try:
+        if not 0 <= number < reader.num_record_batches:
+            raise ValueError(f"there are {reader.num_record_batches}")
+        batch = reader.get_batch(number)
+        batch.validate(full=True)
+        if any(column.null_count for column in batch.columns):
+            raise ValueError("there are nulls")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise IntegrityError(
+            f"record batch {number}: not readable: {error}", where=str(path), hint=REBUILD_HINT
+        ) from error
+    return batch
+
+
 def read_ids(batch: pa.RecordBatch) -> np.ndarray:
     """The `input_ids` of a record batch: int32[sequences, length], zero copy and read-only."""
     ids = batch.column("input_ids")
-    return _numbers(ids.values).reshape(-1, ids.type.list_size)[ids.offset : ids.offset + len(ids)]
+    return flat_numbers(ids.values).reshape(-1, ids.type.list_size)[ids.offset : ids.offset + len(ids)]
 
 
 def read_columns(table: pa.RecordBatch | pa.Table) -> Columns:
@@ -70,8 +105,8 @@ def read_columns(table: pa.RecordBatch | pa.Table) -> Columns:
 
     def lists(name: str) -> tuple[np.ndarray, np.ndarray]:
         column = batch.column(name)
-        offsets = _numbers(column.offsets)
-        return offsets, _numbers(column.values)[offsets[0] : offsets[-1]]
+        offsets = flat_numbers(column.offsets)
+        return offsets, flat_numbers(column.values)[offsets[0] : offsets[-1]]
 
     cu_offsets, borders = lists("cu_seqlens")
     cu_offsets = cu_offsets.astype(np.int64) - int(cu_offsets[0])
@@ -80,15 +115,15 @@ def read_columns(table: pa.RecordBatch | pa.Table) -> Columns:
     flat = {name: lists(name)[1] for name in RUN_COLUMNS}
     return Columns(
         input_ids=read_ids(batch),
-        next_id=_numbers(batch.column("next_id")),
-        num_pad=_numbers(batch.column("num_pad")),
+        next_id=flat_numbers(batch.column("next_id")),
+        num_pad=flat_numbers(batch.column("num_pad")),
         run_offsets=cu_offsets - np.arange(len(cu_offsets)),
         run_stop=borders[keep],
         **flat,
     )
 
 
-def _numbers(array: pa.Array) -> np.ndarray:
+def flat_numbers(array: pa.Array) -> np.ndarray:
     """The values of an array of numbers where they lie, read-only.
 
     Without pyarrow's `to_numpy` and `flatten`: the first imports pandas wherever it is installed, the second all of

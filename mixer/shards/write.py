@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,29 @@ import pyarrow as pa
 import xxhash
 
 from mixer.packing.columns import Columns
-from mixer.shards.shard import RUN_COLUMNS, batch_sequences, shard_schema
+from mixer.shards.shard import RUN_COLUMNS, shard_schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardDigests:
-    """`num_bytes` and `file_xxh3` of the file as it lies; `content_xxh3` of what it says, however it is encoded."""
+    """Of the file as it lies, and of what it says, however it is encoded.
+
+    xxh3 tells damage, and costs nothing; sha256 binds: no other content with the same one can be made.
+    """
 
     num_bytes: int
     file_xxh3: str
     content_xxh3: str
+    content_sha256: str
 
 
-def write_shard(path: Path, columns: Columns) -> ShardDigests:
+def write_shard(path: Path, columns: Columns, batch_sequences: int) -> ShardDigests:
     """Write a shard to a path where nothing is yet; the caller publishes it by renaming.
+
+    Args:
+        path: where to.
+        columns: the sequences.
+        batch_sequences: sequences of a record batch.
 
     Raises:
         OSError: no space, no permission.
@@ -33,13 +43,20 @@ def write_shard(path: Path, columns: Columns) -> ShardDigests:
     num_sequences, sequence_length = columns.input_ids.shape
     schema = shard_schema(sequence_length)
     batch = pa.RecordBatch.from_arrays(_arrays(columns, schema), schema=schema)
-    step = batch_sequences(sequence_length)
     with path.open("wb", buffering=0) as file:
         sink = _HashingSink(file)
         with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema) as writer:
-            for start in range(0, num_sequences, step):
-                writer.write_batch(batch.slice(start, step))
-    return ShardDigests(num_bytes=sink.tell(), file_xxh3=sink.hexdigest(), content_xxh3=content_digest(_flat(columns)))
+            for start in range(0, num_sequences, batch_sequences):
+                writer.write_batch(batch.slice(start, batch_sequences))
+    digests = ContentDigests()
+    for array in content_arrays(columns):
+        digests.update(array)
+    return ShardDigests(
+        num_bytes=sink.tell(),
+        file_xxh3=sink.hexdigest(),
+        content_xxh3=digests.xxh3(),
+        content_sha256=digests.sha256(),
+    )
 
 
 class _HashingSink:
@@ -100,8 +117,8 @@ def _with_zeros(columns: Columns) -> np.ndarray:
     return np.insert(columns.run_stop, columns.run_offsets[:-1], 0).astype(np.int32)
 
 
-def _flat(columns: Columns) -> Iterator[np.ndarray]:
-    """What the content digest covers, in its order."""
+def content_arrays(columns: Columns) -> Iterator[np.ndarray]:
+    """What the content digests cover, in their order (format.md, section 2.1)."""
     run_counts = np.diff(columns.run_offsets).astype(np.int32)
     yield columns.input_ids
     yield columns.next_id
@@ -113,10 +130,23 @@ def _flat(columns: Columns) -> Iterator[np.ndarray]:
         yield getattr(columns, name)
 
 
-def content_digest(arrays: Iterator[np.ndarray]) -> str:
-    """xxh3-128 of the arrays' little-endian bytes, one after the other."""
-    state = xxhash.xxh3_128()
-    for array in arrays:
+class ContentDigests:
+    """The xxh3-128 and the sha256 of arrays' little-endian bytes, one after the other."""
+
+    def __init__(self) -> None:
+        self._xxh3, self._sha256 = xxhash.xxh3_128(), hashlib.sha256()
+
+    def update(self, array: np.ndarray) -> None:
+        """Take the bytes of an array in."""
         little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-        state.update(little.reshape(-1).view(np.uint8).data)
-    return state.hexdigest()
+        data = little.reshape(-1).view(np.uint8).data
+        self._xxh3.update(data)
+        self._sha256.update(data)
+
+    def xxh3(self) -> str:
+        """The xxh3-128 so far (hex)."""
+        return self._xxh3.hexdigest()
+
+    def sha256(self) -> str:
+        """The sha256 so far (hex)."""
+        return self._sha256.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-    from mixer.build.account import Progress
+    from mixer.build.ledger import Progress
     from mixer.build.plan import Plan
 
 SECONDS_BETWEEN_LINES = 5.0
@@ -57,8 +58,8 @@ class BuildProgress:
         self._start_seconds = self._last_line = self._clock()
         if not self._quiet:
             say(
-                f"{plan.recipe.name}: {counted(len(self._names), 'source')}, about {short(self._total_tokens)} tokens "
-                f"in {counted(plan.estimated_tasks, 'task')}"
+                f"{plan.recipe.name}: {counted(len(self._names), 'source')}, about {short(self._total_tokens)} tokens"
+                f"{_error_in_words(plan)} in {counted(plan.estimated_tasks, 'task')}"
             )
             for name, snapshot in zip(self._names, plan.snapshots):
                 if snapshot.note is not None:
@@ -139,8 +140,18 @@ def expected_tokens(plan: Plan) -> float:
         return extent.end_tokens
     if extent.end_sequences is not None:
         return extent.end_sequences * plan.recipe.sequence.length
-    return extent.estimated_draws * plan.tokens_per_draw
+    counts = plan.schedule.counts(extent.estimated_draws).tolist()
+    return math.fsum(count * mean for count, mean in zip(counts, plan.tokens_per_row, strict=True))
+
+
+def _error_in_words(plan: Plan) -> str:
+    """How far the number of tokens may be off: nothing where the target is one of tokens."""
+    if plan.extent.end_tokens is not None or plan.extent.end_sequences is not None:
+        return ""
+    counts = plan.schedule.counts(plan.extent.estimated_draws).tolist()
+    error = math.hypot(*(count * one for count, one in zip(counts, plan.standard_errors, strict=True)))
+    return f" (± {percent(2 * error / expected_tokens(plan))})" if error else ""
 
 
 def _text_bytes(progress: Progress) -> int:
-    return sum(counts.num_bytes for counts in progress.sources)
+    return sum(counts.text_bytes for counts in progress.sources)

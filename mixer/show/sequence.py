@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mixer.errors import TokenizerError, UsageError
+from mixer.errors import IntegrityError, TokenizerError, UsageError
+from mixer.shards.locate import Locator, Place
+from mixer.shards.records import Manifest
 from mixer.show.console import visible
 from mixer.show.numbers import counted
 
@@ -59,28 +60,23 @@ class Sequence:
         return dataclasses.asdict(self) | {"segments": [segment.as_json() for segment in self.segments]}
 
 
-def locate(number: int, manifest: Mapping[str, Any]) -> tuple[str, int]:
-    """The shard's path and the row in it of a sequence, counted over all shards in the manifest's order. Pure.
+def locate(number: int, manifest: Manifest) -> Place:
+    """Where a sequence lies, counted over all shards in the manifest's order. Pure.
 
     Raises:
         UsageError: there is no such sequence.
     """
-    total = sum(shard["sequences"] for shard in manifest["shards"])
+    total = manifest.totals.sequences
     if not 0 <= number < total:
         raise UsageError(
             f"there is no sequence {number}",
             where="--sequence",
             hint=f"choose one of 0 to {total - 1}" if total else "the build has no sequences",
         )
-    row = number
-    for shard in manifest["shards"]:
-        if row < shard["sequences"]:
-            return shard["path"], row
-        row -= shard["sequences"]
-    raise AssertionError
+    return Locator.of(manifest).place(number)
 
 
-def read_sequence(folder: Path, manifest: Mapping[str, Any], number: int, tokenizer: Tokenizer) -> Sequence:
+def read_sequence(folder: Path, manifest: Manifest, number: int, tokenizer: Tokenizer) -> Sequence:
     """Read and decode one sequence.
 
     Raises:
@@ -88,19 +84,30 @@ def read_sequence(folder: Path, manifest: Mapping[str, Any], number: int, tokeni
         TokenizerError: the tokenizer is not the build's.
         IntegrityError: the shard is missing or unreadable.
     """
-    from mixer.shards.shard import open_shard, read_columns
+    from mixer.shards.rules import batch_problem
+    from mixer.shards.shard import REBUILD_HINT, check_schema, open_shard, read_batch, read_columns
 
-    path, row = locate(number, manifest)
+    place = locate(number, manifest)
     check_tokenizer(tokenizer, manifest)
-    batch, row_in_batch = divmod(row, manifest["batch_sequences"])
-    columns = read_columns(open_shard(folder / path).get_batch(batch).slice(row_in_batch, 1))
-    names = [source["name"] for source in manifest["sources"]]
+    shard = manifest.shards[place.shard]
+    path = folder / shard.path
+    reader = open_shard(path)
+    check_schema(reader, manifest.sequence.length, path)
+    whole = read_batch(reader, place.batch, path)
+    if problem := batch_problem(whole, manifest):
+        raise IntegrityError(f"record batch {place.batch}: {problem}", where=str(path), hint=REBUILD_HINT)
+    if place.row_in_batch >= len(whole):
+        raise IntegrityError(
+            f"record batch {place.batch} has {len(whole)} sequences", where=str(path), hint=REBUILD_HINT
+        )
+    columns = read_columns(whole.slice(place.row_in_batch, 1))
+    names = manifest.source_names
     ids, segments, start = columns.input_ids[0], [], 0
     for run, stop in enumerate(columns.run_stop.tolist()):
         source = int(columns.segment_source[run])
         inner = ids[start:stop] if source >= 0 else ids[:0]
-        bos = len(inner) > 0 and inner[0] == tokenizer.bos_id and manifest["recipe"]["sequence"]["bos"]
-        eos = len(inner) > 0 and inner[-1] == tokenizer.eos_id and manifest["recipe"]["sequence"]["eos"]
+        bos = len(inner) > 0 and inner[0] == tokenizer.bos_id and manifest.sequence.bos
+        eos = len(inner) > 0 and inner[-1] == tokenizer.eos_id and manifest.sequence.eos
         segments.append(
             Segment(
                 start=start,
@@ -117,21 +124,21 @@ def read_sequence(folder: Path, manifest: Mapping[str, Any], number: int, tokeni
         start = stop
     return Sequence(
         number=number,
-        shard=path,
-        row=row,
+        shard=shard.path,
+        row=place.row,
         next_id=int(columns.next_id[0]),
         num_pad=int(columns.num_pad[0]),
         segments=tuple(segments),
     )
 
 
-def check_tokenizer(tokenizer: Tokenizer, manifest: Mapping[str, Any]) -> None:
+def check_tokenizer(tokenizer: Tokenizer, manifest: Manifest) -> None:
     """Refuse a tokenizer that is not the one of the build.
 
     Raises:
         TokenizerError: the fingerprints differ.
     """
-    asked = manifest["tokenizer"]["fingerprint"]
+    asked = manifest.tokenizer.fingerprint
     if tokenizer.fingerprint != asked:
         raise TokenizerError(
             f"has fingerprint {tokenizer.fingerprint}, the build was made with {asked}",

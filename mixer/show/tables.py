@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
+
+from mixer.shards.records import Manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,43 +89,63 @@ class Summary:
         }
 
 
-def summarise(manifest: Mapping[str, Any]) -> Summary:
+def summarise(manifest: Manifest) -> Summary:
     """A manifest's summary."""
-    recipe, totals, shards = manifest["recipe"], manifest["totals"], manifest["shards"]
+    recipe, totals, shards = manifest.recipe, manifest.totals, manifest.shards
     return Summary(
-        id=manifest["id"],
-        name=manifest["name"],
-        tokenizer=manifest["tokenizer"]["name"],
-        packing=recipe["sequence"]["packing"],
+        id=manifest.id,
+        name=manifest.name,
+        tokenizer=manifest.tokenizer.name,
+        packing=manifest.sequence.packing,
         weights=recipe["weights"],
-        sources=tuple(sorted((_source_row(source) for source in manifest["sources"]), key=_largest_first)),
+        sources=tuple(sorted(_source_rows(manifest), key=_largest_first)),
         shards=len(shards),
-        shard_bytes=sum(shard["bytes"] for shard in shards),
-        sequence_length=manifest["sequence_length"],
-        checked=manifest["reference_check"]["documents"],
-        different=manifest["reference_check"]["different"],
-        **{
-            name: totals[name]
-            for name in (
-                "sequences", "draws", "documents", "tokens", "text_bytes",
-                "padding", "tokens_left_out", "truncated_documents",
-            )
-        },
-    )  # fmt: skip
+        shard_bytes=sum(shard.file.bytes for shard in shards),
+        sequences=totals.sequences,
+        sequence_length=manifest.sequence.length,
+        draws=totals.draws,
+        documents=totals.documents,
+        tokens=totals.tokens,
+        text_bytes=totals.text_bytes,
+        padding=totals.padding,
+        tokens_left_out=totals.tokens_left_out,
+        truncated_documents=totals.truncated_documents,
+        checked=manifest.reference_check.documents,
+        different=manifest.reference_check.different,
+    )
 
 
 def _largest_first(row: SourceRow) -> float:
     return -row.row_share_asked
 
 
-def _source_row(source: Mapping[str, Any]) -> SourceRow:
-    given = source["tokens"] + source["tokens_left_out"]
-    fields = (field.name for field in dataclasses.fields(SourceRow))
-    return SourceRow(
-        tokens_per_row=_ratio(given, source["rows"]),
-        bytes_per_token=_ratio(source["text_bytes"], given),
-        **{name: source[name] for name in fields if name not in ("tokens_per_row", "bytes_per_token")},
-    )
+def _source_rows(manifest: Manifest) -> Iterator[SourceRow]:
+    """A row for each source of the last stage, counted over all stages."""
+    stage, totals = manifest.stages[-1], manifest.totals
+    asked = {name: Fraction(source["weight"]) for name, source in manifest.recipe["sources"].items()}
+    all_counts = manifest.source_counts
+    for entry in stage.sources:
+        name, counts = manifest.sources[entry.source].name, all_counts[entry.source]
+        given = counts.tokens + counts.tokens_left_out
+        # Rows of one pass, where passes differ their mean.
+        rows_available = sum(entry.pass_rows) / len(entry.pass_rows)
+        yield SourceRow(
+            name=name,
+            weight=float(asked[name]),
+            share_asked=float(asked[name] / sum(asked.values())),
+            row_share_asked=entry.weight / stage.period_draws,
+            rows=counts.rows,
+            row_share=_ratio(counts.rows, totals.draws),
+            tokens=counts.tokens,
+            token_share=_ratio(counts.tokens, totals.tokens),
+            tokens_per_row=_ratio(given, counts.rows),
+            bytes_per_token=_ratio(counts.text_bytes, given),
+            rows_available=round(rows_available),
+            passes=counts.rows / rows_available,
+            documents=counts.documents,
+            skipped=counts.skipped,
+            truncated_documents=counts.truncated_documents,
+        )
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -20,6 +20,8 @@ from mixer.sources.snapshot import Snapshot
 from mixer.sources.state import change_of
 from mixer.sources.whole import WholeDigest
 
+EVIDENCE = "evidence.json"
+"""Its place in the folder of a build."""
 Evidence = dict[str, dict[str, str]]
 """Source -> path of a file in its snapshot -> xxh3-128 (hex) of all its bytes."""
 

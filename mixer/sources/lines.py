@@ -57,14 +57,19 @@ def iter_lines(file: OpenedFile) -> Iterator[Lines]:
     buffer, is_end = np.empty(PIECE_BYTES, np.uint8), np.empty(PIECE_BYTES, bool)
     number, filled = 1, 0
     with open_stream(file) as stream:
-        while num_read := stream.readinto(buffer[filled:].data):
+        while num_read := stream.readinto(buffer[filled : filled + PIECE_BYTES].data):
             fresh = buffer[filled : filled + num_read]
             ends = np.flatnonzero(np.equal(fresh, _NEWLINE, out=is_end[:num_read])) + filled
             filled += num_read
             if len(ends):
-                yield _split(buffer, ends, number)
-                number += len(ends)
                 rest = buffer[ends[-1] + 1 : filled]
+                if len(buffer) == PIECE_BYTES:
+                    yield _split(buffer, ends, number)
+                else:  # a long line is let go of: it may be a large part of what there is
+                    rest, found = rest.copy(), [_split(buffer, ends, number)]
+                    buffer = fresh = np.empty(PIECE_BYTES, np.uint8)
+                    yield found.pop()
+                number += len(ends)
                 filled = len(rest)
                 buffer[:filled] = rest
             elif filled == len(buffer):
@@ -73,9 +78,13 @@ def iter_lines(file: OpenedFile) -> Iterator[Lines]:
                     raise DataError(
                         f"line {number} is longer than {_MAX_LINE_BYTES} bytes", where=str(file.path), hint=hint
                     )
-                buffer, is_end = np.resize(buffer, 2 * filled), np.empty(2 * filled, bool)
+                longer = np.empty(2 * filled, np.uint8)  # pages that are not written to take no memory
+                longer[:filled] = buffer
+                buffer = longer
     if filled:
-        yield _split(buffer, np.array([filled]), number)
+        found = [_split(buffer, np.array([filled]), number)]
+        del buffer
+        yield found.pop()
 
 
 def _split(buffer: np.ndarray, stop: np.ndarray, number: int) -> Lines:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +15,7 @@ from mixer.errors import DataError
 from mixer.sources import jsonl
 from mixer.sources.cache import PinCache, default_cache_dir
 from mixer.sources.counting import OnFile, OnRead, counted
-from mixer.sources.find import common_format, find_files, patterns_of
+from mixer.sources.find import FoundFiles, check_format, common_format, find_files, patterns_of
 from mixer.sources.footer import footer_digest, read_footer
 from mixer.sources.formats import FORMATS
 from mixer.sources.needs import Needs, needs_of
@@ -31,7 +32,13 @@ _MAX_THREADS = 16
 
 
 def pin(
-    name: str, source: Source, root: Path, cache: PinCache | None = None, on_file: OnFile | None = None
+    name: str,
+    source: Source,
+    root: Path,
+    cache: PinCache | None = None,
+    on_file: OnFile | None = None,
+    *,
+    only: Sequence[str] | None = None,
 ) -> Snapshot:
     """The snapshot of a source: its files, what identifies them, all rows and kept rows of their blocks.
 
@@ -45,10 +52,11 @@ def pin(
         root: the folder that relative paths start from.
         cache: what earlier builds learnt about files.
         on_file: called with how far it is; from several threads, one at a time.
+        only: the local files to pin, in this order, relative to the snapshot's base; None: all that are found.
 
     Raises:
-        RecipeError: the paths, `where` or the columns do not fit what is there.
-        DataError: a file cannot be read, or changes meanwhile.
+        RecipeError: the paths, the format, `where` or the columns do not fit what is there.
+        DataError: a file cannot be read, or changes meanwhile; or one of `only` is not there.
     """
     needs = needs_of(name, source)
     if _is_elsewhere(source):
@@ -56,8 +64,12 @@ def pin(
 
         return pin_remote(source, needs, cache or PinCache(default_cache_dir()), on_file)
     files = find_files(patterns_of(source), root, needs.place)
+    if only is not None:
+        files = _only(files, only, needs.place)
     format = common_format(files.paths, needs.place) if source.format == "auto" else source.format
     paths = [files.base / path for path in files.paths]
+    if source.format != "auto":
+        check_format(paths[0], source.format, needs.place)
     if format == "jsonl":
         jsonl.check_columns(paths, needs)  # Keys come and go from line to line: one file speaks for all.
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1, len(paths))) as pool:
@@ -101,6 +113,18 @@ def pin_anew(
 
 def _is_elsewhere(source: Source) -> bool:
     return source.hub is not None or any(is_remote(pattern) for pattern in patterns_of(source))
+
+
+def _only(found: FoundFiles, paths: Sequence[str], place: str) -> FoundFiles:
+    """Some of the files that were found."""
+    missing = sorted({*paths} - {*found.paths})
+    if missing:
+        raise DataError(
+            f"{len(missing):,} of its files were removed, the first is '{missing[0]}'",
+            where=place,
+            hint="bring them back, or point --root at the data that the build was made from",
+        )
+    return FoundFiles(base=found.base, paths=tuple(paths))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mixer.sources.remote.blocks import RemoteBlocks
 
 MAX_CHUNK_BYTES = 16 << 20
+MAX_OPEN_BYTES = 32 << 20
+"""A block stays open behind a chunk of at most so many bytes: what decodes it holds on to that chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,6 +60,8 @@ class _Stream:
     # What is decoded already.
     rest: Texts | None
     chunks: Iterator[Texts]
+    # Bytes of text in the last chunk.
+    last_bytes: int = 0
 
 
 class SourceReader:
@@ -103,6 +107,7 @@ class SourceReader:
             chunk = stream.rest or next(stream.chunks, None)
             if chunk is None:
                 raise self.too_few_rows(block, stream.position)
+            stream.last_bytes = chunk.text.nbytes
             skipped, taken = min(start - stream.position, len(chunk)), min(stop - stream.position, len(chunk))
             stream.position += taken
             stream.rest = chunk.part(taken, len(chunk)) if taken < len(chunk) else None
@@ -113,7 +118,10 @@ class SourceReader:
                 self._stream = stream  # Kept only while it is whole: not after an error, nor by a range within a range.
                 yield wanted
                 self._stream = None
-        self._stream = stream
+        if stream.last_bytes <= MAX_OPEN_BYTES:
+            self._stream = stream
+        else:
+            pa.default_memory_pool().release_unused()
 
     @property
     def open_block(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,22 +95,30 @@ class Snapshot:
         return identity(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
-        """The snapshot as JSON: one entry a file; `kept` is left out where all rows of the file are kept.
+        """The snapshot as JSON (format.md, "A snapshot"): one entry a file; which rows are kept is no part of it.
 
         `origin`, the address of the folder that holds the files, is there only where they are remote.
         """
         borders = np.searchsorted(self.block_file, np.arange(len(self.files) + 1))
-        entries = []
-        for file, start, stop in zip(self.files, borders, borders[1:]):
-            rows, kept = self.block_rows[start:stop].tolist(), self.block_kept[start:stop].tolist()
-            entry = {"path": file.path, "bytes": file.num_bytes, **file.version(), "rows": rows}
-            entries.append(entry if kept == rows else entry | {"kept": kept})
+        entries = [
+            {"path": file.path, "bytes": file.num_bytes, **file.version(), "rows": self.block_rows[start:stop].tolist()}
+            for file, start, stop in zip(self.files, borders, borders[1:])
+        ]
         origin = {} if self.origin is None else {"origin": self.origin}
         return {"format": self.format, **origin, "files": entries}
 
+    def kept_json(self) -> list[int] | None:
+        """The kept rows of each block; None where all rows are kept."""
+        return None if np.array_equal(self.block_kept, self.block_rows) else self.block_kept.tolist()
+
     @classmethod
-    def from_json(cls, value: dict[str, Any], base: Path | RemoteBase) -> Snapshot:
+    def from_json(cls, value: dict[str, Any], base: Path | RemoteBase, kept: Sequence[int] | None = None) -> Snapshot:
         """The snapshot back from `as_json`, with its files under `base`.
+
+        Args:
+            value: the JSON.
+            base: where the files are.
+            kept: what `kept_json` gave.
 
         Raises:
             FormatError: the value is not a snapshot.
@@ -124,9 +133,14 @@ class Snapshot:
             if any(len(file.version()) != 1 for file in files):
                 raise KeyError(*kinds)
             rows = [e["rows"] for e in entries]
-            kept = [e.get("kept", e["rows"]) for e in entries]
-            return make_snapshot(value["format"], files, base, rows, kept)
-        except (KeyError, TypeError, AttributeError) as err:
+            if kept is None:
+                return make_snapshot(value["format"], files, base, rows, rows)
+            borders = np.cumsum([0, *map(len, rows)]).tolist()
+            if len(kept) != borders[-1]:
+                raise ValueError(f"{len(kept)} kept rows for {borders[-1]} blocks")
+            per_file = [kept[start:stop] for start, stop in pairwise(borders)]
+            return make_snapshot(value["format"], files, base, rows, per_file)
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as err:
             raise FormatError(f"not a snapshot: {err!r}", where="snapshot") from err
 
 

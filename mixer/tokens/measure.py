@@ -1,4 +1,4 @@
-"""Tokens per row of a source, measured on a small keyed sample: what task sizes and estimates are made from."""
+"""Tokens per row of a source, measured on a keyed sample: what plans and weights in tokens are made from."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow as pa
 from mixer import rng
 from mixer.errors import DataError
 from mixer.tokens.measurement import Measurement, measurement
+from mixer.tokens.measurement_cache import MeasurementCache, measurement_key
 
 if TYPE_CHECKING:
     from mixer.recipe import Recipe, Source
@@ -21,60 +23,57 @@ if TYPE_CHECKING:
     from mixer.sources.remote.blocks import FetchAhead, RemoteBlocks
     from mixer.tokens.tokenizer import Tokenizer
 
-_WINDOWS, _WINDOW_ROWS = 8, 32
-_ENOUGH_BYTES = 4 << 20
-_MORE_FOR_WEIGHTS = 8
+_WINDOWS, _WINDOW_ROWS = 64, 32
+_ENOUGH_BYTES = 16 << 20
+_REMOTE_WINDOWS, _ENOUGH_REMOTE_BYTES = 8, 4 << 20
+"""Of a remote source each window may be a row group of 100,000 rows to fetch."""
 _MORE_WITHOUT_TEXT = 8
 _BLOCKS_AHEAD, _SOURCES_AHEAD = 3, 2
 """Blocks of a remote source that are fetched before it is known whether they will be needed; for how many after it."""
 
 
-def measure_tokens_per_row(
-    sources: Mapping[str, Source], snapshots: Sequence[Snapshot], tokenizer: Tokenizer, recipe: Recipe
-) -> tuple[float, ...]:
-    """The mean tokens of a row of each source, which a plan records: those of `measure_rows`.
+def measure_sources(
+    sources: Mapping[str, Source], snapshots: Sequence[Snapshot], tokenizer: Tokenizer, recipe: Recipe, cache_dir: Path
+) -> dict[str, Measurement]:
+    """The tokens of a row of each source as it would be packed: BOS and EOS counted, rows without text counted as 0.
 
+    Deterministic: short windows of rows at places all over the source, which a key chooses. A source in whose sample
+    there is no text gets a larger one. A measurement is kept, so that a build after its plan need not make it again.
     The next remote sources are fetched from while one is measured. No thread is left running.
+
+    Args:
+        sources: the sources by name.
+        snapshots: of each.
+        tokenizer: the recipe's.
+        recipe: the recipe.
+        cache_dir: where measurements are kept.
 
     Raises:
         DataError: no row of a source has any text.
     """
-    means = []
+    kept = MeasurementCache(cache_dir)
+    keys = {
+        name: measurement_key(name, source, snapshot, tokenizer.fingerprint, recipe)
+        for (name, source), snapshot in zip(sources.items(), snapshots, strict=True)
+    }
+    found = {name: known for name, key in keys.items() if (known := kept.recall(key)) is not None}
+    unknown = [
+        (name, source, snapshot)
+        for (name, source), snapshot in zip(sources.items(), snapshots, strict=True)
+        if name not in found
+    ]
     waiting: deque[_Sample] = deque()
-    left = iter(zip(sources.items(), snapshots))
-    with _fetching_ahead(snapshots) as ahead:
-        for _ in snapshots:
+    left = iter(unknown)
+    with _fetching_ahead([snapshot for _, _, snapshot in unknown]) as ahead:
+        for _ in unknown:
             # A sample is let go of when it was measured: its reader keeps a block open.
-            for (name, source), snapshot in islice(left, 1 + _SOURCES_AHEAD - len(waiting)):
-                waiting.append(_Sample(name, source, snapshot, recipe, _more(recipe), ahead))
+            for name, source, snapshot in islice(left, 1 + _SOURCES_AHEAD - len(waiting)):
+                waiting.append(_Sample(name, source, snapshot, recipe, ahead))
             sample = waiting.popleft()
             behind = [block for other in waiting for block in other.blocks_from(0)]
-            means.append(_measured(sample, tokenizer, recipe, behind).tokens_per_row)
-    return tuple(means)
-
-
-def measure_rows(
-    name: str,
-    source: Source,
-    snapshot: Snapshot,
-    tokenizer: Tokenizer,
-    recipe: Recipe,
-    *,
-    thorough: bool = False,
-) -> Measurement:
-    """The tokens of a row as it would be packed: BOS and EOS counted, rows without text counted as 0.
-
-    Deterministic: short windows of rows at places all over the source, which a key chooses. Weights in tokens are made
-    from it and get a larger sample, as does who asks for a thorough one; so does a source in whose sample there is no
-    text. No thread is left running.
-
-    Raises:
-        DataError: no row of the source has any text.
-    """
-    more = _MORE_FOR_WEIGHTS if thorough else _more(recipe)
-    with _fetching_ahead([snapshot]) as ahead:
-        sample = _Sample(name, source, snapshot, recipe, more, ahead)
-        return _measured(sample, tokenizer, recipe, [])
+            found[sample.name] = _measured(sample, tokenizer, recipe, behind)
+            kept.remember(keys[sample.name], found[sample.name])
+    return {name: found[name] for name in sources}
 
 
 def measure_sample(
@@ -122,28 +121,26 @@ def _no_text(name: str, num_rows: int) -> DataError:
     )
 
 
-def _more(recipe: Recipe) -> int:
-    return _MORE_FOR_WEIGHTS if recipe.weights == "tokens" else 1
-
-
 class _Sample:
     """Which rows of a source are read, and what reads them. `more` is how much larger than usual it is."""
 
     def __init__(
-        self, name: str, source: Source, snapshot: Snapshot, recipe: Recipe, more: int, ahead: FetchAhead | None
+        self, name: str, source: Source, snapshot: Snapshot, recipe: Recipe, ahead: FetchAhead | None, more: int = 1
     ) -> None:
         from mixer.sources import SourceReader
 
-        self.name, self.source, self.snapshot, self.more, self.ahead = name, source, snapshot, more, ahead
+        self.name, self.source, self.snapshot, self.ahead, self.more = name, source, snapshot, ahead, more
         self.reader = SourceReader(name, source, snapshot, recipe.on_bad_row)
-        self.windows = list(_windows(snapshot.block_kept, more * _WINDOWS, recipe.seed, name))
+        remote = self.reader.remote is not None
+        num_windows, num_bytes = (_REMOTE_WINDOWS, _ENOUGH_REMOTE_BYTES) if remote else (_WINDOWS, _ENOUGH_BYTES)
+        self.enough_bytes = more * num_bytes
+        self.windows = list(_windows(snapshot.block_kept, more * num_windows, recipe.seed, name))
         if self.reader.remote is not None and ahead is not None:
             self.reader.remote.use(ahead)
 
     def larger(self, recipe: Recipe) -> _Sample:
         """A larger sample of the same source."""
-        more = self.more * _MORE_WITHOUT_TEXT
-        return _Sample(self.name, self.source, self.snapshot, recipe, more, self.ahead)
+        return _Sample(self.name, self.source, self.snapshot, recipe, self.ahead, self.more * _MORE_WITHOUT_TEXT)
 
     def blocks_from(self, number: int) -> list[tuple[RemoteBlocks, int]]:
         """The next few blocks from a window's on that are to be fetched; none of a local source."""
@@ -172,7 +169,7 @@ def _fetching_ahead(snapshots: Sequence[Snapshot]) -> Iterator[FetchAhead | None
 def _measured(
     sample: _Sample, tokenizer: Tokenizer, recipe: Recipe, behind: list[tuple[RemoteBlocks, int]]
 ) -> Measurement:
-    """What `measure_rows` says of a sample; the blocks `behind` are fetched after its own."""
+    """What `measure_sources` says of a sample; the blocks `behind` are fetched after its own."""
     while True:
         parts: list[Texts] = []
         window_rows: list[int] = []
@@ -184,7 +181,7 @@ def _measured(
             for texts in sample.reader.read(block, start, stop):
                 parts.append(texts)
                 num_bytes += texts.text.drop_null().nbytes
-            if num_bytes >= sample.more * _ENOUGH_BYTES:
+            if num_bytes >= sample.enough_bytes:
                 break
         tokens, text_bytes = _tokens_of_rows(parts, tokenizer, recipe)
         if tokens.any():
@@ -199,7 +196,7 @@ def _tokens_of_rows(parts: list[Texts], tokenizer: Tokenizer, recipe: Recipe) ->
     """Tokens of each row, 0 where it makes no document: int64[rows]; and the bytes of the rows that make one."""
     from mixer.sources.text import text_offsets
 
-    text = pa.concat_arrays([part.text for part in parts])
+    text = parts[0].text if len(parts) == 1 else pa.concat_arrays([part.text for part in parts])
     has_text = np.asarray(text.is_valid())
     documents = text.drop_null()
     lengths = np.diff(tokenizer.encode(documents).offsets)

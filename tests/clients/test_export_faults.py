@@ -60,7 +60,7 @@ def test_an_interrupted_export_goes_on_and_gives_the_same_files(
     finished: Path, tmp_path: Path, whole: dict, name: str
 ) -> None:
     """Stopped after each number of shards; nothing says that it is finished before it is."""
-    num_shards = len(load_manifest(finished)["shards"])
+    num_shards = len(load_manifest(finished).shards)
     assert num_shards > 3
     for most in range(1, num_shards + 1):
 
@@ -125,7 +125,7 @@ def test_a_damaged_shard_stops_the_export(
     copy_of_finished: Path, tmp_path: Path, whole: dict, name: str, damage: str, problem: str
 ) -> None:
     """It is named, and nothing says that the export is finished; with the shard as it was, it goes on."""
-    shard = copy_of_finished / load_manifest(copy_of_finished)["shards"][-1]["path"]
+    shard = copy_of_finished / load_manifest(copy_of_finished).shards[-1].path
     data = shard.read_bytes()
     if damage == "missing":
         shard.unlink()
@@ -222,7 +222,7 @@ def test_a_build_without_sequences_is_refused(workshop: Workshop, tmp_path: Path
     (tmp_path / "data/0.jsonl").write_text("\n".join(lines))
     recipe = workshop.recipe(target={"rows": 3}, sources={"data": {"weight": 1, "path": "data/*.jsonl"}})
     workshop.build(tmp_path / "out", recipe, root=tmp_path)
-    assert load_manifest(tmp_path / "out")["shards"] == []
+    assert load_manifest(tmp_path / "out").shards == ()
     with pytest.raises(DataError, match="the build has no sequences to export"):
         export(tmp_path / "out", "bin", tmp_path / "bin")
     assert not (tmp_path / "bin").exists()

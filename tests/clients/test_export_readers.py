@@ -117,7 +117,7 @@ def test_flat_ids_are_all_sequences_without_padding(build: Path, tmp_path: Path)
     expected = [one for row in sequences(build) for one in row["input_ids"][: len(row["input_ids"]) - row["num_pad"]]]
     found = np.memmap(tmp_path / "train.bin", dtype=record["dtype"], mode="r")
     assert found.tolist() == expected
-    assert len(expected) == record["tokens"] == load_manifest(build)["totals"]["tokens"]
+    assert len(expected) == record["tokens"] == load_manifest(build).totals.tokens
     assert json.loads((tmp_path / "export.json").read_bytes()) == record
 
 
@@ -133,7 +133,7 @@ def test_mosaicml_streaming_reads_each_sequence(build: Path, tmp_path: Path) -> 
     record = export(build, "mds", tmp_path / "mds")
     found = read_back("mds", tmp_path / "mds", tmp_path / "work/result.npz")
     rows = sequences(build)
-    assert len(list((tmp_path / "mds").glob("*.mds"))) > len(load_manifest(build)["shards"])
+    assert len(list((tmp_path / "mds").glob("*.mds"))) > len(load_manifest(build).shards)
     assert found["tokens"].dtype == record["dtype"]
     assert found["tokens"].tolist() == found["batched_tokens"].tolist() == [row["input_ids"] for row in rows]
     assert found["next_id"].tolist() == found["batched_next_id"].tolist() == [row["next_id"] for row in rows]
@@ -153,7 +153,7 @@ def test_litdata_reads_each_sequence_and_the_id_after_it(build: Path, tmp_path: 
     found = read_back("litdata", tmp_path / "litdata", tmp_path / "work/result.npz")
     pad = record["tokenizer"]["pad_id"]
     expected = [[*row["input_ids"], pad if row["next_id"] == -100 else row["next_id"]] for row in sequences(build)]
-    assert len(list((tmp_path / "litdata").glob("*.bin"))) > len(load_manifest(build)["shards"])
+    assert len(list((tmp_path / "litdata").glob("*.bin"))) > len(load_manifest(build).shards)
     assert found["blocks"].dtype == record["dtype"]
     assert found["blocks"].tolist() == found["iterated"].tolist() == expected
     # Two workers take turns in their batches.
@@ -165,7 +165,7 @@ def test_litdata_reads_each_sequence_and_the_id_after_it(build: Path, tmp_path: 
 def test_olmo_has_each_document_and_where_it_is_from(build: Path, tmp_path: Path) -> None:
     """Documents end to end in each file; a line of the metadata for each of them."""
     record = export(build, "olmo", tmp_path)
-    names = [source["name"] for source in load_manifest(build)["sources"]]
+    names = load_manifest(build).source_names
     for number, expected in enumerate(documents(build)):
         ids = np.memmap(tmp_path / f"{number:05}.npy", dtype=record["dtype"], mode="r")
         with gzip.open(tmp_path / f"{number:05}.csv.gz", "rt", newline="") as file:
@@ -181,7 +181,7 @@ def test_olmo_core_reads_the_stream_and_each_document(build: Path, tmp_path: Pat
     """Windows of each file; and documents, or pieces of long ones, by the borders beside the ids."""
     export(build, "olmo", tmp_path / "olmo")
     found = read_back("olmo", tmp_path / "olmo", tmp_path / "work/result.npz")
-    length = load_manifest(build)["sequence_length"]
+    length = load_manifest(build).sequence.length
     windows, pieces = [], []
     for shard in documents(build):
         ids = [one for _, document in shard for one in document]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from mixer.shards.manifest import load_manifest
+from mixer.shards.records import Manifest
 
 REPOSITORY = Path(__file__).parents[2]
 Cli = Callable[..., subprocess.CompletedProcess]
@@ -80,6 +81,6 @@ def copied(built: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def manifest(built: Path) -> dict[str, Any]:
-    """The build's manifest as it lies."""
-    return json.loads((built / "manifest.json").read_bytes())
+def manifest(built: Path) -> Manifest:
+    """The build's manifest."""
+    return load_manifest(built)

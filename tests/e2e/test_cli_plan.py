@@ -15,6 +15,7 @@ from workshop import contents
 
 from mixer.cli.main import run
 from mixer.forecast.facts import PACKAGED
+from mixer.show.tables import summarise
 
 REPOSITORY = Path(__file__).parents[2]
 ZYDA2 = REPOSITORY / "recipes" / "llama3-8b-zyda2.yaml"
@@ -30,20 +31,19 @@ def planned(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str,
 def test_the_plan_of_the_sample_is_what_its_build_holds(cli, project, manifest, capsys):
     """Tokens as asked, sizes nearly, and the shares of the tokens within their intervals, or near them."""
     found = planned(capsys, project / "recipes" / "sample.yaml", "--set", "target.tokens=300K")
-    built = {source["name"]: source for source in manifest["sources"]}
+    built = {row.name: row for row in summarise(manifest).sources}
     assert found["tokens"] == {"value": 300_000, "low": 300_000, "high": 300_000}
-    assert found["shard_bytes"]["value"] == pytest.approx(sum(one["bytes"] for one in manifest["shards"]), rel=0.06)
-    text_bytes = sum(source["text_bytes"] for source in built.values())
+    assert found["shard_bytes"]["value"] == pytest.approx(sum(shard.file.bytes for shard in manifest.shards), rel=0.06)
     # Most of it are some dozen repositories of whatever packages are installed: bytes a token differ by a third.
-    assert found["text_bytes"]["value"] == pytest.approx(text_bytes, rel=0.35)
+    assert found["text_bytes"]["value"] == pytest.approx(manifest.totals.text_bytes, rel=0.35)
     held = 0
     for source in found["sources"]:
         actual, share = built[source["name"]], source["token_share"]
-        assert source["rows_available"]["value"] == actual["rows_available"]
-        assert source["row_share"] == pytest.approx(actual["row_share"], abs=2 / found["rows"]["value"])
-        held += share["low"] <= actual["token_share"] <= share["high"]
+        assert source["rows_available"]["value"] == actual.rows_available
+        assert source["row_share"] == pytest.approx(actual.row_share, abs=2 / found["rows"]["value"])
+        held += share["low"] <= actual.token_share <= share["high"]
         # The documents of the sample are those of the packages that are installed: no two machines have the same.
-        assert share["low"] / 2 <= actual["token_share"] <= 2 * share["high"]
+        assert share["low"] / 2 <= actual.token_share <= 2 * share["high"]
     assert held >= 4
 
 
@@ -52,7 +52,9 @@ def test_a_plan_writes_nothing_beside_the_recipe(cli, project):
     before = contents(project)
     first = cli("plan", "recipes/sample.yaml", "--set", "target.tokens=300K", cwd=project)
     again = cli("plan", "recipes/sample.yaml", "--set", "target.tokens=300K", cwd=project)
-    assert (first.returncode, first.stderr) == (0, "")
+    assert first.returncode == 0, first.stderr
+    # A busy machine takes so long to pin the sources that it is told about.
+    assert [line for line in first.stderr.splitlines() if not line.endswith(" files pinned")] == []
     assert first.stdout == again.stdout
     assert contents(project) == before
     assert "\x1b" not in first.stdout
@@ -152,14 +154,14 @@ def test_the_packages_facts_are_those_of_the_project():
     """One copy, found from the code."""
     kept = sorted(path.name for path in (REPOSITORY / "manifests" / "facts").glob("*.yaml"))
     assert sorted(path.name for path in PACKAGED.glob("*.yaml")) == kept
-    assert len(kept) == 6
+    assert len(kept) == 13
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (["nothing.yaml", "--facts"], 2, "give the path of a recipe"),
-        ([ZYDA2, "--facts", "--set", "sources.dclm.path=https://example.org/x.parquet"], 1, "no facts about dclm"),
+        ([ZYDA2, "--facts", "--set", "sources.dclm.path=https://example.org/x.parquet"], 2, "no facts about dclm"),
         ([ZYDA2, "--facts", "--batch-tokens", "many"], 2, "'many' is not a size"),
         ([ZYDA2, "--facts", "--match", "bytes"], 2, "bytes"),
         ([ZYDA2, "--facts", "--set", "target.tokens=5.5T", "--set", "max_passes=1"], 2, "stack-v2 runs out first"),

@@ -17,6 +17,9 @@ import pytest
 from servers import Faults, HubServer, Server, serve_bucket, serve_files, serve_hub
 
 from mixer.recipe import load_recipe
+from mixer.shards.manifest import load_manifest
+from mixer.shards.records import Manifest
+from mixer.show.tables import summarise
 
 REPOSITORY = Path(__file__).parents[2]
 REPOS = {
@@ -47,12 +50,12 @@ class World:
     web: Server
     environment: dict[str, str]
 
-    def build(self, recipe: Path, out: Path, *settings: str) -> dict[str, Any]:
+    def build(self, recipe: Path, out: Path, *settings: str) -> Manifest:
         """Build by the command line; the manifest."""
         changes = [part for setting in settings for part in ("--set", setting)]
         folders = ["-o", str(out), "--root", str(self.root), "--manifests", str(out.parent / "manifests")]
         run_mixer(self.environment, "build", str(recipe), *folders, *changes, "--quiet")
-        return json.loads((out / "manifest.json").read_bytes())
+        return load_manifest(out)
 
     def plan(self, recipe: Path, *settings: str) -> dict[str, Any]:
         """Plan by the command line; what it says to programs."""
@@ -130,10 +133,10 @@ def test_what_is_fetched_is_what_the_blobs_mean(world: World, tmp_path: Path) ->
     assert fetched == expected
 
 
-def content(manifest: dict[str, Any]) -> Any:
+def content(manifest: Manifest) -> Any:
     """What must not depend on where the sources are."""
-    sources = [{name: value for name, value in source.items() if name != "snapshot"} for source in manifest["sources"]]
-    return manifest["shards"], sources, manifest["totals"]
+    sources = [(source.name, source.num_rows) for source in manifest.sources]
+    return manifest.shards, sources, manifest.counts, manifest.totals
 
 
 def test_the_recipe_asks_for_what_its_comment_says(recipe: Path) -> None:
@@ -146,53 +149,53 @@ def test_the_recipe_asks_for_what_its_comment_says(recipe: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def near(recipe: Path, world: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def near(recipe: Path, world: World, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     """The manifest of the build from local copies."""
     out = tmp_path_factory.mktemp("near") / recipe.stem
     return world.build(recipe, out, TARGETS[recipe.stem], *addresses(recipe, local(world)))
 
 
 def test_built_from_the_servers_it_is_the_build_of_local_copies(
-    recipe: Path, world: World, near: dict[str, Any], tmp_path: Path
+    recipe: Path, world: World, near: Manifest, tmp_path: Path
 ) -> None:
     """Byte for byte the same shards, and the same account of every source."""
     far = world.build(recipe, tmp_path / "far", TARGETS[recipe.stem], *addresses(recipe, remote(world)))
     assert content(far) == content(near)
-    assert far["shards"]
+    assert far.shards
 
 
-def test_planned_from_the_servers_it_is_what_the_build_holds(recipe: Path, world: World, near: dict[str, Any]) -> None:
+def test_planned_from_the_servers_it_is_what_the_build_holds(recipe: Path, world: World, near: Manifest) -> None:
     """Every source with all its rows, the shares that its weight asks for, and the build's own within the intervals."""
     found = world.plan(recipe, TARGETS[recipe.stem], *addresses(recipe, remote(world)))
-    built = {source["name"]: source for source in near["sources"]}
+    built = {row.name: row for row in summarise(near).sources}
     asked = {name: source.weight for name, source in load_recipe(recipe, []).sources.items()}
     assert sorted(source["name"] for source in found["sources"]) == sorted(asked) == sorted(built)
     one_row = 1 / found["rows"]["value"]
     # A build that has its tokens goes on to the end of a sequence, and a plan does not.
     by_tokens = TARGETS[recipe.stem].startswith("target.tokens")
-    held_tokens = near["totals"]["tokens"] + near["totals"]["tokens_left_out"]
+    held_tokens = near.totals.tokens + near.totals.tokens_left_out
     longer = held_tokens / found["tokens"]["value"] if by_tokens else 1.0
     for source in found["sources"]:
         actual, share = built[source["name"]], source["token_share"]
-        num_rows = actual["rows_available"]
+        num_rows = actual.rows_available
         assert source["rows_available"] == {"value": num_rows, "low": num_rows, "high": num_rows}
         # So no row of a source is unknown; which of them its last pass draws is what the intervals are for.
         assert source["basis"].startswith(f"a sample of {num_rows} of {num_rows} rows")
         assert source["share_asked"] == pytest.approx(asked[source["name"]] / sum(asked.values()))
-        assert source["row_share"] == pytest.approx(actual["row_share_asked"], abs=one_row)
+        assert source["row_share"] == pytest.approx(actual.row_share_asked, abs=one_row)
         if found["weights"] == "rows":
             assert source["row_share"] == pytest.approx(source["share_asked"], abs=one_row)
         else:
             assert share["low"] <= source["share_asked"] <= share["high"]
-        assert share["low"] <= actual["token_share"] <= share["high"]
+        assert share["low"] <= actual.token_share <= share["high"]
         passes = {name: value * longer for name, value in source["passes"].items()}
-        assert passes["low"] - 1 / num_rows < actual["passes"] < passes["high"] + 1 / num_rows
+        assert passes["low"] - 1 / num_rows < actual.passes < passes["high"] + 1 / num_rows
     for kind in ("row_share", "share_asked"):
         assert sum(source[kind] for source in found["sources"]) == pytest.approx(1)
     assert sum(source["token_share"]["value"] for source in found["sources"]) == pytest.approx(1)
 
 
-def test_faults_on_the_way_change_no_byte(recipe: Path, world: World, near: dict[str, Any], tmp_path: Path) -> None:
+def test_faults_on_the_way_change_no_byte(recipe: Path, world: World, near: Manifest, tmp_path: Path) -> None:
     """Every third request fails once, from an empty cache; the build does not differ, and its log counts them."""
     # All but the tokenizer, which takes long to make and comes from no server.
     for folder in (world.root / "cache").iterdir():

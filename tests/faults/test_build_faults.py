@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from manifest_kit import counts_of, passes
 from workshop import Workshop, contents
 
 from mixer.build import task as task_module
@@ -113,11 +114,13 @@ def test_changed_data_are_another_plan(workshop: Workshop, stopped: Path, tmp_pa
     """A build is not continued with other rows; the source is named."""
     root = Path(shutil.copytree(workshop.root, tmp_path / "data"))
     (root / "books/0.json.gz").unlink()
-    with pytest.raises(BuildStateError, match=r"snapshots\.books"):
+    with pytest.raises(BuildStateError, match=r"differs in sources"):
         workshop.build(stopped, workshop.recipe(), root=root)
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "shards/mine.arrow", "shards/00000.arrow", ".mixer/x"])
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "shards/mine.arrow", "shards/00000.arrow", "snapshots/mine.json", ".mixer/x"]
+)
 def test_a_folder_with_foreign_files_is_refused_and_untouched(workshop: Workshop, tmp_path: Path, name: str) -> None:
     """Nothing of the user's is mixed up with a build or deleted."""
     out = tmp_path / "out"
@@ -159,7 +162,7 @@ def test_a_damaged_shard_of_a_stopped_build_is_made_again(
     workshop: Workshop, finished: Path, stopped: Path, fault: str
 ) -> None:
     """Nothing on disk is believed without its digest."""
-    shard, note = stopped / "shards/00001.arrow", stopped / ".mixer/tasks/00001.json"
+    shard, note = stopped / "shards/00001.arrow", stopped / "tasks/00001.json"
     if fault == "flipped":
         flip(shard)
     elif fault == "cut":
@@ -171,14 +174,14 @@ def test_a_damaged_shard_of_a_stopped_build_is_made_again(
     elif fault == "record deleted":
         note.unlink()
     else:
-        shutil.copy(stopped / ".mixer/tasks/00000.json", note)
+        shutil.copy(stopped / "tasks/00000.json", note)
     workshop.build(stopped, workshop.recipe())
     assert without_log(stopped) == without_log(finished)
 
 
 def test_what_a_crash_leaves_over_is_cleaned_away(workshop: Workshop, finished: Path, stopped: Path) -> None:
     """Temporary files of every kind, and shards after the build's end."""
-    for name in ("shards/.00007.arrow.99.tmp", ".mixer/tasks/.00007.json.99.tmp", ".mixer/.plan.json.99.tmp",
+    for name in ("shards/.00007.arrow.99.tmp", "tasks/.00007.json.99.tmp", ".plan.json.99.tmp", "snapshots/.x.tmp",
                  ".manifest.json.99.tmp", ".README.md.99.tmp", ".build-log.json.99.tmp"):  # fmt: skip
         (stopped / name).write_bytes(b"half")
     shutil.copy(stopped / "shards/00000.arrow", stopped / "shards/00950.arrow")
@@ -190,11 +193,12 @@ def test_a_finished_build_is_left_as_it_is(workshop: Workshop, copy_of_finished:
     """Nothing is written but the copy of the manifest that was asked for; the id is the same."""
     before = load_manifest(copy_of_finished)
     times = {path: time for path, time in tree(copy_of_finished).items() if (copy_of_finished / path).is_file()}
-    again = workshop.build(copy_of_finished, workshop.recipe(), manifest_copy=tmp_path / "copies/m.json")
+    again = workshop.build(copy_of_finished, workshop.recipe(), copies=tmp_path / "copies")
     assert again == before
     after = {path: time for path, time in tree(copy_of_finished).items() if (copy_of_finished / path).is_file()}
     assert after == times
-    assert (tmp_path / "copies/m.json").read_bytes() == (copy_of_finished / "manifest.json").read_bytes()
+    copied = tmp_path / f"copies/tiny-{before.id[:12]}.json"
+    assert copied.read_bytes() == (copy_of_finished / "manifest.json").read_bytes()
 
 
 @pytest.mark.parametrize("fault", ["flipped", "deleted", "manifest edited", "manifest cut"])
@@ -249,7 +253,7 @@ def test_a_full_disk_ends_the_build_and_leaves_no_half_shard(
     assert without_log(out) == without_log(finished)
 
 
-@pytest.mark.parametrize("name", ["README.md", "build-log.json", "manifest.json", "copy.json", "plan.json"])
+@pytest.mark.parametrize("name", ["README.md", "build-log.json", "manifest.json", "a copy", "plan.json"])
 def test_a_full_disk_under_the_parent_is_an_error_that_says_so(
     workshop: Workshop, finished: Path, tmp_path: Path, name: str
 ) -> None:
@@ -257,7 +261,7 @@ def test_a_full_disk_under_the_parent_is_an_error_that_says_so(
     whole = Path.replace
 
     def no_space(self: Path, target: Path) -> Path:
-        if Path(target).name == name:
+        if Path(target).name == name or (name == "a copy" and Path(target).parent.name == "copies"):
             raise OSError(errno.ENOSPC, "No space left on device", str(target))
         return whole(self, target)
 
@@ -265,10 +269,11 @@ def test_a_full_disk_under_the_parent_is_an_error_that_says_so(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Path, "replace", no_space)
         with pytest.raises((MixerError, OSError), match="No space left on device"):
-            workshop.build(out, workshop.recipe(), manifest_copy=tmp_path / "copy.json")
-    workshop.build(out, workshop.recipe(), manifest_copy=tmp_path / "copy.json")
+            workshop.build(out, workshop.recipe(), copies=tmp_path / "copies")
+    workshop.build(out, workshop.recipe(), copies=tmp_path / "copies")
     assert without_log(out) == without_log(finished)
-    assert (tmp_path / "copy.json").read_bytes() == (out / "manifest.json").read_bytes()
+    (copied,) = (tmp_path / "copies").iterdir()
+    assert copied.read_bytes() == (out / "manifest.json").read_bytes()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -336,7 +341,7 @@ def test_a_crash_at_a_publication_leaves_nothing_and_costs_no_finished_task(
     workshop.build(out, workshop.recipe(), on_progress=lambda progress: resumed.append(progress.num_resumed))
     assert without_log(out) == without_log(finished)
     if name != "plan.json" and resumed:
-        assert resumed[-1] == len(load_manifest(finished)["shards"])
+        assert resumed[-1] == len(load_manifest(finished).shards)
 
 
 BAD = {"bad": {"weight": 1, "path": "bad/*.jsonl"}, "edu": {"weight": 1, "path": "edu/*.parquet"}}
@@ -365,9 +370,9 @@ def test_a_bad_row_ends_the_build_with_its_place(bad_rows: Workshop, tmp_path: P
 def test_bad_rows_can_be_skipped_and_are_counted(bad_rows: Workshop, tmp_path: Path) -> None:
     """Two passes over five rows: two bad ones and two nulls."""
     recipe = bad_rows.recipe(sources=BAD, target={"rows": 20}, on_bad_row="skip")
-    source = bad_rows.build(tmp_path / "out", recipe)["sources"][0]
-    assert (source["rows"], source["documents"]) == (10, 6)
-    assert source["skipped"] == {"bad_row": 2, "null_text": 2}
+    counts = counts_of(bad_rows.build(tmp_path / "out", recipe), "bad")
+    assert (counts.rows, counts.documents) == (10, 6)
+    assert counts.skipped == {"bad_row": 2, "null_text": 2}
 
 
 def test_a_source_changed_during_the_build_ends_it(workshop: Workshop, tmp_path: Path) -> None:
@@ -400,6 +405,6 @@ def test_a_mix_that_cannot_be_met_leaves_no_folder(workshop: Workshop, tmp_path:
 def test_stop_ends_before_a_source_is_repeated(workshop: Workshop, tmp_path: Path) -> None:
     """No source is read twice, and the one that ends the build is read whole."""
     manifest = workshop.build(tmp_path / "out", workshop.recipe(target=None, when_exhausted="stop"))
-    assert max(source["passes"] for source in manifest["sources"]) == 1
+    assert max(passes(manifest)) == 1
     rows = [row for shard in workshop.rows(tmp_path / "out", manifest) for row in shard]
     assert {number for row in rows for number in row["segment_pass"]} <= {0, -1}

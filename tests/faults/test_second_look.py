@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import multiprocessing.context
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,16 +18,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from workshop import Workshop
+from workshop import Workshop, contents
 
 from mixer.build import engine
 from mixer.cli.main import run
 from mixer.errors import BuildStateError, DataError, FormatError, IntegrityError, RecipeError, TaskError
 from mixer.recipe import parse_recipe
-from mixer.shards import manifest as manifest_module
-from mixer.shards.manifest import load_manifest, manifest_id
+from mixer.shards.ids import manifest_id
+from mixer.shards.manifest import load_manifest
+from mixer.shards.verify import check_files
 from mixer.sources import PinCache, SourceReader, pin
-from mixer.tokens.measure import measure_rows
+from mixer.tokens.measure import measure_sources
 from mixer.tokens.tokenizer import load_tokenizer
 
 
@@ -38,7 +40,7 @@ def test_tokens_per_row_are_measured_all_over_an_ordered_source(workshop: Worksh
     recipe = parse_recipe(text, where="test", default_name="t")
     tokenizer = load_tokenizer("llama3", root=tmp_path, cache_dir=workshop.cache_dir)
     snapshot = pin("a", recipe.sources["a"], tmp_path, PinCache(tmp_path / "cache"))
-    mean = measure_rows("a", recipe.sources["a"], snapshot, tokenizer, recipe).tokens_per_row
+    mean = measure_sources(recipe.sources, [snapshot], tokenizer, recipe, tmp_path / "cache")["a"].tokens_per_row
     reader = SourceReader("a", recipe.sources["a"], snapshot)
     exact = np.mean([n + 2 for part in reader.read(0, 0, 20_000) for n in np.diff(tokenizer.encode(part.text).offsets)])
     assert mean == pytest.approx(exact, rel=0.15)
@@ -55,11 +57,12 @@ def test_one_row_with_text_among_many_without_is_found(workshop: Workshop, tmp_p
         recipe = parse_recipe(text, where="test", default_name="t")
         snapshot = pin(name, recipe.sources[name], tmp_path, PinCache(tmp_path / "cache"))
         if found:
-            mean = measure_rows(name, recipe.sources[name], snapshot, tokenizer, recipe).tokens_per_row
+            measured = measure_sources(recipe.sources, [snapshot], tokenizer, recipe, tmp_path / "cache")
+            mean = measured[name].tokens_per_row
             assert 0 < mean <= 3 / 9_001 * 4
         else:
             with pytest.raises(DataError, match="none of the 9,000 rows has any text"):
-                measure_rows(name, recipe.sources[name], snapshot, tokenizer, recipe)
+                measure_sources(recipe.sources, [snapshot], tokenizer, recipe, tmp_path / "cache")
 
 
 def test_a_worker_that_died_while_idle_is_no_full_disk(
@@ -94,27 +97,39 @@ def test_a_finished_folder_with_another_builds_manifest_is_refused(
 def test_a_finished_folder_copied_without_its_state_is_known(
     workshop: Workshop, copy_of_finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`cp -r OUT/*` leaves `.mixer` behind; the manifest says which plan it is of."""
+    """`cp -r OUT/*` leaves `.mixer` behind, and a plan may be lost: the manifest says which plan it is of."""
     monkeypatch.setattr(engine, "run_tasks", None)
     shutil.rmtree(copy_of_finished / ".mixer")
+    (copy_of_finished / "plan.json").unlink()
     with pytest.raises(BuildStateError, match="another plan's build"):
         workshop.build(copy_of_finished, workshop.recipe(seed=5))
 
 
-@pytest.mark.parametrize("damage", ["sidecar", "stray"])
-def test_a_damage_beside_the_shards_is_no_finished_build(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+@pytest.mark.parametrize("damage", ["snapshots", "selections", "plan.json"])
+def test_a_damage_beside_the_shards_is_mended_by_the_same_build(
+    workshop: Workshop, tmp_path: Path, damage: str
 ) -> None:
-    """A snapshot in a file of its own, and a shard that is none of the build's."""
-    monkeypatch.setattr(manifest_module, "SIDECAR_FILES", 1)
-    recipe = workshop.recipe(target={"rows": 50})
-    workshop.build(tmp_path / "out", recipe)
-    if damage == "sidecar":
-        next((tmp_path / "out/snapshots").iterdir()).write_text("{}")
-    else:
-        shutil.copy(tmp_path / "out/shards/00000.arrow", tmp_path / "out/shards/00007.arrow")
-    with pytest.raises(IntegrityError, match=r"snapshots/|00007\.arrow"):
-        workshop.build(tmp_path / "out", recipe)
+    """What the plan alone says is reported, and written anew where the plan is at hand."""
+    out = tmp_path / "out"
+    workshop.build(out, workshop.recipe(target={"rows": 50}))
+    before = contents(out)
+    damaged = out / damage if damage.endswith(".json") else next((out / damage).iterdir())
+    damaged.write_text("{}")
+    with pytest.raises(IntegrityError, match=re.escape(str(damaged))):
+        check_files(out, load_manifest(out))
+    workshop.build(out, workshop.recipe(target={"rows": 50}))
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize("stray", ["shards/00007.arrow", "shards/mine.arrow", "tasks/notes.txt", "shards/sub/x.arrow"])
+def test_a_stray_file_beside_the_shards_is_no_finished_build(workshop: Workshop, tmp_path: Path, stray: str) -> None:
+    """Who reads the folder would read it."""
+    out = tmp_path / "out"
+    workshop.build(out, workshop.recipe(target={"rows": 50}))
+    (out / stray).parent.mkdir(exist_ok=True)
+    shutil.copy(out / "shards/00000.arrow", out / stray)
+    with pytest.raises((IntegrityError, BuildStateError), match=re.escape(stray.removesuffix("/x.arrow"))):
+        workshop.build(out, workshop.recipe(target={"rows": 50}))
 
 
 def test_a_folder_in_which_nothing_was_finished_is_taken_over(workshop: Workshop, tmp_path: Path) -> None:
@@ -125,7 +140,7 @@ def test_a_folder_in_which_nothing_was_finished_is_taken_over(workshop: Workshop
     with pytest.raises(DataError, match="set on_bad_row: skip"):
         workshop.build(tmp_path / "out", parse_recipe(text, where="test", default_name="t"), **arguments)
     mended = parse_recipe({**text, "on_bad_row": "skip"}, where="test", default_name="t")
-    assert workshop.build(tmp_path / "out", mended, **arguments)["sources"][0]["skipped"] == {"bad_row": 2}
+    assert workshop.build(tmp_path / "out", mended, **arguments).source_counts[0].skipped == {"bad_row": 2}
 
 
 def test_a_wrong_folder_is_told_before_the_sources_are_read(workshop: Workshop, tmp_path: Path) -> None:
@@ -144,9 +159,12 @@ def test_a_wrong_folder_is_told_before_the_sources_are_read(workshop: Workshop, 
 def test_a_manifest_without_a_key_is_a_wrong_format(copy_of_finished: Path) -> None:
     """Though its id is that of its content: every key, one at a time."""
     path = copy_of_finished / "manifest.json"
-    whole = load_manifest(copy_of_finished)
+    whole = json.loads(path.read_bytes())
+    optional = {"parent"}  # null is a value of it
     for key in sorted(whole.keys() - {"id", "format", "format_version"}):
         for change in ("missing", "null"):
+            if key in optional and change == "null":
+                continue
             broken = copy.deepcopy(whole)
             if change == "missing":
                 del broken[key]
@@ -161,8 +179,9 @@ def test_a_manifest_without_a_key_is_a_wrong_format(copy_of_finished: Path) -> N
 
 def test_a_damaged_plan_is_told(workshop: Workshop, copy_of_finished: Path) -> None:
     """A plan that is JSON, and no plan."""
-    (copy_of_finished / ".mixer/plan.json").write_text("[]")
-    with pytest.raises(BuildStateError, match="the plan is damaged"):
+    (copy_of_finished / "plan.json").write_text("[]")
+    (copy_of_finished / "manifest.json").unlink()
+    with pytest.raises(BuildStateError, match="not a plan of mixer"):
         workshop.build(copy_of_finished, workshop.recipe())
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixer import rng
 from mixer.mixing.blocks import BlockOrder
 from mixer.mixing.draws import DrawSchedule, row_weights
 from mixer.mixing.tasks import document_slots
@@ -81,22 +82,64 @@ def test_weights_in_tokens_keep_their_ratio(weights: list[float], data: st.DataO
     assert min(rows) >= 1
 
 
-@settings(deadline=None, max_examples=40)
-@given(st.lists(st.integers(0, 6), min_size=1, max_size=8).filter(sum), st.lists(st.integers(1, 9), max_size=8))
-def test_rows_do_not_depend_on_how_draws_are_cut(block_rows: list[int], cuts: list[int]) -> None:
-    """Any cutting of the draws gives the same rows, and every pass has each row once."""
-    rows = np.array(block_rows)
-    num_draws = 2 * int(rows.sum())
-    whole = BlockOrder(1, "s", rows)
+PASSES = st.integers(1, 7).flatmap(
+    lambda blocks: st.lists(
+        st.lists(st.integers(0, 6), min_size=blocks, max_size=blocks).filter(sum), min_size=1, max_size=4
+    )
+)
+"""Rows of each block on each pass of a cycle."""
+
+
+def drawn_one_by_one(passes: list[list[int]], num_draws: int) -> list[tuple[int, int, int]]:
+    """The pass, block and row in the block of each draw, slowly: pass after pass, block after block, row after row."""
+    drawn: list[tuple[int, int, int]] = []
+    pass_number = 0
+    while len(drawn) < num_draws:
+        kept = passes[pass_number % len(passes)]
+        for block in rng.permutation(len(kept), 1, "blocks", "s", pass_number).tolist():
+            drawn += [(pass_number, block, row) for row in range(kept[block])]
+        pass_number += 1
+    return drawn[:num_draws]
+
+
+@settings(deadline=None, max_examples=80)
+@given(PASSES, st.lists(st.integers(1, 9), max_size=8), st.integers(0, 12))
+def test_rows_do_not_depend_on_how_draws_are_cut(passes: list[list[int]], cuts: list[int], more: int) -> None:
+    """Passes may differ in length; any cutting of the draws gives the rows of reading pass after pass."""
+    num_draws = 2 * sum(map(sum, passes)) + more
+    whole = BlockOrder(1, "s", [np.array(kept) for kept in passes])
     borders = sorted({0, num_draws, *(cut for cut in np.cumsum(cuts).tolist() if cut < num_draws)})
 
     def flat(order: BlockOrder, start: int, stop: int) -> list[tuple[int, int, int]]:
         return [(r.pass_number, r.block, row) for r in order.ranges(start, stop) for row in range(r.start, r.stop)]
 
-    expected = flat(whole, 0, num_draws)
+    expected = drawn_one_by_one(passes, num_draws)
+    assert flat(whole, 0, num_draws) == expected
     backwards = [flat(whole, start, stop) for start, stop in reversed(list(pairwise(borders)))]
     assert [row for part in reversed(backwards) for row in part] == expected
-    assert len(set(expected)) == len(expected) == num_draws
+    assert len(set(expected)) == len(expected)
+
+
+@settings(deadline=None, max_examples=40)
+@given(PASSES, st.data())
+def test_draws_passes_and_rows_are_found_from_one_another(passes: list[list[int]], data: st.DataObject) -> None:
+    """`locate`, `first_draw`, `block_draws` and `rows` say what the slow reading does, also in far cycles."""
+    order = BlockOrder(1, "s", [np.array(kept) for kept in passes])
+    assert order.num_cycle_rows == sum(map(sum, passes))
+    num_draws = 3 * order.num_cycle_rows
+    expected = drawn_one_by_one(passes, num_draws)
+    for draw, (pass_number, block, row) in enumerate(expected):
+        first = next(number for number, one in enumerate(expected) if one[0] == pass_number)
+        assert order.locate(draw) == (pass_number, draw - first)
+        assert order.first_draw(pass_number) == first
+        assert order.block_draws(block, pass_number)[0] == draw - row
+        assert order.block_draws(block, pass_number)[1] == draw - row + passes[pass_number % len(passes)][block]
+    start = data.draw(st.integers(0, num_draws - 1))
+    stop = data.draw(st.integers(start + 1, num_draws))
+    first_row = np.cumsum([0, *(max(kept) for kept in zip(*passes))])[:-1]
+    rows, numbers = order.rows(start, stop, first_row)
+    assert numbers.tolist() == [pass_number for pass_number, _, _ in expected[start:stop]]
+    assert rows.tolist() == [int(first_row[block]) + row for _, block, row in expected[start:stop]]
 
 
 @settings(deadline=None, max_examples=40)

@@ -55,7 +55,7 @@ def repin(source: Source, needs: Needs, cache: PinCache, on_file: OnFile | None 
     path = _path(source, needs, cache)
     try:
         remove_stale(path.parent)
-        publish_bytes(path, canonical_json(snapshot.as_json()))
+        publish_bytes(path, canonical_json({"snapshot": snapshot.as_json(), "kept": snapshot.kept_json()}))
     except OSError as error:
         reason = error.strerror or error
         note = f"the snapshot cannot be kept in {path.parent} ({reason}): the next plan takes what is there by then"
@@ -67,13 +67,13 @@ def recall(source: Source, needs: Needs, cache: PinCache) -> Snapshot | None:
     """The snapshot that was kept; None where there is none, or none that can be read."""
     try:
         value = json.loads(_path(source, needs, cache).read_bytes())
-        return remote_snapshot(value, cache)
-    except (OSError, ValueError, FormatError):
+        return remote_snapshot(value["snapshot"], cache, value["kept"])
+    except (OSError, ValueError, KeyError, TypeError, FormatError):
         return None
 
 
-def remote_snapshot(value: dict, cache: PinCache) -> Snapshot:
-    """A remote snapshot back from its JSON.
+def remote_snapshot(value: dict, cache: PinCache, kept: list[int] | None) -> Snapshot:
+    """A remote snapshot back from its JSON, and the kept rows of its blocks (None: all).
 
     Raises:
         FormatError: the value is none.
@@ -82,7 +82,7 @@ def remote_snapshot(value: dict, cache: PinCache) -> Snapshot:
         address = parse_address(str(value["origin"]), "snapshot")
     except (KeyError, TypeError, RecipeError) as error:
         raise FormatError(f"not a remote snapshot: {error!r}", where="snapshot") from error
-    return Snapshot.from_json(value, RemoteBase(address=address, cache=cache.blocks))
+    return Snapshot.from_json(value, RemoteBase(address=address, cache=cache.blocks), kept)
 
 
 def _checked(kept: Snapshot, source: Source, needs: Needs) -> Snapshot:

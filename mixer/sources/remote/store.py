@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from mixer.errors import MixerError
+from mixer.extras import missing_package
 from mixer.sources.remote.address import Address
 
 CONNECT_SECONDS = 10.0
@@ -59,7 +59,7 @@ def open_store(address: Address) -> Store:
     """The store of an address; the same one, with its connections, each time.
 
     Raises:
-        MixerError: its client is not installed.
+        MissingPackages: its client is not installed.
     """
     with _lock:
         key = address.store, address.revision
@@ -88,9 +88,7 @@ def _made(address: Address) -> Store:
 
         return WebStore(address.store)
     except ImportError as error:
-        raise MixerError(
-            f"reading {scheme}:// needs the package {error.name}", hint="pip install 'mixer[remote]'"
-        ) from error
+        raise missing_package(error, "remote", f"reading {scheme}://") from error
 
 
 def _disconnect_all() -> None:

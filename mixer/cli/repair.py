@@ -1,0 +1,57 @@
+"""`mixer repair OUT`: the damaged files of a build are made again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixer.cli.options import (
+    Build,
+    Cache,
+    Json,
+    Root,
+    build_folder,
+    cache_dir,
+    known_root,
+    remembered_blocks,
+)
+from mixer.extras import require
+
+
+def repair(
+    out: Build,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="RECIPE", help="The build's recipe: its folder is the root of the sources.")
+    ] = None,
+    root: Root = None,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """Make damaged or missing files of a build again, from its sources, and nothing else.
+
+    What comes out must have the content that the manifest says, so a repair cannot change a build.
+    """
+    require("build", "repairing")
+    from mixer.build.repair import repair as run_repair
+    from mixer.show.console import print_json, say
+    from mixer.show.numbers import counted, duration
+
+    started = time.perf_counter()
+    folder = build_folder(out)
+    done = run_repair(
+        folder,
+        root=known_root(folder, recipe, root, "making shards again"),
+        cache_dir=cache_dir(cache),
+        blocks=remembered_blocks(folder) if cache is None else None,
+        on_progress=say,
+    )
+    if json:
+        print_json({"shards": done.shards, "records": done.records, "others": done.others})
+        return
+    for path in (*done.shards, *done.records, *done.others):
+        print(f"{path} made again")
+    seconds = duration(time.perf_counter() - started)
+    print(f"{counted(done.num_files, 'file')} made again, in {seconds}" if done.num_files else "nothing is damaged")

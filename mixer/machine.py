@@ -1,0 +1,87 @@
+"""What operating systems do differently: cores, worker processes, malloc.
+
+Everything that Linux alone has is called here, with what is done elsewhere. File locks (`fcntl`) and fork hooks are in
+every POSIX system and stay where they are used.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from multiprocessing.context import BaseContext
+
+from mixer.errors import UsageError
+
+WORKERS_PER_CORE = 4
+"""More would only wait for one another, each with its own copy of what a task holds in memory."""
+ALWAYS_ALLOWED_WORKERS = 32
+"""On a machine of any size: a test of a large job's settings on a small machine should run."""
+
+
+def usable_cores() -> int:
+    """How many cores this process may use: at least 1. Slurm and taskset give a process fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def checked_workers(asked: int | None) -> int:
+    """The number of worker processes: as asked, or one for each usable core.
+
+    Raises:
+        UsageError: fewer than 1, or so many more than cores that the machine would suffer.
+    """
+    cores = usable_cores()
+    if asked is None:
+        return cores
+    if asked < 1:
+        raise UsageError("workers must be at least 1", where="--workers")
+    most = max(ALWAYS_ALLOWED_WORKERS, WORKERS_PER_CORE * cores)
+    if asked > most:
+        raise UsageError(
+            f"{asked:,} workers are more than the {most:,} that make sense with {cores:,} usable cores",
+            where="--workers",
+            hint="leave --workers out: it is one for each core",
+        )
+    return asked
+
+
+def worker_context() -> BaseContext:
+    """How worker processes start: forked on Linux, so that they share what is loaded; elsewhere fork is not safe."""
+    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+
+
+def end_with_parent(parent: int) -> bool:
+    """Ask the kernel to end this process with its parent, whose process id is given.
+
+    Where the kernel cannot, a worker ends when it next reads from its pipe.
+
+    Returns:
+        Whether the parent is still there.
+    """
+    prctl = _c_function("prctl")
+    if prctl is None:
+        return True
+    pr_set_pdeathsig = 1
+    prctl(pr_set_pdeathsig, signal.SIGKILL)
+    return os.getppid() == parent
+
+
+def keep_freed_memory() -> None:
+    """Let malloc keep what is freed: page faults of arrays made anew for each task cost as much as tokenizing.
+
+    glibc gives large blocks back to the system at once and takes fresh pages for the next; others are left alone.
+    """
+    mallopt = _c_function("mallopt")
+    if mallopt is not None:
+        m_trim_threshold, m_mmap_threshold = -1, -3
+        mallopt(m_mmap_threshold, 1 << 30)
+        mallopt(m_trim_threshold, 1 << 30)
+
+
+def _c_function(name: str) -> ctypes._NamedFuncPointer | None:
+    """A function of the C library that is loaded; None where it has none of this name."""
+    return getattr(ctypes.CDLL(None), name, None)

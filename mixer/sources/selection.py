@@ -1,0 +1,29 @@
+"""What is kept of a snapshot's rows: the selection of a stage (format.md, "A selection"). Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mixer.sources.snapshot import Snapshot
+
+
+def selection_json(snapshot: Snapshot, where: str | None) -> dict[str, Any]:
+    """The selection that a predicate makes of a snapshot, as JSON.
+
+    `kept` has the kept rows of each block, one list for each pass of a cycle (there is one); null where all are kept.
+    """
+    kept = snapshot.kept_json()
+    return {"where": where, "kept": None if kept is None else [kept]}
+
+
+def kept_of(selection: dict[str, Any]) -> list[int] | None:
+    """The kept rows of each block in the first pass; None where all are kept.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no selection.
+    """
+    kept = selection["kept"]
+    if kept is None:
+        return None
+    (counts,) = kept
+    return [int(count) for count in counts]
