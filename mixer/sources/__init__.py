@@ -6,14 +6,17 @@ from mixer.sources.counting import PinCount
 from mixer.sources.evidence import Evidence, EvidenceCollector, check_evidence
 from mixer.sources.pin import pin, pin_anew
 from mixer.sources.reader import SourceReader, Texts
+from mixer.sources.row import FoundRow, RowPlace, place_of_row, read_row
 from mixer.sources.snapshot import Snapshot, SourceFile
 
 __all__ = [
     "Changes",
     "Evidence",
     "EvidenceCollector",
+    "FoundRow",
     "PinCache",
     "PinCount",
+    "RowPlace",
     "Snapshot",
     "SourceFile",
     "SourceReader",
@@ -24,4 +27,6 @@ __all__ = [
     "difference",
     "pin",
     "pin_anew",
+    "place_of_row",
+    "read_row",
 ]

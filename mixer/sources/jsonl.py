@@ -175,10 +175,15 @@ def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
     """The object on each line; None where there is none."""
     for line in lines:
         try:
-            record = json.loads(line)
+            record = json.loads(line, parse_int=_number)
         except (ValueError, RecursionError):
             record = None
         yield record if isinstance(record, dict) else None
+
+
+def _number(digits: str) -> int | float:
+    """A whole number of any length: Python refuses to read one of more than 4,300 digits."""
+    return int(digits) if len(digits) < 20 else float(digits)
 
 
 def _values(record: dict[str, Any] | None, path: str) -> list[Any]:

@@ -77,10 +77,11 @@ class SourceReader:
     """
 
     def __init__(self, name: str, source: Source, snapshot: Snapshot, on_bad_row: str = "error") -> None:
-        self._needs = needs_of(name, source)
+        # What is read of each row.
+        self.needs = needs_of(name, source)
         self._snapshot = snapshot
         # Where the blocks of a remote source come from; None for a local one.
-        self.remote = None if isinstance(snapshot.base, Path) else _remote_blocks(snapshot, self._needs)
+        self.remote = None if isinstance(snapshot.base, Path) else _remote_blocks(snapshot, self.needs)
         self._on_bad_row = on_bad_row
         self._stream: _Stream | None = None
         # What is wrong with the bad rows met in the open block, by ordinal.
@@ -105,7 +106,7 @@ class SourceReader:
         while start < stop:
             chunk = stream.rest or next(stream.chunks, None)
             if chunk is None:
-                raise self._too_few_rows(block, stream.position)
+                raise self.too_few_rows(block, stream.position)
             stream.last_bytes = chunk.text.nbytes
             skipped, taken = min(start - stream.position, len(chunk)), min(stop - stream.position, len(chunk))
             stream.position += taken
@@ -127,15 +128,24 @@ class SourceReader:
         """The block that stayed open where reading stopped."""
         return None if self._stream is None else self._stream.block
 
+    @contextmanager
+    def pieces(self, block: int, first: int) -> Iterator[tuple[OpenedFile, Iterator[Piece]]]:
+        """The file that a block is in, and all of the block's rows from number `first` on, kept or not, in order.
+
+        Raises:
+            DataError: the file is not as it was pinned, or cannot be read.
+        """
+        needs = self.remote.needs_of(block) if self.remote else self.needs
+        read_block = FORMATS[self._snapshot.format].read_block
+        with self._opened(block) as file, reading(self._at(block)):
+            yield file, read_block(file, int(self._snapshot.block_in_file[block]), needs, first)
+
     def _iter_chunks(self, block: int, first: int) -> Iterator[Texts]:
         """The kept rows of a block from number `first` on, in chunks."""
-        block_in_file = int(self._snapshot.block_in_file[block])
-        predicate = self._needs.predicate
-        needs = self.remote.needs_of(block) if self.remote else self._needs
-        with self._opened(block) as file, reading(self._at(block)):
+        predicate = self.needs.predicate
+        with self.pieces(block, 0 if predicate else first) as (_, pieces):
             position = 0
-            pieces = FORMATS[self._snapshot.format].read_block
-            for piece in pieces(file, block_in_file, needs, 0 if predicate else first):
+            for piece in pieces:
                 if predicate is None:
                     position, kept = piece.first_row, np.arange(len(piece.batch))
                 else:
@@ -151,7 +161,7 @@ class SourceReader:
         """The text of some rows of a piece, given by their numbers in it (int64, rising)."""
         whole = len(wanted) == wanted[-1] - wanted[0] + 1
         batch = piece.batch.slice(wanted[0], len(wanted)) if whole else piece.batch.take(pa.array(wanted))
-        text = documents(batch, self._needs.text)
+        text = documents(batch, self.needs.text)
         rows = wanted + (int(self._snapshot.block_first_row[block]) + piece.first_row)
         reasons = dict.fromkeys(wanted[invalid_rows(text)].tolist(), "the text is not valid UTF-8")
         reasons |= {row: piece.bad[row] for row in set(piece.bad).intersection(wanted.tolist() if piece.bad else ())}
@@ -170,7 +180,7 @@ class SourceReader:
         row = int(texts.rows[texts.bad][0])
         first_block = int(np.searchsorted(self._snapshot.block_file, self._snapshot.block_file[block]))
         row_in_file = row - int(self._snapshot.block_first_row[first_block])
-        paths = " and ".join(f"'{path}'" for path in self._needs.text_paths)
+        paths = " and ".join(f"'{path}'" for path in self.needs.text_paths)
         raise DataError(
             f"row {row_in_file}{self._reasons[row]}; expected one record with text at {paths}",
             where=self._at(block),
@@ -200,7 +210,8 @@ class SourceReader:
                 )
             yield file
 
-    def _too_few_rows(self, block: int, position: int) -> DataError:
+    def too_few_rows(self, block: int, position: int) -> DataError:
+        """The error for a block that ends before it should."""
         return DataError(
             f"the block ended after {position} kept rows; {self._snapshot.block_kept[block]} were pinned",
             where=self._at(block),
@@ -212,7 +223,7 @@ class SourceReader:
         return self._snapshot.base / self._snapshot.files[self._snapshot.block_file[block]].path
 
     def _at(self, block: int) -> str:
-        file = self.remote.needs_of(block).at(Path()) if self.remote else self._needs.at(self._path(block))
+        file = self.remote.needs_of(block).at(Path()) if self.remote else self.needs.at(self._path(block))
         return f"{file}: block {self._snapshot.block_in_file[block]}"
 
 
