@@ -5,9 +5,10 @@ SAMPLE := sample
 BENCH_DATA ?= $(SAMPLE)-200MB
 BENCH_SIZES ?= 200MB,1GB
 BENCH_ROUNDS ?= 3
+FUZZ_MUTANTS ?= 5000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench bench-feed bench-remote bench-fetch clean
+.PHONY: help demo test check fuzz bench bench-feed bench-remote bench-fetch clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -36,6 +37,9 @@ check: .venv/ready-dev  ## style, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy mixer
 	$(BIN)/python -m pytest -q
+
+fuzz: .venv/ready-dev  ## 5,000 damages of a build through every reader
+	$(BIN)/python tests/fuzz_builds.py --mutants $(FUZZ_MUTANTS)
 
 bench-feed: .venv/ready-dev  ## the table of reading speed of the README, from new records
 	$(BIN)/python benchmarks/feed.py --rounds $(BENCH_ROUNDS)

@@ -80,7 +80,8 @@ class TaskError(MixerError):
     """A task of the build failed for a reason that is not in the data (a worker died, no memory, no disk)."""
 
 
-def error_as_json(error: MixerError) -> str:
-    """The error as one JSON line: kind, message, where, hint."""
+def error_as_json(error: MixerError, **details: str) -> str:
+    """The error as one JSON line: kind, message, where, hint, and details such as a traceback."""
     fields = {"error": type(error).__name__, "message": error.message, "where": error.where, "hint": error.hint}
+    fields |= details
     return json.dumps(fields, ensure_ascii=False)

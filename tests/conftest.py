@@ -34,7 +34,13 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 @pytest.fixture(autouse=True)
 def _load_each_tokenizer_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading Llama-3's tokenizer takes longer than the small builds of the tests."""
-    monkeypatch.setattr(build_module, "load_tokenizer", _cached_tokenizer)
+    monkeypatch.setattr(build_module, "load_tokenizer", _loaded)
+
+
+def _loaded(name: Any, *, root: Path, cache_dir: Path) -> Any:
+    if isinstance(name, str):
+        return _cached_tokenizer(name, root=root, cache_dir=cache_dir)
+    return load_tokenizer(name, root=root, cache_dir=cache_dir)
 
 
 @cache
@@ -68,7 +74,7 @@ def finished(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Pa
     out = tmp_path_factory.mktemp("finished") / "out"
     with pytest.MonkeyPatch.context() as patch:
         _make_small(patch)
-        patch.setattr(build_module, "load_tokenizer", _cached_tokenizer)
+        patch.setattr(build_module, "load_tokenizer", _loaded)
         workshop.build(out, workshop.recipe())
     return out
 

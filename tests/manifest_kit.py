@@ -186,7 +186,13 @@ def plan_to(extent: Extent, *, when_exhausted: str = "repeat") -> Plan:
     )
     stage = _stage(recipe.normalised(), first_task=0, first_draw=0, draws_per_task=10, sources=[(0, 1, 1000)])
     return Plan(
-        recipe=recipe, tokenizer=TOKENIZER, snapshots=(), tokens_per_row=(10.0,), stages=(stage,), extent=extent
+        recipe=recipe,
+        tokenizer=TOKENIZER,
+        snapshots=(),
+        tokens_per_row=(10.0,),
+        standard_errors=(0.5,),
+        stages=(stage,),
+        extent=extent,
     )
 
 

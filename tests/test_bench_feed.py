@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import pytest
@@ -88,7 +89,7 @@ def test_a_peer_that_cannot_be_imported_is_recorded_as_absent(name: str, tmp_pat
     for folder in Path(np.__file__).parents[1].glob("numpy*"):
         (numpy_alone / folder.name).symlink_to(folder)
     python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH={numpy_alone} exec {sys.executable} -S "$@"\n')
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={quote(str(numpy_alone))} exec {quote(sys.executable)} -S "$@"\n')
     python.chmod(0o755)
     (form,) = [form for form in feed_contestants.WRITTEN if form.name == name]
     bench = feed_contestants.FeedBench(

@@ -22,6 +22,7 @@ OTHER_NAMES = {
     "megatron": "megatron-core",
     "olmo-core": "ai2-olmo-core",
     "streaming": "mosaicml-streaming",
+    "tiktoken-ext": "tiktoken",
     "yaml": "pyyaml",
 }
 """Modules whose package is called something else."""

@@ -193,7 +193,7 @@ def test_the_first_request_that_fails_ends_it_and_no_more_are_made():
 
 
 def ids_file(name: str, num_rows: int) -> IdsFile:
-    return IdsFile(path=Path(name), name=name, num_bytes=1, num_rows=num_rows, footer_xxh3="0", schema=SCHEMA)
+    return IdsFile(path=Path(name), name=name, num_bytes=1, num_rows=num_rows, footer_sha256="0", schema=SCHEMA)
 
 
 RULES = Rules(selection=Selection())

@@ -5,10 +5,13 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import mixer
 from mixer import rng
+from mixer.digest import canonical_json, decimal_number, decimal_text, identity
 from mixer.feed.order import Order
+from mixer.mixing.blocks import BlockOrder
 from mixer.mixing.draws import DrawSchedule
 from mixer.mixing.tasks import document_slots
 
@@ -70,3 +73,30 @@ def test_draws_and_slots_are_those_of_the_page() -> None:
     line = re.search(r"documents go to slots ([\d ]+)", PAGE)
     assert line is not None
     assert slots.tolist() == [int(slot) for slot in line.group(1).split()]
+
+
+def test_canonical_json_and_its_identity_are_those_of_the_page() -> None:
+    """Keys sorted, no white space, escapes only where JSON requires them, and no number but integers."""
+    value = {"b": [1, "é\n"], "a": None}
+    assert canonical_json(value).decode() == " ".join(vector('canonical JSON of {"b": [1, "é\\n"], "a": null}'))
+    assert vector("its identity") == [hashlib.sha256(canonical_json(value)).hexdigest()] == [identity(value)]
+    assert canonical_json('\x00\x1f\x7f"\\/é😀') == b'"\\u0000\\u001f\x7f\\"\\\\/' + "é😀".encode() + b'"'
+    assert canonical_json({"\U0001f600": 1, "\uffff": 2}) == '{"\uffff":2,"\U0001f600":1}'.encode()  # by code point
+    for fraction in (2.0, 1e-05, float("nan")):
+        with pytest.raises(ValueError, match="decimals are strings"):
+            canonical_json({"deep": [[fraction]]})
+
+
+def test_decimals_are_spelt_in_one_way() -> None:
+    """Python writes 2.0 and 1e-05, JavaScript 2 and 0.00001: neither is in an id."""
+    spelt = {40: "40", 0.5: "0.5", 1e-05: "0.00001", 1e22: "10000000000000000000000", 0.1: "0.1"}
+    assert {number: decimal_text(number) for number in spelt} == spelt
+    assert [decimal_number(text) for text in spelt.values()] == list(spelt)
+
+
+def test_passes_that_differ_in_length_are_those_of_the_page() -> None:
+    """Draw k is row k - (R_0 + ... + R_(p-1)) of pass p."""
+    order = BlockOrder(1, "s", [np.array([3]), np.array([2])])
+    places = [order.locate(draw) for draw in range(11)]
+    assert vector("pass_rows 3, 2: passes of draws 0 to 10") == [str(number) for number, _ in places]
+    assert vector("and their rows in the pass") == [str(row) for _, row in places]

@@ -12,7 +12,7 @@ import mixer
 
 PACKAGE = Path(mixer.__file__).parent
 ROWS = [
-    {"errors", "digest", "rng", "files", "extras", "local", "machine"},
+    {"errors", "digest", "rng", "files", "regular", "extras", "local", "machine"},
     {"recipe"},
     {"sources"},
     {"mixing"},

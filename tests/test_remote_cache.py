@@ -128,7 +128,7 @@ def test_what_killed_processes_left_is_cleaned_away(tmp_path: Path) -> None:
     """When room is made; what somebody is writing is not."""
     cache = BlockCache(folder=tmp_path, max_bytes=2 * MIB)
     make(cache, 1).close()
-    left = tmp_path / "blocks" / key(1)[:2] / ".half.tmp"
+    left = tmp_path / "blocks" / key(1)[:2] / ".entry-half.tmp"
     left.write_bytes(b"x")
 
     def slow(descriptor: int) -> list[tuple[int, int]]:

@@ -30,6 +30,7 @@ from mixer.show.progress import BuildProgress
 from mixer.show.sequence import locate
 from mixer.show.tables import Summary, summarise
 from mixer.show.words import surprises, totals_in_words
+from mixer.sources import PinCount
 
 
 def test_short_counts():
@@ -316,8 +317,8 @@ def test_pinning_that_takes_long_says_how_far_it_is(capsys: pytest.CaptureFixtur
     seconds = iter(range(0, 100, 2))
     progress = PinProgress(quiet=False, clock=lambda: next(seconds))
     for done in range(1, 8):
-        progress("web", done, 30_000)
-    PinProgress(quiet=True, clock=lambda: next(seconds))("web", 9, 30_000)
+        progress("web", PinCount(files=done, num_files=30_000, bytes=done * 10**9, num_bytes=30 * 10**12))
+    PinProgress(quiet=True, clock=lambda: next(seconds))("web", PinCount(files=9, num_files=9, bytes=9, num_bytes=9))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "web: 3 of 30,000 files pinned"
+    assert lines[0] == "web: 3 of 30,000 files pinned, 3.00 GB of 30.0 TB"
     assert 1 < len(lines) < 4

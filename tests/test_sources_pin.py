@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 from pathlib import Path
 
@@ -16,10 +15,11 @@ from datasets import Dataset, DatasetDict, disable_progress_bars
 from sources_kit import WRITERS, Source, TextSpec, json_lines, read_texts, write_parquet
 
 from mixer.errors import FormatError, RecipeError
-from mixer.sources import PinCache, Snapshot, default_cache_dir, jsonl, parquet, pin
+from mixer.sources import PinCache, PinCount, Snapshot, default_cache_dir, jsonl, parquet, pin
+from mixer.sources.find import find_files
+from mixer.sources.whole import WholeDigest
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
-pin_module = sys.modules[pin.__module__]  # The package has the function under the module's name.
 
 
 def write_lines(path: Path, *texts: str) -> Path:
@@ -58,21 +58,22 @@ def test_every_format_counts_the_same_rows(tmp_path: Path, name: str) -> None:
 
 
 def test_a_snapshot_comes_back_from_json(tmp_path: Path) -> None:
-    """As plain integers and strings; kept rows are listed only where some are not kept."""
+    """As plain integers and strings; which rows are kept is said apart from it."""
     write_parquet(tmp_path / "a.parquet", ROWS, 4)
     snapshot = pin("wiki", Source("a.parquet", where="n > 4"), tmp_path)
     value = json.loads(json.dumps(snapshot.as_json()))
-    assert value["files"][0] | {"xxh3": "", "bytes": 0} == {
+    assert value["files"][0] | {"footer_sha256": "", "bytes": 0} == {
         "path": "a.parquet",
         "bytes": 0,
-        "xxh3": "",
+        "footer_sha256": "",
         "rows": [4, 4, 2],
-        "kept": [0, 3, 2],
     }
-    again = Snapshot.from_json(value, snapshot.base)
+    again = Snapshot.from_json(value, snapshot.base, snapshot.kept_json())
     assert (again.as_json(), again.identity) == (value, snapshot.identity)
     assert again.block_first_row.tolist() == [0, 4, 8]
-    assert "kept" not in pin("wiki", Source("a.parquet"), tmp_path).as_json()["files"][0]
+    assert again.block_kept.tolist() == snapshot.kept_json() == [0, 3, 2]
+    whole = pin("wiki", Source("a.parquet"), tmp_path)
+    assert (whole.kept_json(), whole.identity) == (None, snapshot.identity)
     with pytest.raises(FormatError, match="not a snapshot"):
         Snapshot.from_json({"files": [{}]}, tmp_path)
 
@@ -111,6 +112,53 @@ def test_folders_among_the_matches_are_left_out(tmp_path: Path) -> None:
     """`**` matches folders too."""
     write_lines(tmp_path / "data/deep/a.jsonl", "x")
     assert paths(pin("wiki", Source("data/**"), tmp_path)) == ["deep/a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "glob"),
+    [
+        (["data/a.parquet", "data/b.parquet", "data/readme.md"], "data", "data/*.parquet"),
+        (["data/a.parquet"], "data/", "data/*.parquet"),
+        (["data/x/y/a.jsonl.zst", "data/x/.hidden/b.parquet"], "data", "data/**/*.jsonl.zst"),
+        (["data/x/a.jsonl.gz", "data/y/b.parquet", "data/y/c.parquet"], "data", "data/**/*.parquet"),
+        (["data/a.PARQUET"], "data", "data/*.PARQUET"),
+        (["data [1]/a.parquet"], "data [1]", "data [[]1]/*.parquet"),
+        (["data/x/a.parquet", "data/y/b.parquet"], "data/*", "data/*/*.parquet"),
+        (["data/x/a.txt", "data/y/z/b.parquet"], "data/*", "data/*/**/*.parquet"),
+    ],
+)
+def test_a_folder_hints_at_a_glob_that_matches_its_files(
+    tmp_path: Path, files: list[str], path: str, glob: str
+) -> None:
+    """However deep they lie; and what is hinted at can be pinned."""
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if name.lower().endswith(".parquet"):
+            write_parquet(tmp_path / name, ROWS[:1], 1)
+        else:
+            (tmp_path / name).touch()
+    with pytest.raises(RecipeError) as caught:
+        pin("wiki", Source(path), tmp_path)
+    assert caught.value.hint == f"name files with a glob: {glob}"
+    assert find_files([glob], tmp_path, "").paths
+
+
+def test_a_name_that_is_not_utf8_can_be_shown(tmp_path: Path) -> None:
+    """Beside what a pattern does not match."""
+    (tmp_path / os.fsdecode(b"\xff.txt")).touch()
+    with pytest.raises(RecipeError) as caught:
+        pin("wiki", Source("*.parquet"), tmp_path)
+    assert "'\\udcff.txt'" in str(caught.value).encode().decode()
+
+
+@pytest.mark.parametrize(("folder", "path"), [("data/x", "data"), ("data/x", "data/*")])
+def test_a_folder_without_data_says_so(tmp_path: Path, folder: str, path: str) -> None:
+    """No glob would match."""
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "notes.txt").touch()
+    with pytest.raises(RecipeError) as caught:
+        pin("wiki", Source(path), tmp_path)
+    assert str(caught.value.hint).startswith("there is no data file below it; known are .parquet,")
 
 
 def test_a_folder_that_datasets_saved_is_read_in_its_own_order(tmp_path: Path) -> None:
@@ -162,22 +210,23 @@ def test_a_key_that_comes_and_goes_is_no_missing_column(tmp_path: Path) -> None:
 def test_the_cache_saves_reading_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The digest is kept for every use of a file, the counts for one `where`."""
     read: list[str] = []
-    digest, count = pin_module.xxh3_file, jsonl.count_blocks
-    monkeypatch.setattr(pin_module, "xxh3_file", lambda path: read.append("digest") or digest(path))
-    monkeypatch.setattr(jsonl, "count_blocks", lambda path, needs: read.append("count") or count(path, needs))
+    digest, count = WholeDigest.finish, jsonl.count_blocks
+    monkeypatch.setattr(WholeDigest, "finish", lambda self, file: read.append("digest") or digest(self, file))
+    monkeypatch.setattr(jsonl, "count_blocks", lambda file, needs: read.append("count") or count(file, needs))
     path = tmp_path / "a.jsonl"
     path.write_bytes(json_lines(ROWS))
     cache = PinCache(tmp_path / "cache")
 
     def pinned(where: str | None = None) -> tuple[dict, list[str]]:
         read.clear()
-        return pin("wiki", Source("a.jsonl", where=where), tmp_path, cache).as_json(), list(read)
+        snapshot = pin("wiki", Source("a.jsonl", where=where), tmp_path, cache)
+        return snapshot.as_json() | {"kept": snapshot.kept_json()}, list(read)
 
     first, first_read = pinned()
     assert first_read == ["count", "digest"]
     assert pinned() == (first, [])
     filtered, filtered_read = pinned("n > 3")
-    assert (filtered["files"][0]["kept"], filtered_read) == ([6], ["count"])
+    assert (filtered["kept"], filtered_read) == ([6], ["count"])
     assert pinned("n > 3") == (filtered, [])
     path.write_bytes(json_lines(ROWS[::-1]))
     os.utime(path, ns=(1, 1))
@@ -254,7 +303,11 @@ def test_who_asks_is_told_of_every_file(tmp_path: Path) -> None:
     for number in range(9):
         write_lines(tmp_path / f"{number}.jsonl", "text")
     cache = PinCache(tmp_path / "cache")
-    told: list[tuple[int, int]] = []
+    told: list[PinCount] = []
     for _ in range(2):
-        pin("wiki", Source("*.jsonl"), tmp_path, cache, lambda done, count: told.append((done, count)))
-    assert told == [(done, 9) for done in range(1, 10)] * 2
+        pin("wiki", Source("*.jsonl"), tmp_path, cache, told.append)
+    num_bytes = sum(path.stat().st_size for path in tmp_path.glob("*.jsonl"))
+    assert [(count.files, count.num_files, count.num_bytes) for count in told] == [
+        (done, 9, num_bytes) for done in range(1, 10)
+    ] * 2
+    assert told[8] == told[17] == PinCount(files=9, num_files=9, bytes=num_bytes, num_bytes=num_bytes)

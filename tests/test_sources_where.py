@@ -65,28 +65,35 @@ def test_a_predicate_keeps_the_rows_for_which_it_is_true(text: str, kept: list[i
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "cannot be read at position 1"),
-        ("n = 3", "cannot be read at position 3"),
-        ("n >= 3 and", "cannot be read at position 11"),
-        ("n > 1 or n + 1 > 3", "a column is expected at position 10"),
-        ("__import__('os').system('x') == 0", "a column is expected at position 1"),
-        ("f(n)", "a comparison is expected at position 1"),
-        ("[x for x in y]", "a comparison is expected at position 1"),
-        ("lambda: 0", "a comparison is expected at position 1"),
-        ("n[0] == 1", "a column is expected at position 1"),
-        ("n == f'{n}'", "a column, a number or a string is expected at position 6"),
+        ("", "cannot be read, at position 1"),
+        ("n == 3 4", "cannot be read, at position "),
+        ("n >= 3 and", "cannot be read, at position 11"),
+        ("n > 1 or n + 1 > 3", "a column is expected, at position 10"),
+        ("__import__('os').system('x') == 0", "a column is expected, at position 1"),
+        ("f(n)", "a comparison is expected, at position 1"),
+        ("[x for x in y]", "a comparison is expected, at position 1"),
+        ("lambda: 0", "a comparison is expected, at position 1"),
+        ("n[0] == 1", "a column is expected, at position 1"),
+        ("n == f'{n}'", "a column, a number or a string is expected, at position 6"),
         ("n == null", "'is null' or 'is not null' is expected"),
-        ("n is 3", "null is expected after 'is' and 'is not' at position 6"),
-        ("n in 3", "a list of numbers or a list of strings is expected after 'in' at position 6"),
+        ("n is 3", "null is expected after 'is' and 'is not', at position 6"),
+        ("n in 3", "a list of numbers or a list of strings is expected after 'in', at position 6"),
         ("n in []", "a list of numbers"),
         ("n in [1, 'a']", "a list of numbers"),
         ("n in [null]", "a list of numbers"),
-        ("3 in [3]", "a column is expected at position 1"),
-        ("n == -'a'", "a column, a number or a string is expected at position 6"),
+        ("3 in [3]", "a column is expected, at position 1"),
+        ("n == -'a'", "a column, a number or a string is expected, at position 6"),
         ("n == [1]", "a column, a number or a string is expected"),
         ("1 < 2", "names no column"),
         ("true", "a comparison is expected"),
         ("n == b'x'", "a column, a number or a string is expected"),
+        ("n in ('a', 'b')", "a list is expected after 'in', with brackets: in ['a', 'b'], at position 6"),
+        ("not " * 2000 + "n", "is nested too deeply"),
+        ("n" + ".a" * 3000 + " == 1", "cannot be read"),
+        ("é == 'é' and n + 1", "a comparison is expected, at position 14"),
+        ("n == '\ud800'", "a lone surrogate is not text, at position 7"),
+        ("n == '\\ud800'", "a lone surrogate is not text, at position 6"),
+        ("n == \0", "cannot be read"),
         ("(" * 300 + "n" + ")" * 300, "cannot be read"),
     ],
 )
@@ -97,6 +104,66 @@ def test_what_is_not_in_the_language_is_refused_with_its_position(text: str, mes
     assert message in caught.value.message
     assert caught.value.where == "sources.wiki.where"
     assert "is not null" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("n => 3", "n >= 3"),
+        ("n =< 3", "n <= 3"),
+        ("n = 3", "n == 3"),
+        ("n === 3", "n == 3"),
+        ("n <> 3", "n != 3"),
+        ("n > 1 && b", "n > 1 and b"),
+        ("n>1&&b", "n>1 and b"),
+        ("n > 1 || b", "n > 1 or b"),
+        ("n > 1 & b", "n > 1 and b"),
+        ("!b", "not b"),
+        ("n > 1 and (!b)", "n > 1 and (not b)"),
+        ("~b", "not b"),
+        ("n > 1 AND b", "n > 1 and b"),
+        ("n > 1 OR NOT b", "n > 1 or not b"),
+        ("n IS NOT NULL", "n is not null"),
+        ("n is NULL", "n is null"),
+        ("b == TRUE", "b == true"),
+        ("lang IN ['en']", "lang in ['en']"),
+        ("lang == '=>' and n = 3 && b", "lang == '=>' and n == 3 and b"),
+        ("n is null && b", "n is null and b"),
+        ("AND = 3", "AND == 3"),
+        ("like = 3", "like == 3"),
+    ],
+)
+def test_a_slip_is_marked_and_the_right_spelling_given(text: str, right: str) -> None:
+    """What SQL, C and other languages write; the whole predicate is shown as it should be."""
+    with pytest.raises(RecipeError) as caught:
+        parse_where(text)
+    assert caught.value.hint == f"write {right}"
+    assert parse_where(right)
+    first, shown, carets = caught.value.message.split("\n")
+    position = int(first.partition("at position ")[2].rstrip(":"))
+    wrong = first.split("'")[1]
+    assert shown == f"    {text}"
+    assert carets == " " * (4 + position - 1) + "^" * len(wrong)
+    assert text[position - 1 :].startswith(wrong)
+
+
+def test_an_operator_that_there_is_not_is_marked() -> None:
+    """`like` has no spelling here; the hint lists what there is."""
+    with pytest.raises(RecipeError) as caught:
+        parse_where("n > 1 and lang like 'e%'")
+    assert caught.value.message == (
+        "there is no 'like' here, at position 16:\n    n > 1 and lang like 'e%'\n                   ^^^^"
+    )
+    assert "is not null" in str(caught.value.hint)
+
+
+def test_a_long_predicate_is_shown_round_the_place() -> None:
+    """The caret stays under it."""
+    with pytest.raises(RecipeError) as caught:
+        parse_where("a == 1 and " * 60 + "b => 3" + " and c == 1" * 60)
+    _, shown, carets = caught.value.message.split("\n")
+    assert len(shown) < 120
+    assert shown[carets.index("^") :].startswith("=> 3")
 
 
 @pytest.mark.parametrize("text", ["n == 'a'", "lang > 3", "n", "meta == 1", "lang in [1]", "n == 1" + "0" * 30])

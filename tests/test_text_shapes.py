@@ -166,7 +166,7 @@ def test_a_template_that_is_none_is_told_with_its_place(text: dict[str, Any], me
     ("template", "kind", "message"),
     [
         ("{paht}{text}", RecipeError, "column 'files.paht' is not in the source"),
-        ("{size}{text}", DataError, "column 'files.size' is of type int"),
+        ("{size}{text}", RecipeError, "column 'files.size' is of type int"),
     ],
 )
 def test_a_field_that_is_not_there_or_no_text_is_named(

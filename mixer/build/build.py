@@ -17,7 +17,9 @@ from mixer.build.engine import run_tasks
 from mixer.build.folder import BuildFolder
 from mixer.build.ledger import Progress
 from mixer.build.plan import Plan, make_plan
+from mixer.build.reads import blocks_read
 from mixer.build.survey import OnPin, silent, survey
+from mixer.digest import canonical_json
 from mixer.errors import TaskError
 from mixer.files import publish_bytes
 from mixer.local import check_local
@@ -25,18 +27,21 @@ from mixer.machine import checked_workers
 from mixer.recipe import Recipe
 from mixer.shards.card import dataset_card
 from mixer.shards.manifest import MANIFEST, load_manifest, publish_manifest, with_id
-from mixer.shards.records import Manifest
+from mixer.shards.records import Manifest, TaskRecord
 from mixer.shards.verify import check_files
 from mixer.sources import PinCache
 from mixer.sources.cache import MAX_CACHE_BYTES
+from mixer.sources.evidence import EVIDENCE, Evidence, EvidenceCollector
 from mixer.sources.remote import traffic
 from mixer.sources.remote.block_cache import BlockCache
-from mixer.tokens.tokenizer import load_tokenizer
+from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
 if TYPE_CHECKING:
     from mixer.fetch import Listener
 
 BUILD_LOG = "build-log.json"
+_EVIDENCE_SHARE = 0.02
+"""Of a build's time that it may take longer, to finish digests of files that it has read."""
 _VERSIONS = ("pyarrow", "numpy", "gigatoken", "tokenizers")
 
 
@@ -66,7 +71,7 @@ def build(
         copies: the folder that a second copy of the manifest goes into, under the build's name and id.
         on_plan: called once, before any text is tokenized for the build.
         on_progress: called after every task.
-        on_pin: called with a source's name, how many of its files are pinned, and how many it has.
+        on_pin: called with a source's name and how far its files are pinned; from several threads.
         on_fetch: called with a source's name where its contents are fetched: what is told of how far that is.
 
     Returns:
@@ -103,7 +108,7 @@ def build(
                 manifest = load_manifest(out)
                 check_files(out, manifest)
             else:
-                records, progress = run_tasks(plan, tokenizer, folder, workers=workers, on_progress=on_progress)
+                records, progress, evidence = _run(plan, tokenizer, folder, cache, clock, workers, on_progress)
                 content = manifest_content(plan, records)
                 progress.count_traffic(planning)
                 log = _build_log(plan, progress, clock, workers=workers, engine=tokenizer.engine.name)
@@ -111,6 +116,8 @@ def build(
                 folder.check_no_strangers()
                 publish_bytes(out / "README.md", dataset_card(with_id(content)).encode())
                 publish_bytes(out / BUILD_LOG, (json.dumps(log, indent=1) + "\n").encode())
+                if evidence:
+                    publish_bytes(out / EVIDENCE, canonical_json(evidence))
                 folder.sync_entries()
                 manifest = publish_manifest(out, content)
             if copies is not None:
@@ -122,6 +129,31 @@ def build(
                 where=str(error.filename or out),
                 hint="make room or fix the folder; the same command goes on where it was",
             ) from error
+
+
+def _run(
+    plan: Plan,
+    tokenizer: Tokenizer,
+    folder: BuildFolder,
+    cache: PinCache,
+    clock: _Clock,
+    workers: int,
+    on_progress: Callable[[Progress], None],
+) -> tuple[list[TaskRecord], Progress, Evidence]:
+    """Run the tasks, and digest the files that they read meanwhile."""
+    collector = EvidenceCollector(dict(zip(plan.source_names, plan.snapshots, strict=True)), cache)
+
+    def on_record(record: TaskRecord) -> None:
+        for name, blocks in blocks_read(plan, record):
+            collector.expect(name, blocks)
+
+    try:
+        records, progress = run_tasks(
+            plan, tokenizer, folder, workers=workers, on_progress=on_progress, on_record=on_record
+        )
+        return records, progress, collector.close(_EVIDENCE_SHARE * clock.seconds())
+    finally:
+        collector.close()
 
 
 def copy_name(manifest: Manifest) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mixer.build.sampled import ContentsSample, Window, sample_cells
+from mixer.digest import xxh3_file
 from mixer.errors import BuildStateError, DataError, TaskError, UsageError
 from mixer.files import lock_file
 from mixer.recipe import Source, TextSpec
@@ -27,7 +28,7 @@ from mixer.sources import PinCache, Snapshot, pin
 from mixer.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from mixer.fetch import FetchPlan, Listener, Rules
+    from mixer.fetch import FetchPlan, Listener, Rules, WrittenFile
 
 CONNECTIONS = 256
 """Blobs on their way at once, as `mixer fetch` has them."""
@@ -112,7 +113,7 @@ class Contents:
     @property
     def is_whole(self) -> bool:
         """Whether all of it is fetched."""
-        return _digests(self._folder(self._plan), self._plan) is not None
+        return _written(self._folder(self._plan), self._plan) is not None
 
     def fetch(self, fetching: Fetching) -> None:
         """Fetch what is not there yet.
@@ -143,7 +144,7 @@ class Contents:
         for count in _CELLS:
             cells = sample_cells([file.num_rows for file in self._plan.files], count, seed, self._name)
             plan = replace(self._plan, windows=tuple(window for cell in cells for window in cell))
-            if _digests(self._folder(plan), plan) is None:
+            if _written(self._folder(plan), plan) is None:
                 self._run(plan, fetching)
             snapshot = self._pinned(plan)
             cell_rows = np.array([sum(stop - start for _, start, stop in cell) for cell in cells], np.int64)
@@ -186,17 +187,17 @@ class Contents:
 
     def _pinned(self, plan: FetchPlan, *, trusting: bool = True) -> Snapshot:
         folder = self._folder(plan)
-        digests = _digests(folder, plan)
-        if digests is None:
+        written = _written(folder, plan)
+        if written is None:
             raise DataError(
                 "its contents are not fetched",
                 where=f"sources.{self._name}.contents",
                 hint="`mixer build` of the recipe fetches them first",
             )
-        paths = tuple(str(folder / name) for name in digests)
+        paths = tuple(str(folder / name) for name in written)
         read = self._source.model_copy(update={"contents": None, "hub": None, "config": None, "path": paths})
         snapshot = pin(self._name, read, self._root, self._cache if trusting else None)
-        _check_digests(snapshot, folder, digests)
+        _check_written(snapshot, folder, written, trusting=trusting)
         return snapshot
 
     @contextmanager
@@ -258,8 +259,8 @@ def _left_out(folder: Path) -> str | None:
     return f"{missing:,} files were missing and {damaged:,} damaged when it was fetched; remove {folder} to try again"
 
 
-def _digests(folder: Path, plan: FetchPlan) -> Mapping[str, str] | None:
-    """The xxh3-128 (hex) of each fetched file by its name; None where not all are there."""
+def _written(folder: Path, plan: FetchPlan) -> Mapping[str, WrittenFile] | None:
+    """Each fetched file by its name; None where not all are there."""
     from mixer.fetch import FetchFolder
 
     return FetchFolder(folder, plan).whole()
@@ -285,10 +286,14 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _check_digests(snapshot: Snapshot, folder: Path, digests: Mapping[str, str]) -> None:
-    """Hold the files against what was written when they were fetched."""
+def _check_written(snapshot: Snapshot, folder: Path, written: Mapping[str, WrittenFile], *, trusting: bool) -> None:
+    """Hold the files against what was written when they were fetched: their footers, or else all their bytes.
+
+    What a footer does not show is noticed when it is read: pages have checksums.
+    """
     for file, name in zip(snapshot.files, _names_in(folder, snapshot), strict=True):
-        if file.xxh3 != digests[name]:
+        whole = trusting or xxh3_file(folder / name) == written[name].xxh3
+        if not whole or file.footer_sha256 != written[name].footer_sha256:
             raise DataError(
                 "the file is not as it was fetched",
                 where=str(folder / name),

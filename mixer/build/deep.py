@@ -16,10 +16,12 @@ from mixer import rng
 from mixer.build.rebuild import OnProgress, Rebuild, open_rebuild
 from mixer.errors import IntegrityError
 from mixer.recipe import Recipe
+from mixer.regular import parse_json, read_regular
 from mixer.shards.locate import Locator
 from mixer.shards.records import Manifest
 from mixer.shards.shard import check_schema, open_shard, read_batch, read_columns
 from mixer.sources import SourceReader
+from mixer.sources.evidence import EVIDENCE, check_evidence
 from mixer.sources.remote.block_cache import BlockCache
 from mixer.tokens.tokenizer import Tokenizer
 
@@ -33,6 +35,7 @@ class DeepCheck:
     num_sequences: int
     num_segments: int
     num_shards: int
+    num_files: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,12 @@ def check_deep(
     num_segments = sum(_check_source(index, rows, again) for index, rows in sorted(wanted.items()))
     on_progress("building one task again")
     num_shards = _build_again(again)
-    return DeepCheck(num_sequences=num_sequences, num_segments=num_segments, num_shards=num_shards)
+    return DeepCheck(
+        num_sequences=num_sequences,
+        num_segments=num_segments,
+        num_shards=num_shards,
+        num_files=_check_evidence(folder, again, on_progress),
+    )
 
 
 def _sample(folder: Path, manifest: Manifest) -> tuple[dict[int, dict[int, list[_Segment]]], int]:
@@ -146,6 +154,20 @@ def _check_row(
                 where=segment.shard,
             )
     return len(segments)
+
+
+def _check_evidence(folder: Path, again: Rebuild, on_progress: OnProgress) -> int:
+    """Compare files of the sources with the digests that the build noted of them; returns how many it had."""
+    try:
+        evidence = parse_json(read_regular(folder / EVIDENCE))
+        known = {name: evidence.get(name, {}) for name in again.plan.source_names}
+    except (OSError, ValueError, AttributeError):
+        return 0  # it is in no id: a build without it is whole
+    on_progress(f"reading {sum(map(len, known.values())):,} files of the sources")
+    return sum(
+        check_evidence(name, snapshot, known[name])
+        for name, snapshot in zip(again.plan.source_names, again.plan.snapshots, strict=True)
+    )
 
 
 def _build_again(again: Rebuild) -> int:

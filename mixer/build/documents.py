@@ -63,6 +63,9 @@ class DocumentReader:
         self._readers = [SourceReader(name, source, snap, recipe.on_bad_row) for (name, source), snap in named]
         self._orders = [BlockOrder(recipe.seed, name, [snap.block_kept]) for (name, _), snap in named]
         self._ahead = _fetch_ahead(self._readers)
+        # A document of more bytes is too long, whatever its tokens are.
+        longest = recipe.max_document_tokens
+        self._most_bytes = None if longest is None else tokenizer.most_bytes(max(0, longest - plan.num_specials))
         self._after: Task | None = None
         self._ids = np.empty(0, dtype=np.uint32)
 
@@ -195,6 +198,8 @@ class DocumentReader:
         stop = draw + len(texts.rows)
         with self._clock.timed("tokenize"):
             num_bytes, status = _row_status(texts)
+            if self._most_bytes is not None:
+                status[(status == KEPT) & (num_bytes > self._most_bytes)] = TOO_LONG
             kept = status == KEPT
             text = texts.text if kept.all() else texts.text.filter(pa.array(kept))
             batch = self._tokenizer.encode(text)

@@ -41,8 +41,18 @@ def run_tasks(
     *,
     workers: int,
     on_progress: Callable[[Progress], None],
+    on_record: Callable[[TaskRecord], None],
 ) -> tuple[list[TaskRecord], Progress]:
     """Run the tasks that are not finished, to the build's end.
+
+    Args:
+        plan: what is built.
+        tokenizer: the recipe's.
+        folder: where to.
+        workers: how many processes.
+        on_progress: called after each task.
+        on_record: called with the record of each finished task, those of an earlier run included; only while the
+            workers run, so it may begin a thread.
 
     Returns:
         The records in the order of tasks, the last one ending where the target is met; and the final progress.
@@ -54,7 +64,8 @@ def run_tasks(
         TokenizerError: too many of the checked documents differ from the reference.
     """
     ledger = Ledger(plan)
-    for record in folder.finished(plan):
+    finished = folder.finished(plan)
+    for record in finished:
         ledger.add(record, {})
     pool: list[_Worker] = []
     try:
@@ -62,6 +73,8 @@ def run_tasks(
             for _ in range(workers):
                 pool.append(_Worker(plan, tokenizer, folder))
                 pool[-1].launch()
+        for record in finished:
+            on_record(record)
         while not ledger.complete:
             for worker in pool:
                 if worker.job is None:
@@ -75,6 +88,7 @@ def run_tasks(
                     record, seconds, counted = done
                     ledger.add(record, seconds)
                     ledger.progress.count_traffic(counted)
+                    on_record(record)
                     on_progress(ledger.progress)
     finally:
         for worker in pool:

@@ -42,15 +42,16 @@ SPLIT = "train"
 class Plan:
     """What is built.
 
-    `snapshots` and `tokens_per_row`, the mean measured on a keyed sample with BOS and EOS, have one entry a source, in
-    the order of the sources' numbers. `forecasting` is true of a plan of which only a forecast is wanted: not all of
-    its contents are there.
+    `snapshots`, `tokens_per_row` (the mean measured on a keyed sample, with BOS and EOS) and `standard_errors` (of that
+    mean) have one entry a source, in the order of the sources' numbers. `forecasting` is true of a plan of which only a
+    forecast is wanted: not all of its contents are there.
     """
 
     recipe: Recipe
     tokenizer: TokenizerEntry
     snapshots: tuple[Snapshot, ...]
     tokens_per_row: tuple[float, ...]
+    standard_errors: tuple[float, ...]
     stages: tuple[Stage, ...]
     extent: Extent
     forecasting: bool = False
@@ -198,6 +199,7 @@ def make_plan(surveyed: Survey) -> Plan:
         tokenizer=TokenizerEntry(**surveyed.tokenizer.as_json()),
         snapshots=tuple(surveyed.snapshots.values()),
         tokens_per_row=tokens_per_row,
+        standard_errors=tuple(one.standard_error for one in surveyed.measured.values()),
         stages=(stage,),
         extent=goal,
         forecasting=bool(surveyed.samples),
@@ -222,6 +224,7 @@ def plan_of(manifest: Manifest, snapshots: tuple[Snapshot, ...]) -> Plan:
         tokenizer=manifest.tokenizer,
         snapshots=snapshots,
         tokens_per_row=(0.0,) * len(snapshots),
+        standard_errors=(0.0,) * len(snapshots),
         stages=manifest.stages,
         extent=Extent(max_draws=None, end_tokens=None, end_sequences=None, estimated_draws=0),
     )

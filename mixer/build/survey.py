@@ -15,12 +15,12 @@ from mixer.build.contents import Contents, Fetching
 from mixer.build.sampled import ContentsSample
 from mixer.errors import DataError, RecipeError
 from mixer.recipe import Recipe
-from mixer.sources import PinCache, Snapshot, pin
+from mixer.sources import PinCache, PinCount, Snapshot, pin
 from mixer.tokens.measure import measure_sources
 from mixer.tokens.measurement import Measurement
 from mixer.tokens.tokenizer import Tokenizer
 
-OnPin = Callable[[str, int, int], None]
+OnPin = Callable[[str, PinCount], None]
 _SOURCES_AT_ONCE = 4
 """Sources that are pinned side by side; each reads over up to sixteen connections."""
 
@@ -39,7 +39,7 @@ class Survey:
     samples: Mapping[str, ContentsSample] = field(default_factory=dict)
 
 
-def silent(name: str, done: int, count: int) -> None:
+def silent(name: str, count: PinCount) -> None:
     """Tell nobody how far a source is pinned."""
 
 
@@ -60,7 +60,7 @@ def survey(
         root: the folder that the sources' relative paths start from.
         cache: what is known of files seen before.
         fetching: how contents are fetched that are not there yet; None: it is an error that they are not.
-        on_pin: told of a source how many of its files are pinned, and how many there are; from several threads.
+        on_pin: called with a source's name and how far its files are pinned; from several threads.
 
     Raises:
         RecipeError: the recipe does not fit what is there.
@@ -72,11 +72,15 @@ def survey(
     check_specials(recipe, tokenizer)
     pinned, samples = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
     for name, snapshot in pinned.items():
+        if snapshot.num_rows and not snapshot.num_kept:
+            raise RecipeError(
+                f"'{recipe.sources[name].where}' keeps none of the {snapshot.num_rows:,} rows",
+                where=f"sources.{name}.where",
+                hint="compare with values that the source has",
+            )
         if snapshot.num_kept == 0:
             raise DataError(
-                f"the source has no rows to draw ({snapshot.num_rows:,} rows, none kept)",
-                where=f"sources.{name}",
-                hint="check its path and its `where`",
+                "the source has no rows to draw: its files are empty", where=f"sources.{name}", hint="check its path"
             )
     whole = {name: source for name, source in recipe.sources.items() if name not in samples}
     measured = measure_sources(whole, [pinned[name] for name in whole], tokenizer, recipe, cache.folder)

@@ -183,7 +183,7 @@ class TaskRunner:
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         try:
             with self._clock.timed("write"):
-                digests = write_shard(temporary, columns)
+                digests = write_shard(temporary, columns, self._plan.stage.sequence.batch_sequences)
             with self._clock.timed("publish"):
                 temporary.replace(target)
         except BaseException:

@@ -101,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line; its exit code. Errors are told on stderr, with `--json` as one JSON line."""
+    """Run one command line; its exit code. Errors go to stderr, with `--json` as one JSON line."""
+    as_json, details = "--json" in arguments, {}
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="mixer", standalone_mode=False)
         sys.stdout.flush()
@@ -117,9 +118,11 @@ def run(arguments: list[str]) -> int:
         return 1
     except Exception as cause:
         error = as_mixer_error(cause)
-        if isinstance(error, Bug):
+        if isinstance(error, Bug) and as_json:
+            details = {"traceback": "".join(traceback.format_exception(cause))}
+        elif isinstance(error, Bug):
             traceback.print_exception(cause)
-    print(error_as_json(error) if "--json" in arguments else f"error: {visible(str(error))}", file=sys.stderr)
+    print(error_as_json(error, **details) if as_json else f"error: {visible(str(error))}", file=sys.stderr)
     return error.exit_code
 
 
@@ -138,7 +141,7 @@ def as_mixer_error(error: Exception) -> MixerError:
         return MixerError("out of memory", hint="use fewer --workers, or a smaller task_tokens in the recipe")
     return Bug(
         f"bug in mixer: {type(error).__name__}: {error}",
-        hint="please report it with the lines above and the command, where you got mixer from",
+        hint="please report it with its traceback and the command, where you got mixer from",
     )
 
 

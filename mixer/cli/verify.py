@@ -84,4 +84,9 @@ def _check_deep(folder: Path, manifest: Manifest, root: Path, cache: Path | None
 
     blocks = remembered_blocks(folder) if cache is None else None
     checked = check_deep(folder, manifest, root=root, cache_dir=cache_dir(cache), blocks=blocks, on_progress=say)
-    return {"sequences": checked.num_sequences, "segments": checked.num_segments, "shards": checked.num_shards}
+    return {
+        "sequences": checked.num_sequences,
+        "segments": checked.num_segments,
+        "shards": checked.num_shards,
+        "files": checked.num_files,
+    }

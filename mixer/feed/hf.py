@@ -1,9 +1,10 @@
-"""Hugging Face: a collator for rows of `datasets.load_dataset(OUT)`, as `transformers.Trainer` takes it.
+"""Hugging Face: a build as a data set of `datasets`, and a collator for its rows, as `transformers.Trainer` takes it.
 
-    rows = datasets.load_dataset("out/my-mixture", split="train")
+    rows = load("out/my-mixture")
     arguments = TrainingArguments(output_dir="runs", remove_unused_columns=False)
-    Trainer(model, arguments, train_dataset=rows, data_collator=Collator("out/my-mixture")).train()
+    Trainer(model, arguments, train_dataset=rows, data_collator=Collator("out/my-mixture", rows)).train()
 
+`datasets.load_dataset(OUT)` gives the same rows from a copy that it makes in its cache; `load` maps the shards instead.
 The columns have to stay (`remove_unused_columns=False`): the collator reads them. The causal models of transformers
 shift `labels` themselves and so lose each sequence's last position; they take `shift_labels` as they are. Both are
 given: `labels` to ask for a loss, `shift_labels` to say what it is of.
@@ -15,11 +16,46 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import torch
 
-from mixer.feed.sequences import Batch, document_ends
+from mixer.errors import IntegrityError
+from mixer.feed.hf_table import ShardsTable
+from mixer.feed.mapped import Verify
+from mixer.feed.sequences import Batch, document_ends, open_build
+from mixer.shards.card import build_description
 from mixer.shards.manifest import load_manifest
+from mixer.shards.records import Manifest
+
+
+def load(build: str | Path, *, verify: Verify = "size") -> datasets.Dataset:
+    """The sequences of a build as a data set, in the order of the manifest; its rows are the shards', mapped.
+
+    Nothing is copied, into memory or into the cache of `datasets`; pickled for a worker, it is a list of paths. All
+    shards are mapped at once, with some 10 kB for each record batch (64 sequences of 8192 tokens): for a build of more
+    than a trillion tokens take `mixer.feed.torch.TrainLoader`.
+
+    Args:
+        build: a folder or a manifest.
+        verify: what is checked of each shard besides its structure: nothing, its `size`, or its `digest` too.
+
+    Raises:
+        IntegrityError: the manifest or a shard is missing or damaged.
+        FormatError: the manifest is of another version.
+        UsageError: `verify` is none of nothing, size, digest.
+    """
+    sequences = open_build(build, verify=verify)
+    for _ in (columns for shard in range(len(sequences.manifest.shards)) for columns in sequences.iter_columns(shard)):
+        pass  # it is the checks that are wanted: `datasets` reads what it is given unchecked
+    sequences.close()
+    manifest = sequences.manifest
+    return datasets.Dataset(
+        ShardsTable(tuple((sequences.folder / shard.path).resolve() for shard in manifest.shards)),
+        info=datasets.DatasetInfo(description=build_description(manifest)),
+        split=datasets.Split.TRAIN,
+        fingerprint=manifest.id,
+    )
 
 
 class Collator:
@@ -27,13 +63,28 @@ class Collator:
 
     Args:
         build: a folder or a manifest; only the manifest is read.
+        dataset: the data set that the rows come from, from `load` or `datasets.load_dataset`, whatever was done with it
+            since; it is checked to be of this build. None: nothing is checked.
         across_documents: whether a document's last token is to predict the next document's first.
         flatten: one row of all tokens with the borders that flash attention takes, so that no document sees another;
             otherwise the rows under each other, with `position_ids` that start anew at every border.
+
+    Raises:
+        IntegrityError: the manifest is missing or damaged, or the data set is of another build.
+        FormatError: the manifest is of another version.
     """
 
-    def __init__(self, build: str | Path, *, across_documents: bool = False, flatten: bool = False) -> None:
+    def __init__(
+        self,
+        build: str | Path,
+        dataset: datasets.Dataset | datasets.IterableDataset | None = None,
+        *,
+        across_documents: bool = False,
+        flatten: bool = False,
+    ) -> None:
         self._manifest = load_manifest(Path(build))
+        if dataset is not None:
+            _check_build(dataset.info.description, self._manifest, where=str(build))
         self._across_documents = across_documents
         self._flatten = flatten
 
@@ -76,3 +127,19 @@ class Collator:
             pass_number=joined("segment_pass", np.int32),
             start=joined("segment_start", np.int32),
         )
+
+
+def _check_build(description: str | None, manifest: Manifest, *, where: str) -> None:
+    """Refuse a data set that is not known to be of a build.
+
+    Raises:
+        IntegrityError: its description names another build, or none.
+    """
+    if description == (expected := build_description(manifest)):
+        return
+    found = f"of {description!r:.200}" if description else "of no build: it has no description"
+    raise IntegrityError(
+        f"the data set is {found}; the rows of {expected!r} are expected",
+        where=where,
+        hint="load the data set from this folder, with mixer.feed.hf.load or datasets.load_dataset",
+    )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mixer.errors import UsageError
-from mixer.feed.mapped import MappedShards, Verify
+from mixer.feed.mapped import MappedShards, Verify, check_verify, num_batches
 from mixer.local import check_local
+from mixer.packing.columns import Columns
 from mixer.shards.locate import Locator
 from mixer.shards.manifest import load_manifest
 from mixer.shards.records import Manifest
@@ -94,7 +95,9 @@ class SequenceSet:
     Args:
         folder: the build.
         manifest: its manifest, checked.
-        verify: what is checked when a shard is first opened: nothing, its `size`, or its `digest` too (needs xxhash).
+        verify: what is checked of a shard's file when it is first opened: nothing, its `size`, or its `digest` too
+            (needs xxhash). The structure of what is read is always checked: damage can make values wrong, and no more;
+            with `digest` not that either.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, verify: Verify = "size") -> None:
@@ -152,6 +155,15 @@ class SequenceSet:
         """The sequences of these numbers (int64), in their order."""
         return self[numbers]
 
+    def iter_columns(self, shard: int) -> Iterator[Columns]:
+        """The columns of each record batch of a shard, checked and mapped.
+
+        Raises:
+            IntegrityError: the shard is missing, or not as its manifest says.
+        """
+        for batch in range(num_batches(self.manifest, shard)):
+            yield self._shards.columns(shard, batch)
+
     def close(self) -> None:
         """Let go of all maps; the set opens them again when it is read from."""
         self._shards.close()
@@ -195,8 +207,7 @@ def open_build(path: str | Path, *, verify: Verify = "size") -> SequenceSet:
         IntegrityError, FormatError: the manifest is missing, damaged, or of another version.
         UsageError: `verify` is none of nothing, size, digest, or the path is the address of a store.
     """
-    if verify not in ("nothing", "size", "digest"):
-        raise UsageError(f"verify is {verify!r}; it is nothing, size or digest", where="verify")
+    check_verify(verify)
     check_local(path, where="path")
     path = Path(path)
     manifest = load_manifest(path)

@@ -9,9 +9,9 @@ import numpy as np
 
 from mixer.errors import UsageError
 from mixer.feed.cursor import Cursor, rank_offsets, stream
+from mixer.feed.drawn import drawings
 from mixer.feed.order import Order
 from mixer.feed.sequences import SequenceSet
-from mixer.shards.shard import open_shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +66,8 @@ def trace_step(
 def trace_row(sequences: SequenceSet, order: Order, *, source: str, row: int, epochs: int) -> list[TracedSequence]:
     """Every sequence that holds tokens of a row, at its position in each epoch; by epoch, then position.
 
-    Reads two small columns of every shard, and no ids. Only the segments of that row are listed.
+    Which tasks can hold the row follows from the draws: only their shards are read. Only the segments of that row are
+    listed.
 
     Raises:
         UsageError: the build has no such source, or the source no such row.
@@ -101,17 +102,19 @@ def trace_row(sequences: SequenceSet, order: Order, *, source: str, row: int, ep
 
 
 def _holding(sequences: SequenceSet, source: int, row: int) -> Iterator[int]:
-    """The numbers of the sequences with a segment of a row, rising."""
-    first = 0
-    for shard in sequences.manifest.shards:
-        reader = open_shard(sequences.folder / shard.path)
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number)
-            sources, rows = batch.column("segment_source"), batch.column("segment_row")
-            hits = np.flatnonzero((np.asarray(sources.flatten()) == source) & (np.asarray(rows.flatten()) == row))
-            offsets = np.asarray(sources.offsets) - sources.offsets[0].as_py()
-            yield from (first + np.unique(np.searchsorted(offsets, hits, side="right") - 1)).tolist()
-            first += batch.num_rows
+    """The numbers of the sequences with a segment of a row, rising; only shards that can hold it are read."""
+    manifest = sequences.manifest
+    tasks: set[int] = set()
+    for drawing in drawings(sequences.folder, manifest, source, row):
+        tasks.update(range(*drawing.tasks))
+    for number, shard in enumerate(manifest.shards):
+        if shard.task not in tasks:
+            continue
+        first = sequences.locator.first_of(number)
+        for columns in sequences.iter_columns(number):
+            hits = np.flatnonzero((columns.segment_source == source) & (columns.segment_row == row))
+            yield from (first + np.unique(np.searchsorted(columns.run_offsets, hits, side="right") - 1)).tolist()
+            first += len(columns.input_ids)
 
 
 def _traced(sequences: SequenceSet, epoch: int, position: int, number: int) -> TracedSequence:

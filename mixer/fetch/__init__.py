@@ -2,7 +2,7 @@
 
 from mixer.fetch.blobs import SOFTWARE_HERITAGE, Origin
 from mixer.fetch.fetch import Listener, fetch_stack_v2, run_fetch
-from mixer.fetch.folder import FetchFolder
+from mixer.fetch.folder import FetchFolder, WrittenFile
 from mixer.fetch.ids import pinned_ids
 from mixer.fetch.plan import FetchPlan, IdsStore, Part, Policy, Rules, make_plan, parse_part
 from mixer.fetch.selection import Selection
@@ -18,6 +18,7 @@ __all__ = [
     "Policy",
     "Rules",
     "Selection",
+    "WrittenFile",
     "fetch_stack_v2",
     "make_plan",
     "parse_part",

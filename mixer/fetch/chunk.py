@@ -24,6 +24,8 @@ from mixer.fetch.repositories import Assembler, Request, requests, with_text
 from mixer.fetch.window import in_order
 from mixer.fetch.writing import write_rows
 from mixer.files import sync_file
+from mixer.sources.footer import footer_digest, read_footer
+from mixer.sources.opening import opened
 from mixer.sources.remote import traffic
 
 _AHEAD_BYTES = 64 << 20
@@ -84,7 +86,7 @@ class ChunkFetcher:
             try:
                 schema = with_text(chunk.file.schema)
                 write_rows(temporary, schema, self._pieces(chunk, counts, on_files), self._plan.rules.row_group_bytes)
-                facts = {"bytes": temporary.stat().st_size, "xxh3": xxh3_file(temporary)}
+                facts = _facts(temporary)
                 sync_file(temporary)
                 temporary.replace(path)
                 sync_file(path.parent)
@@ -164,3 +166,11 @@ class ChunkFetcher:
                 where=where,
                 hint="check where blobs come from (--from, or `blobs` of a recipe), and the credentials",
             )
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    """Size and digests of a file that was written."""
+    with opened(path) as file:
+        footer = read_footer(file, "parquet", str(path))
+        assert footer is not None
+        return {"bytes": file.state().num_bytes, "footer_sha256": footer_digest(footer), "xxh3": xxh3_file(path)}

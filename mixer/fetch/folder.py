@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,15 @@ from mixer.files import publish_bytes
 
 REPORT = "report.json"
 _STATE, _FETCH = ".mixer", "fetch.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenFile:
+    """The file of a chunk as it was written."""
+
+    # sha256 (hex) of its footer, and xxh3-128 (hex) of all its bytes.
+    footer_sha256: str
+    xxh3: str
 
 
 class FetchFolder:
@@ -90,17 +100,17 @@ class FetchFolder:
             return None
         return record if xxh3_file(path) == record["xxh3"] else None
 
-    def whole(self) -> dict[str, str] | None:
-        """The xxh3-128 (hex) of every chunk's file by its name, if all are there; sizes alone are looked at."""
+    def whole(self) -> dict[str, WrittenFile] | None:
+        """Every chunk's file by its name, if all are there; sizes alone are looked at."""
         if not (self._state / _FETCH).is_file():
             return None
-        digests = {}
+        written = {}
         for chunk in self._plan.chunks:
             record, path = self._read(chunk), self.path(chunk)
             if record is None or not path.is_file() or path.stat().st_size != record["bytes"]:
                 return None
-            digests[chunk.name] = record["xxh3"]
-        return digests
+            written[chunk.name] = WrittenFile(footer_sha256=record["footer_sha256"], xxh3=record["xxh3"])
+        return written
 
     def report(self) -> dict[str, Any]:
         """Write the report on all chunks that are finished by now, and return it."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mixer.digest import xxh3
 from mixer.errors import DataError
 from mixer.fetch.remote_ids import (
     RemotePath,
@@ -28,14 +27,14 @@ from mixer.fetch.remote_ids import (
 from mixer.fetch.selection import Selection
 from mixer.sources import Snapshot, parquet
 from mixer.sources.find import find_files
-from mixer.sources.opening import open_file, reading
+from mixer.sources.footer import footer_digest, read_footer
+from mixer.sources.opening import OpenedFile, open_file, opened, reading
 from mixer.sources.remote.address import Address
 from mixer.sources.remote.block_cache import BlockCache
 
 FILES, TEXT = "files", "text"
 _BATCH_ROWS = 64
 """Repositories decoded at a time: about 1000 files."""
-_FOOTER_TAIL = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +46,18 @@ class IdsFile:
     name: str
     num_bytes: int
     num_rows: int
-    # xxh3-128 (hex) of its footer, which has the size and place of every column chunk.
-    footer_xxh3: str
+    # sha256 (hex) of its footer, which has the size and place of every column chunk.
+    footer_sha256: str
     schema: pa.Schema
-    # xxh3-128 (hex) of all bytes of a local file, where it is known: a footer does not show every change of a page.
-    xxh3: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """What tells the file from others, without a path of this machine."""
-        version = self.path.version() if isinstance(self.path, RemotePath) else {"xxh3": self.xxh3} if self.xxh3 else {}
+        version = self.path.version() if isinstance(self.path, RemotePath) else {}
         return {
             "name": self.name,
             "bytes": self.num_bytes,
             "rows": self.num_rows,
-            "footer_xxh3": self.footer_xxh3,
+            "footer_sha256": self.footer_sha256,
             **version,
         }
 
@@ -102,8 +99,7 @@ def pinned_ids(snapshot: Snapshot, selection: Selection) -> list[IdsFile]:
     """
     if isinstance(snapshot.base, Path):
         base = snapshot.base
-        files = [replace(_described(base / file.path, file.path, selection), xxh3=file.xxh3) for file in snapshot.files]
-        return _with_rows(files, str(base))
+        return _with_rows([_described(base / file.path, file.path, selection) for file in snapshot.files], str(base))
     paths = pinned_remote_ids(snapshot.base, snapshot.files)
     described = over_connections(partial(_described_elsewhere, selection=selection), paths)
     return _with_rows(described, str(snapshot.base))
@@ -120,14 +116,15 @@ def read_ids(file: IdsFile, start: int, stop: int) -> Iterator[pa.RecordBatch]:
     with (
         _copy(file, start, stop) as path,
         reading(place),
-        open_file(path) as mapped,
-        pq.ParquetFile(mapped, pre_buffer=False) as opened,
+        opened(path, place) as copy,
+        open_file(copy) as mapped,
+        pq.ParquetFile(mapped, pre_buffer=False) as parquet_file,
     ):
-        if _footer_xxh3(mapped) != file.footer_xxh3:
+        if footer_digest(_footer(copy, place)) != file.footer_sha256:
             raise DataError("the file has changed", where=place, hint="do not write to SRC while it is read")
-        groups = _row_groups(opened.metadata, start, stop)
-        first = sum(opened.metadata.row_group(group).num_rows for group in range(groups.start))
-        for batch in opened.iter_batches(_BATCH_ROWS, row_groups=list(groups), use_threads=False):
+        groups = _row_groups(parquet_file.metadata, start, stop)
+        first = sum(parquet_file.metadata.row_group(group).num_rows for group in range(groups.start))
+        for batch in parquet_file.iter_batches(_BATCH_ROWS, row_groups=list(groups), use_threads=False):
             part = batch.slice(max(0, start - first), max(0, min(stop, first + len(batch)) - max(start, first)))
             first += len(batch)
             if len(part):
@@ -168,16 +165,16 @@ def _with_rows(files: list[IdsFile], where: str) -> list[IdsFile]:
 
 
 def _described(path: Path, name: str, selection: Selection) -> IdsFile:
-    with reading(str(path)), open_file(path) as mapped:
-        with pq.ParquetFile(mapped) as opened:
-            schema, num_rows = opened.schema_arrow, opened.metadata.num_rows
+    with reading(str(path)), opened(path) as file:
+        footer = _footer(file, str(path))
+        metadata, schema = parquet.parse_footer(footer)
         _check_schema(schema, selection, str(path))
         return IdsFile(
             path=path,
             name=name,
-            num_bytes=mapped.size(),
-            num_rows=num_rows,
-            footer_xxh3=_footer_xxh3(mapped),
+            num_bytes=file.state().num_bytes,
+            num_rows=metadata.num_rows,
+            footer_sha256=footer_digest(footer),
             schema=schema,
         )
 
@@ -192,18 +189,15 @@ def _described_elsewhere(path: RemotePath, selection: Selection) -> IdsFile:
             name=path.name,
             num_bytes=path.file.num_bytes,
             num_rows=metadata.num_rows,
-            footer_xxh3=_footer_xxh3(pa.BufferReader(footer)),
+            footer_sha256=footer_digest(footer),
             schema=schema,
         )
 
 
-def _footer_xxh3(file: pa.NativeFile) -> str:
-    """The digest of a parquet file's footer; its length is in the file's last eight bytes."""
-    size = file.size()
-    file.seek(size - _FOOTER_TAIL)
-    length = int.from_bytes(file.read(4), "little")
-    file.seek(max(0, size - _FOOTER_TAIL - length))
-    return xxh3(file.read(length))
+def _footer(file: OpenedFile, place: str) -> bytes:
+    footer = read_footer(file, "parquet", place)
+    assert footer is not None
+    return footer
 
 
 def _check_schema(schema: pa.Schema, selection: Selection, place: str) -> None:

@@ -26,7 +26,12 @@ def write_rows(path: Path, schema: pa.Schema, pieces: Iterable[pa.RecordBatch], 
         OSError: no space, no permission.
     """
     with pq.ParquetWriter(
-        path, schema, compression="zstd", compression_level=_ZSTD_LEVEL, write_batch_size=_PAGE_VALUES
+        path,
+        schema,
+        compression="zstd",
+        compression_level=_ZSTD_LEVEL,
+        write_batch_size=_PAGE_VALUES,
+        write_page_checksum=True,  # checked whenever a page is read
     ) as writer:
         for group in _groups(pieces, row_group_bytes):
             writer.write_table(group, row_group_size=len(group))

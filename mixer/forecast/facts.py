@@ -14,11 +14,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mixer.errors import DataError, RecipeError
+from mixer.errors import RecipeError, UsageError
 from mixer.forecast.estimate import Cause, Estimate, within
 from mixer.forecast.prospect import Prospect
 from mixer.recipe import ContentsSpec, Recipe, Source
 from mixer.recipe.fields import Bytes, Count
+from mixer.recipe.problems import plain_message
 from mixer.recipe.yaml_text import read_yaml
 
 PACKAGED = Path(__file__).parent / "facts"
@@ -60,13 +61,15 @@ class Facts(_Part):
     """What is known of one data set.
 
     A source is this one if its address names the `repository` with a config of `configs` or all files of a folder of
-    `folders`; or, where its files are not on the hub, if its own name is in `names`.
+    `folders`; if it names exactly the files of `addresses`; or, where its files are local, if its own name is in
+    `names`.
     """
 
     about: Annotated[str, Field(min_length=1)]
     repository: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
     configs: _Names = ()
     folders: _Names = ()
+    addresses: _Names = ()
     names: _Names = ()
     rows: CountFigure
     tokens: CountFigure
@@ -94,12 +97,12 @@ def prospects_of_facts(recipe: Recipe, facts: Mapping[str, Facts]) -> list[Prosp
     """What is known of each source of a recipe, in its order, without having seen any.
 
     Raises:
-        DataError: of some sources nothing is known.
+        UsageError: of some sources nothing is known.
     """
     found = {name: facts_of(name, source, facts) for name, source in recipe.sources.items()}
     if missing := [name for name, key in found.items() if key is None]:
         known = ", ".join(f"{name} ({fact.repository})" for name, fact in facts.items()) or "none"
-        raise DataError(
+        raise UsageError(
             f"there are no facts about {' and '.join(missing)}; there are facts about {known}",
             where="sources",
             hint="plan it from the sources, without --facts, or put a file of facts into manifests/facts",
@@ -119,7 +122,12 @@ def facts_of(name: str, source: Source, facts: Mapping[str, Facts]) -> str | Non
     paths = [source.path] if isinstance(source.path, str) else list(source.path)
     if not any("://" in path for path in paths):
         return next((key for key, fact in facts.items() if name in fact.names), None)
-    return next((key for key, fact in facts.items() if all(_is_all_of(path, fact) for path in paths)), None)
+    fitting = (
+        key
+        for key, fact in facts.items()
+        if set(paths) == set(fact.addresses) or all(_is_all_of(path, fact) for path in paths)
+    )
+    return next(fitting, None)
 
 
 def _is_all_of(path: str, fact: Facts) -> bool:
@@ -140,7 +148,7 @@ def _prospect(name: str, recipe: Recipe, key: str, fact: Facts) -> Prospect:
     # Sources that were counted with one tokenizer are off together.
     counted = Cause(name=f"tokens of {fact.tokenizer}" if fact.tokenizer else f"tokenizer of {key}")
     other = within(1.0, share=OTHER_TOKENIZER, cause=counted)
-    tokens = estimate(fact.tokens, "tokens") * (1.0 if fact.tokenizer == recipe.tokenizer else other)
+    tokens = estimate(fact.tokens, "tokens") * (1.0 if fact.tokenizer == recipe.tokenizer_name else other)
     notes = [
         f"{name}: the figure of its {what} is not confirmed: {figure.origin}"
         for what, figure in (("rows", fact.rows), ("tokens", fact.tokens))
@@ -173,9 +181,10 @@ def _load(path: Path) -> Facts:
         raise RecipeError(f"cannot be read: {error.strerror}", where=where, hint="check the folder") from error
     except ValidationError as error:
         first = error.errors()[0]
+        said = {"missing": "is missing", "extra_forbidden": "is not a key of a file of facts"}
         raise RecipeError(
-            f"{first['msg'][:1].lower()}{first['msg'][1:]}",
-            where=f"{where}: {'.'.join(map(str, first['loc']))}",
+            said.get(first["type"]) or plain_message(first),
+            where=f"{where}: {'.'.join(map(str, first['loc']))}" if first["loc"] else where,
             hint="docs/plan.md says what a file of facts holds",
         ) from error
     if problems:

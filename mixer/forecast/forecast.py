@@ -104,7 +104,7 @@ def forecast(recipe: Recipe, prospects: Sequence[Prospect]) -> Forecast:
     sequences = draws * tokens_per_row / length
     return Forecast(
         name=recipe.name,
-        tokenizer=recipe.tokenizer,
+        tokenizer=recipe.tokenizer_name,
         packing=recipe.sequence.packing,
         weights=recipe.weights,
         sequence_length=length,

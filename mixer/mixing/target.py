@@ -10,6 +10,8 @@ from typing import Literal
 from mixer.errors import RecipeError
 from mixer.mixing.draws import DrawSchedule
 
+MAX_DRAWS = 2**62
+"""Draws and tokens are numbered in 64 bits, with room for what comes after the target."""
 TargetKind = Literal["tokens", "rows", "sequences", "passes"]
 
 
@@ -59,7 +61,7 @@ def extent(
 
     Raises:
         RecipeError: the target cannot be met; names the target, the best reachable, the limiting source, the
-            arithmetic, and two ways out.
+            arithmetic, and two ways out. Or it has more draws or tokens than can be numbered.
     """
     limit, limiting = _draw_limit(schedule, supplies, when_exhausted)
     end_tokens = end_sequences = None
@@ -81,7 +83,13 @@ def extent(
     else:
         end_tokens, end_sequences = (amount, None) if kind == "tokens" else (None, amount)
         tokens = amount if kind == "tokens" else amount * sequence_length
-        needed = max(1, round(tokens / tokens_per_draw))
+        needed = max(1, round(tokens / tokens_per_draw)) if tokens < MAX_DRAWS else tokens
+    if needed >= MAX_DRAWS and (limit is None or when_exhausted != "stop"):
+        raise RecipeError(
+            f"the target of {amount:,} {kind} is more than can be numbered: draws and tokens have 62 bits",
+            where="target",
+            hint="set a smaller target, or fewer redrawn epochs",
+        )
     if limit is not None and needed > limit and when_exhausted != "stop":
         raise _cannot_be_met(target, needed, limit, schedule, supplies, limiting, tokens_per_draw, times)
     if kind in ("rows", "passes"):

@@ -1,7 +1,7 @@
 """Recipes: what a user writes in YAML, checked and frozen."""
 
 from mixer.recipe.load import load_recipe, parse_recipe
-from mixer.recipe.model import ContentsSpec, EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec
+from mixer.recipe.model import ContentsSpec, EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec, TokenizerSpec
 from mixer.recipe.schema import recipe_schema
 from mixer.recipe.sizes import parse_bytes, parse_count
 
@@ -13,6 +13,7 @@ __all__ = [
     "Source",
     "Target",
     "TextSpec",
+    "TokenizerSpec",
     "load_recipe",
     "parse_bytes",
     "parse_count",

@@ -18,10 +18,16 @@ from mixer.recipe.sizes import BYTES_PATTERN, COUNT_PATTERN, parse_bytes, parse_
 from mixer.recipe.template import parse_template
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+MAX_NAME = 128
+"""Letters of a name: it becomes the name of a file, and file systems take 255 bytes with what is added to it."""
 MAX_COUNT = 2**63 - 1
 """Draws, rows and seeds are numbered in 64 bits."""
+MAX_TOKEN_ID = 2**31 - 1
+"""A shard keeps ids in an int32."""
 MAX_SOURCES = 2**15 - 1
 """A shard names a source by an int16."""
+_LEAST_WEIGHT, _MOST_WEIGHT = 1e-150, 10**150
+"""The sum of 32,767 weights between these, and the quotient of a weight and it, are finite floats above 0."""
 _SCHEMES = ("hf", "s3", "gs", "https", "http")
 
 
@@ -46,6 +52,14 @@ def expand_text(value: Any) -> Any:
 def expand_contents(value: Any) -> Any:
     """The mapping that a data set's name stands for."""
     return {"data_set": value} if isinstance(value, str) else value
+
+
+def _read_special(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str) or value == "":
+        raise ValueError(f"must be the name or the id of a special token, not {value!r:.60}")
+    if isinstance(value, int) and not 0 <= value <= MAX_TOKEN_ID:
+        raise ValueError(f"must be an id from 0 to {MAX_TOKEN_ID}, not {value}")
+    return value
 
 
 def _whole(value: float) -> int | float:
@@ -81,13 +95,16 @@ def _read_weight(value: Any) -> int | float:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"must be finite, not {value}")
     if value <= 0:
-        raise ValueError(f"must be above 0, not {value}; to leave a source out, remove it")
-    return _whole(value)
+        raise ValueError(f"must be above 0, not {value:.6g}; to leave a source out, remove it")
+    whole = _whole(value)
+    if not _LEAST_WEIGHT <= whole <= _MOST_WEIGHT:
+        raise ValueError("must be between 1e-150 and 1e150: weights are relative, so scale them")
+    return whole
 
 
 def _read_ratio(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise ValueError(f"must be a number above 0, such as 2.5, not {value!r}")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST_WEIGHT:
+        raise ValueError(f"must be a number above 0, such as 2.5, not {value!r:.40}")
     return float(value)
 
 
@@ -143,7 +160,10 @@ def _human(least: int, most: int) -> BeforeValidator:
     return BeforeValidator(_read_count, json_schema_input_type=written)
 
 
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME)]
+TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
+Special = Annotated[int | str, PlainValidator(_read_special, json_schema_input_type=TokenId | Annotated[str, Field()])]
+VocabSize = Annotated[int, Field(ge=257, le=MAX_TOKEN_ID + 1)]
 Seed = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT), _human(1, MAX_COUNT)]

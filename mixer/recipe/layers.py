@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mixer.recipe.problems import Key, Problem, place, suggestion
+from mixer.recipe.problems import Finding, Key, Problem, Unknown, place
+from mixer.recipe.yaml_text import MAX_DEPTH
+
+
+@dataclass(slots=True, kw_only=True)
+class _Writer:
+    """The layer that wrote a key last, and those that wrote the keys in it."""
+
+    where: str
+    parts: dict[Any, _Writer] = field(default_factory=dict)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -19,41 +28,54 @@ class Draft:
     where: str
     """The recipe's file."""
     tree: dict[Any, Any] = field(default_factory=dict)
-    """What the layers so far say together; holds no null."""
+    """What the layers so far say together; holds no null, and no mapping of any layer."""
     problems: list[Problem] = field(default_factory=list)
-    written_by: dict[Key, str] = field(default_factory=dict)
+    written: dict[Any, _Writer] = field(default_factory=dict)
 
     def add(self, layer: Mapping[Any, Any], where: str) -> None:
         """Lay a mapping on top: mappings merge, anything else replaces, null takes away.
 
-        The target is replaced whole, since its keys exclude each other.
+        The target is replaced whole, since its keys exclude each other. Linear in the layer, whatever is below it.
         """
-        self.tree = self._merged(self.tree, layer, where, ())
+        self._merge(self.tree, layer, self.written, where, ())
 
-    def report(self, key: Key, message: str) -> None:
-        """Add a problem with `key`, at the layer that wrote it or what it is in."""
-        layers = (self.written_by.get(key[:end]) for end in range(len(key), 0, -1))
-        self.problems.append(Problem(place=place(next(filter(None, layers), self.where), key), message=message))
+    def report(self, finding: Finding) -> None:
+        """Add what is wrong with a key as a problem, at the layer that wrote the key or what it is in."""
+        where, parts = self.where, self.written
+        for part in finding.key:
+            if part not in parts:
+                break
+            where, parts = parts[part].where, parts[part].parts
+        self.problems.append(
+            Problem(
+                place=place(where, finding.key), message=finding.message, hint=finding.hint, unknown=finding.unknown
+            )
+        )
 
-    def _merged(self, old: dict[Any, Any], new: Mapping[Any, Any], where: str, parent: Key) -> dict[Any, Any]:
-        merged = dict(old)
-        for name, value in new.items():
+    def _merge(
+        self, tree: dict[Any, Any], layer: Mapping[Any, Any], written: dict[Any, _Writer], where: str, parent: Key
+    ) -> None:
+        # What a layer can take away is what is there before it.
+        removable = tuple(tree) if parent == ("sources",) and None in layer.values() else ()
+        for name, value in layer.items():
             key = (*parent, name)
-            before = merged.get(name)
-            kept = before if isinstance(before, dict) and isinstance(value, Mapping) and key != ("target",) else {}
-            if name in merged and not kept:
-                self._forget(key)
-            self.written_by[key] = where
+            before = tree.get(name)
+            kept = isinstance(before, dict) and isinstance(value, Mapping) and key != ("target",)
+            if not kept:
+                written.pop(name, None)  # with all that is known of the keys in it
+            writer = written.setdefault(name, _Writer(where=where))
+            writer.where = where
             if isinstance(value, Mapping):
-                merged[name] = self._merged(kept, value, where, key)
+                if not kept:
+                    tree[name] = {}
+                if len(key) > MAX_DEPTH:
+                    self.report(Finding(key=key, message=f"is nested more than {MAX_DEPTH} levels deep"))
+                else:
+                    self._merge(tree[name], value, writer.parts, where, key)
             elif value is not None:
-                merged[name] = value
-            elif name in merged:
-                del merged[name]
+                tree[name] = value
+            elif name in tree:
+                del tree[name]
             elif parent == ("sources",):
-                self.report(key, f"is empty, and no source of this name is there to remove{suggestion(name, old)}")
-        return merged
-
-    def _forget(self, key: Key) -> None:
-        for written in [each for each in self.written_by if each[: len(key)] == key]:
-            del self.written_by[written]
+                message = "is empty, and no source of this name is there to remove"
+                self.report(Finding(key=key, message=message, unknown=Unknown(name=name, known=removable)))

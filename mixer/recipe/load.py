@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,15 @@ from pydantic import ValidationError
 
 from mixer.errors import RecipeError
 from mixer.recipe.layers import Draft
+from mixer.recipe.mistaken import MAGIC_BYTES, Mistaken, mistaken_bytes, mistaken_folder, mistaken_text
 from mixer.recipe.model import Recipe
-from mixer.recipe.overrides import add_override
-from mixer.recipe.problems import Problem, place, recipe_error, schema_problems
+from mixer.recipe.overrides import add_overrides
+from mixer.recipe.problems import Finding, Problem, place, printable, recipe_error, schema_problems
 from mixer.recipe.rules import broken_rules
 from mixer.recipe.yaml_text import read_yaml
+
+MAX_BYTES = 1 << 26
+"""A recipe of 32,767 sources has a tenth of it; whatever is larger is something else, such as /dev/zero."""
 
 
 def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -35,8 +40,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     draft = Draft(where=_shown(path))
     for file, mapping in reversed(_read_files(path, draft)):
         draft.add(mapping, _shown(file))
-    for override in overrides:
-        add_override(draft, override)
+    add_overrides(draft, overrides)
     return _finished(draft, path.stem)
 
 
@@ -62,41 +66,49 @@ def _finished(draft: Draft, default_name: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as err:
-        for key, message in schema_problems(err, tree):
-            draft.report(key, message)
-    for key, message in broken_rules(tree):
-        draft.report(key, message)
+        for finding in schema_problems(err, tree):
+            draft.report(_of_the_file(finding, draft))
+    for finding in broken_rules(tree):
+        draft.report(finding)
     if recipe is None or draft.problems:
         raise recipe_error(draft.problems, draft.where)
     return recipe
 
 
+def _of_the_file(finding: Finding, draft: Draft) -> Finding:
+    """The finding, with a remedy where it is about a name that nobody wrote."""
+    if finding.key == ("name",) and "name" not in draft.tree:
+        return replace(finding, hint="without `name:` a recipe has the name of its file: rename it, or give a name")
+    return finding
+
+
 def _read_files(path: Path, draft: Draft) -> list[tuple[Path, dict[str, Any]]]:
     """The file at `path`, the one that it extends, and so on, without the keys that are of the file alone."""
     files = [(path, _read_file(path, draft))]
+    seen = {os.path.realpath(path)}
     while (base := files[-1][1].pop("extends", None)) is not None:
         child, asked_at = files[-1][0], place(_shown(files[-1][0]), ("extends",))
         if not isinstance(base, str) or not base.isprintable() or not base:
             draft.problems.append(Problem(place=asked_at, message="must be the path of a recipe"))
             break
-        way = [*(file for file, _ in files), child.parent / base]
-        if os.path.realpath(way[-1]) in map(os.path.realpath, way[:-1]):
-            message = f"goes round in a circle: {' -> '.join(map(_shown, way))}"
-            raise RecipeError(message, where=asked_at, hint="remove one of them")
-        if not way[-1].is_file():
-            message = f"there is no file {_shown(way[-1])}"
+        parent = child.parent / base
+        real = os.path.realpath(parent)
+        if real in seen:
+            way = " -> ".join(_shown(file) for file in [*(file for file, _ in files), parent])
+            raise RecipeError(f"goes round in a circle: {way}", where=asked_at, hint="remove one of them")
+        seen.add(real)
+        if not os.path.exists(parent):
+            message = f"there is no file {_shown(parent)[:300]}"
             raise RecipeError(message, where=asked_at, hint="the path is relative to the file that it is in")
-        files.append((way[-1], _read_file(way[-1], draft)))
+        files.append((parent, _read_file(parent, draft)))
         files[-1][1].pop("name", None)
     return files
 
 
 def _read_file(path: Path, draft: Draft) -> dict[str, Any]:
     where = _shown(path)
-    try:
-        mapping, problems = read_yaml(path.read_bytes(), where)
-    except OSError as err:
-        raise RecipeError(f"cannot be read: {err.strerror}", where=where, hint="give the path of a recipe") from err
+    text = _recipe_text(path, where)
+    mapping, problems = read_yaml(text, where)
     if not isinstance(mapping, dict):
         found = "is empty" if mapping is None else "has a list" if isinstance(mapping, list) else "has one value"
         message = f"a recipe is a mapping of keys, but this file {found}"
@@ -105,5 +117,33 @@ def _read_file(path: Path, draft: Draft) -> dict[str, Any]:
     return mapping
 
 
+def _recipe_text(path: Path, where: str) -> bytes:
+    """The bytes of a file that may be a recipe.
+
+    Raises:
+        RecipeError: it cannot be read, or is something else.
+    """
+    text = b""
+    mistaken: Mistaken | None
+    try:
+        if path.is_dir():
+            mistaken = mistaken_folder(os.listdir(path), where)
+        else:
+            with path.open("rb") as file:
+                text = file.read(MAGIC_BYTES)
+                mistaken = mistaken_bytes(text)
+                if mistaken is None:
+                    text += file.read(MAX_BYTES)
+                    mistaken = mistaken_text(text, where)
+    except (OSError, ValueError) as err:  # ValueError: a null byte in the path
+        reason = getattr(err, "strerror", None) or str(err)
+        raise RecipeError(f"cannot be read: {reason}", where=where, hint="give the path of a recipe") from err
+    if mistaken is None and len(text) > MAX_BYTES:
+        mistaken = Mistaken(f"larger than {MAX_BYTES >> 20} MiB", "give the path of a recipe, a YAML file")
+    if mistaken is not None:
+        raise RecipeError(f"is {mistaken.what}, not a recipe", where=where, hint=mistaken.hint)
+    return text
+
+
 def _shown(path: Path) -> str:
-    return os.path.normpath(path)
+    return printable(os.path.normpath(path))

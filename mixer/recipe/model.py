@@ -12,8 +12,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     SerializerFunctionWrapHandler,
+    Tag,
     model_serializer,
     model_validator,
 )
@@ -33,17 +35,47 @@ from mixer.recipe.fields import (
     Positive,
     Ratio,
     Seed,
+    Special,
     TaskTokens,
     Text,
+    TokenId,
+    VocabSize,
     Weight,
     expand_contents,
     expand_text,
 )
 
+ONE_NAME, RULES = "[name]", "[rules]"
+"""The two ways to write a tokenizer, as pydantic's places name them."""
+
 
 class _Part(BaseModel):
     # Strict, because quotes are visible in YAML: `true` is no number and "8192" is no length.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class TokenizerSpec(_Part):
+    """A rank file and what it does not carry: how text is split, and the special ids."""
+
+    ranks: Filled
+    """The rank file, in tiktoken's format: a path, or llama3 or llama4."""
+    pattern: Filled | None = None
+    """The regular expression that splits text, or the name of a known one: llama3, o200k, cl100k, r50k or qwen."""
+    specials: dict[Filled, TokenId] = {}
+    """The special strings and their ids; those of the known file unless given."""
+    vocab_size: VocabSize | None = None
+    """One more than the largest id unless given."""
+    bos: Special | None = None
+    """What begins a document: a name of specials, or an id."""
+    eos: Special | None = None
+    """What ends a document: a name of specials, or an id."""
+    pad: Special | None = None
+    """What fills up a sequence: a name of specials, or an id; that of eos unless given."""
+
+    @model_serializer(mode="wrap")
+    def _only_what_is_said(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = serialize(self)
+        return {key: value for key, value in fields.items() if value not in (None, {})}
 
 
 class SequenceSpec(_Part):
@@ -201,8 +233,11 @@ class Recipe(_Part):
     """The recipe's name; the stem of its file unless given."""
     seed: Seed = 0
     """The key of everything random."""
-    tokenizer: Filled = "llama3"
-    """llama3, a path to tokenizer.json or tokenizer.model, or a hub id."""
+    tokenizer: Annotated[
+        Annotated[Filled, Tag(ONE_NAME)] | Annotated[TokenizerSpec, Tag(RULES)],
+        Discriminator(lambda value: RULES if isinstance(value, dict | TokenizerSpec) else ONE_NAME),
+    ] = "llama3"
+    """llama3 or llama4, a path to a tokenizer.json or a rank file, a hub id, or a rank file with its rules."""
     sequence: SequenceSpec = SequenceSpec()
     """Length, packing and borders of the sequences."""
     weights: Literal["rows", "tokens"] = "rows"
@@ -225,6 +260,11 @@ class Recipe(_Part):
     """How often a trainer reads the mixture, and what differs from one time to the next."""
     sources: Annotated[dict[Name, Source], Field(min_length=1, max_length=MAX_SOURCES)]
     """The sources by name."""
+
+    @property
+    def tokenizer_name(self) -> str:
+        """What messages and tables call the tokenizer."""
+        return self.tokenizer if isinstance(self.tokenizer, str) else self.tokenizer.ranks
 
     def normalised(self) -> dict[str, Any]:
         """The recipe's identity: JSON values, every default filled in, sizes as integers, decimals as text.

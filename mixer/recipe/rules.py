@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from mixer.recipe.model import Source
-from mixer.recipe.problems import Key, suggestion
+from mixer.recipe.problems import SCHEMA_HINT, Finding, Unknown
 
 KINDS = ("tokens", "rows", "sequences", "passes")
 _SOURCE_KEYS = frozenset(Source.model_fields)
 _LIST_ONLY = ("field", "template", "separator", "prefix", "order")
 
 
-def broken_rules(tree: dict[str, Any]) -> Iterator[tuple[Key, str]]:
-    """Each broken rule between keys, as the key it is about and what is wrong.
+def broken_rules(tree: dict[str, Any]) -> Iterator[Finding]:
+    """Each broken rule between keys.
 
     Args:
         tree: a recipe as written, without nulls.
@@ -31,46 +31,52 @@ def broken_rules(tree: dict[str, Any]) -> Iterator[tuple[Key, str]]:
             yield from _contents_rules(name, source)
         text = _mapping(source).get("text")
         if isinstance(text, dict) and (message := _text_rule(text)):
-            yield ("sources", name, "text"), message
+            yield Finding(key=("sources", name, "text"), message=message)
 
 
-def _target_rules(tree: dict[str, Any], sources: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+def _target_rules(tree: dict[str, Any], sources: dict[str, Any]) -> Iterator[Finding]:
     if "target" not in tree:
         if tree.get("when_exhausted") != "stop":
-            yield ("target",), f"is missing: give one of {', '.join(KINDS)}, or set when_exhausted: stop"
+            message = f"is missing: give one of {', '.join(KINDS)}, or set when_exhausted: stop"
+            yield Finding(key=("target",), message=message)
         return
     target = _mapping(tree["target"])
     kinds = [kind for kind in KINDS if kind in target]
     if len(kinds) > 1 or tree["target"] == {}:
         found = f", not {' and '.join(kinds)}" if kinds else ""
-        yield ("target",), f"takes exactly one of {', '.join(KINDS)}{found}"
+        yield Finding(key=("target",), message=f"takes exactly one of {', '.join(KINDS)}{found}")
     for name, passes in _mapping(target.get("passes")).items():
         if name not in sources:
-            yield ("target", "passes", name), f"is not a source of this recipe{suggestion(name, sources)}"
+            near = Unknown(name=name, known=sources)
+            yield Finding(key=("target", "passes", name), message="is not a source of this recipe", unknown=near)
             continue
         most = _mapping(sources[name]).get("max_passes", tree.get("max_passes"))
         if isinstance(passes, int) and isinstance(most, int) and most < passes:
-            yield ("target", "passes", name), f"asks for {passes} passes, but max_passes allows {most}"
+            message = f"asks for {passes} passes, but max_passes allows {most}"
+            yield Finding(key=("target", "passes", name), message=message, hint="ask for fewer passes, or allow more")
 
 
-def _place_rules(name: str, source: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+def _place_rules(name: str, source: dict[str, Any]) -> Iterator[Finding]:
     if "path" in source and "hub" in source:
-        yield ("sources", name, "hub"), "takes the place of path: give one of them"
+        yield Finding(key=("sources", name, "hub"), message="takes the place of path: give one of them")
     elif "path" not in source and "hub" not in source and source.keys() <= _SOURCE_KEYS:
-        yield ("sources", name, "path"), "is missing"  # said unless an unknown key may be the missing one misspelt
+        # Said unless an unknown key may be the missing one misspelt.
+        yield Finding(key=("sources", name, "path"), message="is missing", hint=SCHEMA_HINT)
     if "config" in source and "hub" not in source:
-        yield ("sources", name, "config"), "is of a data set of the hub: give hub: ORG/NAME instead of path"
+        message = "is of a data set of the hub: give hub: ORG/NAME instead of path"
+        yield Finding(key=("sources", name, "config"), message=message)
 
 
-def _contents_rules(name: str, source: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+def _contents_rules(name: str, source: dict[str, Any]) -> Iterator[Finding]:
     if "contents" not in source:
         return
     if source.get("format", "parquet") not in ("auto", "parquet"):
-        yield ("sources", name, "format"), "must be parquet where contents are fetched: the rows that point at them are"
+        message = "must be parquet where contents are fetched: the rows that point at them are"
+        yield Finding(key=("sources", name, "format"), message=message)
     if _mapping(source["contents"]).get("signed") is True:
         blobs = _mapping(source["contents"]).get("blobs", "s3://")
         if isinstance(blobs, str) and not blobs.startswith("s3://"):
-            yield ("sources", name, "contents", "signed"), "is for blobs at s3:// addresses"
+            yield Finding(key=("sources", name, "contents", "signed"), message="is for blobs at s3:// addresses")
 
 
 def _text_rule(text: dict[str, Any]) -> str | None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from mixer.shards.records import Manifest
 
 
+def build_description(manifest: Manifest) -> str:
+    """What `Dataset.info.description` says of a data set that was loaded from a build."""
+    return f"mixer build {manifest.id}"
+
+
 def dataset_card(manifest: Manifest) -> str:
     """README.md of a build: the hub's YAML header and the mixture as a table.
 
-    The id in the config's description makes `datasets` keep each build apart: its cache is keyed by the configs and the
-    base name of the folder, and would give the rows of another build for those of this one.
+    The id in the description makes `datasets` keep each build apart: its cache is keyed by this header and the base
+    name of the folder, and would give the rows of another build for those of this one. In `dataset_info` it stays with
+    the data set, so that a collator can check which build its rows are of; in the config it would not.
     """
     totals = manifest.totals
     rows = "\n".join(
@@ -18,9 +24,11 @@ def dataset_card(manifest: Manifest) -> str:
         for source, counts in zip(manifest.sources, manifest.source_counts, strict=True)
     )
     return f"""---
+dataset_info:
+  config_name: default
+  description: {build_description(manifest)}
 configs:
 - config_name: default
-  description: mixer build {manifest.id}
   data_files:
   - split: train
     path: shards/*.arrow

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from mixer.packing.columns import NO_ID, Columns
 from mixer.shards.records import Manifest
-from mixer.shards.shard import RUN_COLUMNS, read_columns
+from mixer.shards.shard import RUN_COLUMNS, flat_numbers, read_columns
 
 
 def _items_are_null(column: pa.Array) -> bool:
@@ -25,44 +25,17 @@ def batch_problem(batch: pa.RecordBatch, manifest: Manifest) -> str | None:
     """The first rule of the format that a record batch breaks; None where it keeps them all. Pure."""
     if any(column.null_count or _items_are_null(column) for column in batch.columns):
         return "there are nulls"
+    if problem := runs_problem(batch, manifest):
+        return problem
     columns = read_columns(batch)
-    length = manifest.sequence.length
-    num = batch.num_rows
-    borders, offsets = np.asarray(batch["cu_seqlens"].flatten()), columns.run_offsets
-    runs = np.diff(offsets)
-    if (runs < 1).any():
-        return "a sequence has no segment"
-    for name in RUN_COLUMNS:
-        if not np.array_equal(np.diff(np.asarray(batch[name].offsets)), runs):
-            return f"{name} has not one entry a run"
-    first = offsets[:-1] + np.arange(num)
-    if borders[first].any() or (columns.run_stop[offsets[1:] - 1] != length).any():
-        return f"cu_seqlens do not run from 0 to {length}"
-    lengths = run_lengths(columns)
-    if (lengths <= 0).any():
-        return "cu_seqlens do not rise"
-    vocab = manifest.tokenizer.vocab_size
+    length, vocab = manifest.sequence.length, manifest.tokenizer.vocab_size
     if columns.input_ids.size and not 0 <= int(columns.input_ids.min()) <= int(columns.input_ids.max()) < vocab:
         return f"an id is outside 0..{vocab - 1}"
-    if ((columns.next_id != NO_ID) & ((columns.next_id < 0) | (columns.next_id >= vocab))).any():
-        return "a next_id is neither an id nor -100"
-    source = columns.segment_source
-    if (source < -1).any() or (source >= len(manifest.sources)).any():
-        return "a segment_source is not a source of the manifest"
-    padding = source == -1
-    is_last = np.zeros(len(source), dtype=bool)
-    is_last[offsets[1:] - 1] = True
-    if (padding & ~is_last).any():
-        return "padding stands before the end of a sequence"
-    pad = np.zeros(num, dtype=np.int64)
-    pad[padding[offsets[1:] - 1]] = lengths[padding]
-    if not np.array_equal(pad, columns.num_pad):
-        return "num_pad is not the length of the padding run"
-    tail = np.arange(length) >= length - pad[:, None]
+    tail = np.arange(length) >= length - columns.num_pad[:, None]
     if (columns.input_ids[tail] != manifest.tokenizer.pad_id).any():
         return "padding holds other ids than the padding id"
-    if (columns.next_id[pad > 0] != NO_ID).any():
-        return "a padded sequence has a next_id"
+    source = columns.segment_source
+    padding = source == -1
     for name, empty in (("segment_row", -1), ("segment_pass", -1), ("segment_start", 0)):
         values = getattr(columns, name)
         if (values[padding] != empty).any() or (values[~padding] < 0).any():
@@ -70,6 +43,55 @@ def batch_problem(batch: pa.RecordBatch, manifest: Manifest) -> str | None:
     available = np.array([source.num_rows for source in manifest.sources])
     if (columns.segment_row[~padding] >= available[source[~padding]]).any():
         return "a segment_row is beyond its source's rows"
+    return None
+
+
+def runs_problem(batch: pa.RecordBatch, manifest: Manifest) -> str | None:
+    """The first rule about runs, their sources, padding and next ids that a record batch breaks; None: it keeps them.
+
+    Whoever makes arrays of a batch's columns relies on these. Pure; no id is read, which would page in the whole batch.
+
+    Args:
+        batch: validated in full, of the format's schema.
+        manifest: the build's.
+    """
+    length = manifest.sequence.length
+    if batch.num_rows == 0:
+        return "there is no sequence"
+    offsets = flat_numbers(batch.column("cu_seqlens").offsets)
+    firsts, lasts = offsets[:-1], offsets[1:] - 1
+    if (lasts <= firsts).any():
+        return "a sequence has no segment"
+    run_offsets = offsets - offsets[0] - np.arange(len(offsets), dtype=np.int32)
+    for name in RUN_COLUMNS:
+        found = flat_numbers(batch.column(name).offsets)
+        if not np.array_equal(found - found[0], run_offsets):
+            return f"{name} has not one entry a run"
+    borders = flat_numbers(batch.column("cu_seqlens").values)
+    if borders[firsts].any() or (borders[lasts] != length).any():
+        return f"cu_seqlens do not run from 0 to {length}"
+    rises = borders[offsets[0] + 1 : offsets[-1]] > borders[offsets[0] : offsets[-1] - 1]
+    rises[firsts[1:] - offsets[0] - 1] = True  # from one sequence to the next
+    if not rises.all():
+        return "cu_seqlens do not rise"
+    next_id, vocab = flat_numbers(batch.column("next_id")), manifest.tokenizer.vocab_size
+    if ((next_id != NO_ID) & ((next_id < 0) | (next_id >= vocab))).any():
+        return "a next_id is neither an id nor -100"
+    start = flat_numbers(batch.column("segment_source").offsets)[0]
+    source = flat_numbers(batch.column("segment_source").values)[start : start + run_offsets[-1]]
+    if source.min() < -1 or source.max() >= len(manifest.sources):
+        return "a segment_source is not a source of the manifest"
+    padded = source[run_offsets[1:] - 1] < 0
+    if np.count_nonzero(source < 0) != np.count_nonzero(padded):
+        return "padding stands before the end of a sequence"
+    pad = np.where(padded, length - borders[lasts - 1], 0)
+    if not np.array_equal(pad, flat_numbers(batch.column("num_pad"))):
+        return "num_pad is not the length of the padding run"
+    if pad.any():
+        if (pad == length).any():
+            return "a sequence is padding alone"
+        if (next_id[padded] != NO_ID).any():
+            return "a padded sequence has a next_id"
     return None
 
 

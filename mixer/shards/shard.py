@@ -96,7 +96,7 @@ def read_batch(reader: pa.ipc.RecordBatchFileReader, number: int, path: Path) ->
 def read_ids(batch: pa.RecordBatch) -> np.ndarray:
     """The `input_ids` of a record batch: int32[sequences, length], zero copy and read-only."""
     ids = batch.column("input_ids")
-    return _numbers(ids.values).reshape(-1, ids.type.list_size)[ids.offset : ids.offset + len(ids)]
+    return flat_numbers(ids.values).reshape(-1, ids.type.list_size)[ids.offset : ids.offset + len(ids)]
 
 
 def read_columns(table: pa.RecordBatch | pa.Table) -> Columns:
@@ -105,8 +105,8 @@ def read_columns(table: pa.RecordBatch | pa.Table) -> Columns:
 
     def lists(name: str) -> tuple[np.ndarray, np.ndarray]:
         column = batch.column(name)
-        offsets = _numbers(column.offsets)
-        return offsets, _numbers(column.values)[offsets[0] : offsets[-1]]
+        offsets = flat_numbers(column.offsets)
+        return offsets, flat_numbers(column.values)[offsets[0] : offsets[-1]]
 
     cu_offsets, borders = lists("cu_seqlens")
     cu_offsets = cu_offsets.astype(np.int64) - int(cu_offsets[0])
@@ -115,15 +115,15 @@ def read_columns(table: pa.RecordBatch | pa.Table) -> Columns:
     flat = {name: lists(name)[1] for name in RUN_COLUMNS}
     return Columns(
         input_ids=read_ids(batch),
-        next_id=_numbers(batch.column("next_id")),
-        num_pad=_numbers(batch.column("num_pad")),
+        next_id=flat_numbers(batch.column("next_id")),
+        num_pad=flat_numbers(batch.column("num_pad")),
         run_offsets=cu_offsets - np.arange(len(cu_offsets)),
         run_stop=borders[keep],
         **flat,
     )
 
 
-def _numbers(array: pa.Array) -> np.ndarray:
+def flat_numbers(array: pa.Array) -> np.ndarray:
     """The values of an array of numbers where they lie, read-only.
 
     Without pyarrow's `to_numpy` and `flatten`: the first imports pandas wherever it is installed, the second all of

@@ -13,7 +13,7 @@ import pyarrow as pa
 import xxhash
 
 from mixer.packing.columns import Columns
-from mixer.shards.shard import RUN_COLUMNS, batch_sequences, shard_schema
+from mixer.shards.shard import RUN_COLUMNS, shard_schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,13 @@ class ShardDigests:
     content_sha256: str
 
 
-def write_shard(path: Path, columns: Columns) -> ShardDigests:
+def write_shard(path: Path, columns: Columns, batch_sequences: int) -> ShardDigests:
     """Write a shard to a path where nothing is yet; the caller publishes it by renaming.
+
+    Args:
+        path: where to.
+        columns: the sequences.
+        batch_sequences: sequences of a record batch.
 
     Raises:
         OSError: no space, no permission.
@@ -38,12 +43,11 @@ def write_shard(path: Path, columns: Columns) -> ShardDigests:
     num_sequences, sequence_length = columns.input_ids.shape
     schema = shard_schema(sequence_length)
     batch = pa.RecordBatch.from_arrays(_arrays(columns, schema), schema=schema)
-    step = batch_sequences(sequence_length)
     with path.open("wb", buffering=0) as file:
         sink = _HashingSink(file)
         with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema) as writer:
-            for start in range(0, num_sequences, step):
-                writer.write_batch(batch.slice(start, step))
+            for start in range(0, num_sequences, batch_sequences):
+                writer.write_batch(batch.slice(start, batch_sequences))
     digests = ContentDigests()
     for array in content_arrays(columns):
         digests.update(array)

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 
 from mixer.show.console import say
+from mixer.show.numbers import num_bytes
+from mixer.sources import PinCount
 
 SECONDS_BETWEEN_LINES = 5.0
 
 
 class PinProgress:
-    """Says now and then how many files of a source are pinned; nothing of what takes no time.
+    """Says now and then how many files and bytes of a source are pinned; nothing of what takes no time.
 
     Args:
         quiet: say nothing.
@@ -25,10 +27,13 @@ class PinProgress:
         self._last_line = clock()
         self._lock = threading.Lock()
 
-    def __call__(self, name: str, done: int, count: int) -> None:
-        """Take a file that is pinned into account; from any thread."""
+    def __call__(self, name: str, count: PinCount) -> None:
+        """Take what is pinned by now into account; from any thread."""
         with self._lock:
             if self._quiet or self._clock() - self._last_line < SECONDS_BETWEEN_LINES:
                 return
             self._last_line = self._clock()
-        say(f"{name}: {done:,} of {count:,} files pinned")
+        say(
+            f"{name}: {count.files:,} of {count.num_files:,} files pinned, "
+            f"{num_bytes(count.bytes)} of {num_bytes(count.num_bytes)}"
+        )

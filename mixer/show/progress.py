@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -37,6 +38,7 @@ class BuildProgress:
         self._start_seconds = self._last_line = clock()
         self._base_tokens = self._base_bytes = 0
         self._said = self._newest = ""
+        self._said_bypassed = False
 
     def __enter__(self) -> BuildProgress:
         return self
@@ -56,8 +58,8 @@ class BuildProgress:
         self._start_seconds = self._last_line = self._clock()
         if not self._quiet:
             say(
-                f"{plan.recipe.name}: {counted(len(self._names), 'source')}, about {short(self._total_tokens)} tokens "
-                f"in {counted(plan.estimated_tasks, 'task')}"
+                f"{plan.recipe.name}: {counted(len(self._names), 'source')}, about {short(self._total_tokens)} tokens"
+                f"{_error_in_words(plan)} in {counted(plan.estimated_tasks, 'task')}"
             )
             for name, snapshot in zip(self._names, plan.snapshots):
                 if snapshot.note is not None:
@@ -72,6 +74,12 @@ class BuildProgress:
         if self._console is None:
             return
         self._newest = self.line(progress)
+        if progress.traffic.get("cache_bypassed") and not self._said_bypassed:
+            self._said_bypassed = True
+            say(
+                "the cache cannot be written to: blocks of remote files go through temporary files and are fetched "
+                "again when they are needed again; make room, or set cache: {dir, size} in the recipe"
+            )
         if self._console.is_terminal:
             self._draw(progress)
         elif self._clock() - self._last_line >= SECONDS_BETWEEN_LINES:
@@ -132,7 +140,17 @@ def expected_tokens(plan: Plan) -> float:
         return extent.end_tokens
     if extent.end_sequences is not None:
         return extent.end_sequences * plan.recipe.sequence.length
-    return extent.estimated_draws * plan.tokens_per_draw
+    counts = plan.schedule.counts(extent.estimated_draws).tolist()
+    return math.fsum(count * mean for count, mean in zip(counts, plan.tokens_per_row, strict=True))
+
+
+def _error_in_words(plan: Plan) -> str:
+    """How far the number of tokens may be off: nothing where the target is one of tokens."""
+    if plan.extent.end_tokens is not None or plan.extent.end_sequences is not None:
+        return ""
+    counts = plan.schedule.counts(plan.extent.estimated_draws).tolist()
+    error = math.hypot(*(count * one for count, one in zip(counts, plan.standard_errors, strict=True)))
+    return f" (± {percent(2 * error / expected_tokens(plan))})" if error else ""
 
 
 def _text_bytes(progress: Progress) -> int:

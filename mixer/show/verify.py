@@ -21,4 +21,6 @@ def fine_line(report: Mapping[str, Any]) -> str:
     if deep := report.get("deep"):
         parts.append(f"{counted(deep['sequences'], 'sequence')} encoded again by the reference tokenizer")
         parts.append(f"{counted(deep['shards'], 'shard')} built again")
+        if deep["files"]:
+            parts.append(f"{counted(deep['files'], 'file')} of the sources compared in full")
     return f"fine: {', '.join(parts)}, in {duration(report['seconds'])}"

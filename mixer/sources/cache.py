@@ -1,16 +1,17 @@
-"""What pinning learnt about a file, remembered across builds: its digest and its rows per block."""
+"""What was learnt about a file, remembered across builds: its digests and its rows per block."""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from mixer.digest import canonical_json, identity
+from mixer.files import publish_bytes, remove_stale
 from mixer.sources.remote.block_cache import BlockCache
+from mixer.sources.state import FileState
 
 MAX_CACHE_BYTES = 50_000_000_000
 """Of blocks of remote files, unless the recipe's `cache` says another size."""
@@ -21,29 +22,6 @@ def default_cache_dir() -> Path:
     if folder := os.environ.get("MIXER_CACHE"):
         return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mixer"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileState:
-    """A file as `stat` shows it: in another state its bytes may be others."""
-
-    path: str
-    num_bytes: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, path: Path) -> FileState:
-        """The state of a file now, links followed."""
-        found = path.stat()
-        return cls(
-            path=os.path.realpath(path),
-            num_bytes=found.st_size,
-            mtime_ns=found.st_mtime_ns,
-            ctime_ns=found.st_ctime_ns,
-            inode=found.st_ino,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +49,7 @@ class PinCache:
         self.folder = folder
         self.blocks = blocks or BlockCache(folder=folder, max_bytes=MAX_CACHE_BYTES)
         self._folder = folder / "pins"
+        self._cleaned: set[Path] = set()
 
     def recall(self, state: FileState | RemoteState) -> dict[str, Any]:
         """The facts known of a file in exactly this state."""
@@ -87,11 +66,10 @@ class PinCache:
         """Store the facts of a file (JSON values), atomically, in place of those known before."""
         path = self._path(state)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(canonical_json({"state": list(astuple(state)), "facts": facts}))
-            os.replace(temporary, path)
+            if path.parent not in self._cleaned:
+                self._cleaned.add(path.parent)
+                remove_stale(path.parent)
+            publish_bytes(path, canonical_json({"state": list(astuple(state)), "facts": facts}), durable=False)
         except OSError:
             return  # A full or read-only home folder must not stop a build.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,11 @@ _FORMATS = {
     ".ndjson": "jsonl",
     ".json": "jsonl",
 }
+_STARTS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow", b"{": "jsonl"}
+"""The first bytes of files, and the format that they tell."""
 _MAX_NAMES_SHOWN = 10
+_MAX_LEVELS = 8
+_MAX_ENTRIES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,26 @@ def common_format(paths: Sequence[str], place: str) -> str:
     return next(iter(formats))
 
 
+def check_format(path: Path, format: str, place: str) -> None:
+    """Hold the format that a recipe says against the first bytes of a file; what they do not tell passes.
+
+    Raises:
+        RecipeError: they are those of another format.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError:
+        return  # whoever reads the file says what is wrong with it
+    found = next((name for start, name in _STARTS.items() if head.startswith(start)), None)
+    if found is not None and found != format:
+        raise RecipeError(
+            f"is {format}, but '{path.name}' begins as a file of the format {found} does",
+            where=f"{place}.format",
+            hint=f"set format: {found}, or leave it out",
+        )
+
+
 def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
     """The folder of a pattern up to its first glob, and what it matches: files and folders of `datasets`."""
     try:
@@ -115,7 +140,7 @@ def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
             raise RecipeError(
                 f"'{pattern}' is a folder, and not one that `datasets` saved; it holds {_listing(whole)}",
                 where=place,
-                hint=f"name files with a glob: {pattern.rstrip('/')}/*{_suffix_in(whole)}",
+                hint=_files_hint(glob.escape(pattern.rstrip("/")), [whole]),
             )
         return whole.resolve(), [whole.resolve()]
     parts = whole.parts
@@ -129,6 +154,9 @@ def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
     found = [folder / os.path.normpath(name) for name in names]
     # A folder is left out, unless it holds a data set or has the name of a file: then reading it says what it is.
     matches = [path for path in found if not path.is_dir() or path.suffix in _FORMATS or _saved_files(path, place)]
+    if not matches and found:
+        message = f"'{pattern}' matches only folders: {shown_names([path.name for path in sorted(found)])}"
+        raise RecipeError(message, where=place, hint=_files_hint(pattern.rstrip("/"), sorted(found)))
     if not matches:
         raise RecipeError(f"'{pattern}' matches no file", where=place, hint=_what_is_there(folder))
     return folder, matches
@@ -170,17 +198,57 @@ def _listing(folder: Path) -> str:
     return shown_names(names)
 
 
-def shown_names(names: Sequence[str]) -> str:
+def shown_names(names: Sequence[str], max_shown: int = _MAX_NAMES_SHOWN) -> str:
     """Some names for a message."""
-    more = len(names) - _MAX_NAMES_SHOWN
-    shown = ", ".join(f"'{name}'" for name in names[:_MAX_NAMES_SHOWN])
+    more = len(names) - max_shown
+    shown = ", ".join(f"'{name}'" for name in names[:max_shown])
+    shown = shown.encode(errors="backslashreplace").decode()  # names that are not UTF-8
     return (shown + (f" and {more} more" if more > 0 else "")) or "nothing"
 
 
-def _suffix_in(folder: Path) -> str:
-    """What the names of the data files in a folder end in."""
-    for path in sorted(folder.iterdir()):
-        suffixes = path.suffixes[-2:] if path.suffix in COMPRESSIONS else path.suffixes[-1:]
-        if suffixes and suffixes[0] in _FORMATS:
-            return "".join(suffixes)
-    return ""
+def _files_hint(pattern: str, folders: Sequence[Path]) -> str:
+    """What to write for a pattern that means folders: a glob that does match data files below them."""
+    below = next((glob_of for folder in folders[:_MAX_NAMES_SHOWN] if (glob_of := _data_below(folder))), None)
+    if below is None:
+        return f"there is no data file below it; known are {', '.join(_FORMATS)}, .jsonl.gz and .jsonl.zst"
+    return f"name files with a glob: {pattern}/{below}"
+
+
+def _data_below(folder: Path) -> str | None:
+    """A glob, relative to a folder, of the data files nearest below it; None if there are none.
+
+    Of several formats the one with the most files. It looks at 10,000 entries in 8 levels: this is for a hint.
+    """
+    level, num_entries = [folder], 0
+    for depth in range(_MAX_LEVELS):
+        suffixes: Counter[str] = Counter()
+        deeper: list[Path] = []
+        for path in (path for parent in level for path in _entries(parent)):
+            num_entries += 1
+            if num_entries > _MAX_ENTRIES:
+                break
+            if path.is_dir():
+                deeper.append(path)
+            elif suffix := _data_suffix(path.name):
+                suffixes[suffix] += 1
+        if suffixes:
+            return f"{'**/' if depth else ''}*{min(suffixes, key=lambda suffix: (-suffixes[suffix], suffix))}"
+        level = deeper
+    return None
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What is in a folder and a glob would match; nothing if it cannot be listed."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _data_suffix(name: str) -> str | None:
+    """What the name of a data file ends in, such as .jsonl.zst; None for another file."""
+    stem, suffix = os.path.splitext(name)
+    if suffix.lower() in COMPRESSIONS:
+        inner = os.path.splitext(stem)[1]
+        return inner + suffix if _FORMATS.get(inner.lower()) == "jsonl" else None
+    return suffix if suffix.lower() in _FORMATS else None

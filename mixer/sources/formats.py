@@ -1,7 +1,9 @@
 """The formats by name. Each module offers two functions:
 
-count_blocks(path, needs) -> rows of each block, kept rows of each block
-read_block(path, block, needs, skip_rows) -> Iterator[Piece]
+count_blocks(file, needs) -> rows of each block, kept rows of each block
+read_block(file, block, needs, skip_rows) -> Iterator[Piece]
+
+`file` is an `OpenedFile`.
 """
 
 from types import ModuleType

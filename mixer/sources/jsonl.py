@@ -16,37 +16,43 @@ import pyarrow.json as pj
 
 from mixer.errors import DataError, RecipeError
 from mixer.sources.lines import Lines, iter_lines
-from mixer.sources.needs import Needs, missing_column
-from mixer.sources.opening import reading
-from mixer.sources.piece import Piece
+from mixer.sources.needs import Needs, inside_a_list, missing_column, wrong_level
+from mixer.sources.opening import OpenedFile, opened, reading
+from mixer.sources.piece import PIECE_BYTES, Piece
 
 # Numbers are read as float64: another line may hold 3.5 where this one holds 3.
 _TYPES = {bool: pa.bool_(), int: pa.float64(), float: pa.float64(), dict: pa.struct([])}
 
 
-def count_blocks(path: Path, needs: Needs) -> tuple[list[int], list[int]]:
+def count_blocks(file: OpenedFile, needs: Needs) -> tuple[list[int], list[int]]:
     """Rows and kept rows of the file, its only block; a line that cannot be parsed counts as kept."""
     if needs.predicate is None:
-        rows = sum(len(lines) for lines in iter_lines(path))
+        rows = sum(len(lines) for lines in iter_lines(file))
         return [rows], [rows]
     rows = kept = 0
-    for piece in read_block(path, 0, needs, 0):
+    for piece in read_block(file, 0, needs, 0):
         mask = needs.predicate.mask(piece.batch).to_numpy(zero_copy_only=False)
         rows += len(mask)
         kept += int(mask.sum()) + sum(not mask[row] for row in piece.bad)
     return [rows], [kept]
 
 
-def read_block(path: Path, block: int, needs: Needs, skip_rows: int) -> Iterator[Piece]:
+def read_block(file: OpenedFile, block: int, needs: Needs, skip_rows: int) -> Iterator[Piece]:
     """The file's rows from row `skip_rows` on, in order; lines before are counted and not parsed."""
     schema, first_row = None, 0
-    for lines in iter_lines(path):
+    for lines in iter_lines(file):
         if schema is None and len(lines):
             schema = _schema(lines, needs)
         skipped = max(0, skip_rows - first_row)
         if skipped < len(lines):
-            yield _parse(lines.part(skipped, len(lines)), schema, first_row + skipped)
-        first_row += len(lines)
+            pieces = [_parse(lines.part(skipped, len(lines)), schema, first_row + skipped)]
+            first_row += len(lines)
+            if lines.buffer.size > PIECE_BYTES:  # the parser's own buffers are as large as a long line
+                pa.default_memory_pool().release_unused()
+            del lines  # neither the lines nor the piece are held while others work on the text
+            yield pieces.pop()
+        else:
+            first_row += len(lines)
 
 
 def check_columns(paths: Iterable[Path], needs: Needs, at: Callable[[Path], str] | None = None) -> None:
@@ -58,15 +64,16 @@ def check_columns(paths: Iterable[Path], needs: Needs, at: Callable[[Path], str]
         at: how messages name a file; None: by its path.
 
     Raises:
-        RecipeError: a key is in none of these lines; the message lists the keys that are.
-        DataError: the text is of another type in all of them; or no file has a record.
+        RecipeError: a key is in none of these lines (the message lists the keys that are), or is in none of them what
+            the recipe says: text, a list, or of the type that `where` compares with.
+        DataError: no file has a record.
     """
     at = at or needs.at
     damaged = None
     for path in paths:
-        missing, names, wrong = set(needs.paths), dict[str, None](), None
-        with reading(at(path)):
-            first = next((lines for lines in iter_lines(path) if len(lines)), ())
+        missing, names, wrong = set(needs.paths), dict[str, None](), dict[str, RecipeError]()
+        with reading(at(path)), opened(path, at(path)) as file:
+            first = next((lines for lines in iter_lines(file) if len(lines)), ())
         for record in _records(first):
             damaged = damaged or path
             if record is None:
@@ -74,18 +81,14 @@ def check_columns(paths: Iterable[Path], needs: Needs, at: Callable[[Path], str]
             names |= dict.fromkeys(record)
             for column in tuple(missing):
                 values = _values(record, column)
-                if column in needs.text_paths and values and not any(v is None or isinstance(v, str) for v in values):
-                    wrong = column, type(values[0]).__name__
+                if values and (misfit := _misfit(record, column, values, needs, at(path))):
+                    wrong.setdefault(column, misfit)
                 elif values:
                     missing.remove(column)
             if not missing:
                 return
-        if wrong is not None and wrong[0] in missing:
-            raise DataError(
-                f"column '{wrong[0]}' is of type {wrong[1]} in the first lines; expected text",
-                where=at(path),
-                hint="name the column that holds the text",
-            )
+        if misfits := [wrong[column] for column in needs.paths if column in missing and column in wrong]:
+            raise misfits[0]
         if names:
             raise missing_column(sorted(missing)[0], list(names), at(path))
     if damaged:
@@ -94,6 +97,42 @@ def check_columns(paths: Iterable[Path], needs: Needs, at: Callable[[Path], str]
             where=at(damaged),
             hint="JSON lines hold one object a line",
         )
+
+
+def _misfit(record: dict[str, Any], column: str, values: list[Any], needs: Needs, where: str) -> RecipeError | None:
+    """What is wrong with the values of a column on one line, if they are not what the recipe says; null fits all."""
+    found = next((value for value in values if value is not None), None)
+    if found is None:
+        return None
+    lists, num_lists = _list_level(record, column), int(needs.text.list is not None)
+    if column in needs.text_paths and not any(value is None or isinstance(value, str) for value in values):
+        message = f"column '{column}' is of type {type(found).__name__} in the first lines; expected text"
+        return RecipeError(message, where=where, hint="name the column that holds the text")
+    if column in (*needs.text_paths, needs.order_path) and lists != num_lists:
+        return wrong_level(column, lists, num_lists, where)
+    if needs.predicate is None or column not in needs.predicate.columns:
+        return None
+    if lists:
+        return inside_a_list(column, needs.predicate)
+    use = needs.predicate.literal_types.get(column)
+    if use is None or type(found) is use or (use is float and type(found) is int):
+        return None
+    message = f"'{needs.predicate.text}' does not fit column '{column}', which is of type {type(found).__name__}"
+    hint = "compare a column with a value of its own type"
+    return RecipeError(f"{message} in the first lines", where=needs.predicate.place, hint=hint)
+
+
+def _list_level(node: Any, path: str) -> int:
+    """How many lists are on the way to the first value at a path, its own list included."""
+    lists = 0
+    for name in [*path.split("."), None]:
+        while isinstance(node, list):
+            node = next((item for item in node if item is not None), None)
+            lists += 1
+        if name is None or not isinstance(node, dict):
+            break
+        node = node.get(name)
+    return lists
 
 
 def _schema(lines: Lines, needs: Needs) -> pa.Schema:

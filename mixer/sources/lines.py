@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from mixer.errors import DataError
-from mixer.sources.opening import open_stream
+from mixer.sources.opening import OpenedFile, open_stream
 from mixer.sources.piece import PIECE_BYTES
 
 _NEWLINE, _RETURN = 10, 13
@@ -46,7 +45,7 @@ class Lines:
         return Lines(buffer=self.buffer, start=self.start[rows], stop=self.stop[rows], number=self.number[rows])
 
 
-def iter_lines(path: Path) -> Iterator[Lines]:
+def iter_lines(file: OpenedFile) -> Iterator[Lines]:
     """The lines of a file in runs of about 8 MB; a longer line is a run by itself. Cost: linear in the bytes.
 
     The buffer is used again: a run is gone when the next one is asked for. Fresh memory for each would cost more
@@ -57,24 +56,35 @@ def iter_lines(path: Path) -> Iterator[Lines]:
     """
     buffer, is_end = np.empty(PIECE_BYTES, np.uint8), np.empty(PIECE_BYTES, bool)
     number, filled = 1, 0
-    with open_stream(path) as file:
-        while num_read := file.readinto(buffer[filled:].data):
+    with open_stream(file) as stream:
+        while num_read := stream.readinto(buffer[filled : filled + PIECE_BYTES].data):
             fresh = buffer[filled : filled + num_read]
             ends = np.flatnonzero(np.equal(fresh, _NEWLINE, out=is_end[:num_read])) + filled
             filled += num_read
             if len(ends):
-                yield _split(buffer, ends, number)
-                number += len(ends)
                 rest = buffer[ends[-1] + 1 : filled]
+                if len(buffer) == PIECE_BYTES:
+                    yield _split(buffer, ends, number)
+                else:  # a long line is let go of: it may be a large part of what there is
+                    rest, found = rest.copy(), [_split(buffer, ends, number)]
+                    buffer = fresh = np.empty(PIECE_BYTES, np.uint8)
+                    yield found.pop()
+                number += len(ends)
                 filled = len(rest)
                 buffer[:filled] = rest
             elif filled == len(buffer):
                 if filled >= _MAX_LINE_BYTES:
                     hint = "JSON lines hold one record a line"
-                    raise DataError(f"line {number} is longer than {_MAX_LINE_BYTES} bytes", where=str(path), hint=hint)
-                buffer, is_end = np.resize(buffer, 2 * filled), np.empty(2 * filled, bool)
+                    raise DataError(
+                        f"line {number} is longer than {_MAX_LINE_BYTES} bytes", where=str(file.path), hint=hint
+                    )
+                longer = np.empty(2 * filled, np.uint8)  # pages that are not written to take no memory
+                longer[:filled] = buffer
+                buffer = longer
     if filled:
-        yield _split(buffer, np.array([filled]), number)
+        found = [_split(buffer, np.array([filled]), number)]
+        del buffer
+        yield found.pop()
 
 
 def _split(buffer: np.ndarray, stop: np.ndarray, number: int) -> Lines:

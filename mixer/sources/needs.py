@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mixer.errors import DataError, RecipeError
+from mixer.errors import RecipeError
 from mixer.recipe.template import parse_template
 from mixer.sources.where import Predicate, parse_where
 
@@ -75,8 +75,8 @@ def check_schema(schema: pa.Schema, needs: Needs, file: Path) -> None:
     """Check that every needed column is in an Arrow schema, and that the text is text.
 
     Raises:
-        RecipeError: a column is not there; the message lists those that are.
-        DataError: the text is not of a string type, or is no list where one is named, or the other way round.
+        RecipeError: a column is not there (the message lists those that are); the text is not of a string type, or
+            is no list where one is named, or the other way round.
     """
     num_lists = int(needs.text.list is not None)
     for path in needs.paths:
@@ -88,21 +88,29 @@ def check_schema(schema: pa.Schema, needs: Needs, file: Path) -> None:
         item, lists_below = _item(kind)
         lists = lists_above + lists_below
         if path in needs.text_paths and not _is_text(item):
-            raise DataError(
+            raise RecipeError(
                 f"column '{path}' is of type {kind}; expected string, large_string, string_view or a dictionary",
                 where=needs.at(file),
                 hint="name the column that holds the text",
             )
         if path in (*needs.text_paths, needs.order_path) and lists != num_lists:
-            raise DataError(
-                f"column '{path}' is at list level {lists}; expected {num_lists}", where=needs.at(file), hint=_LIST_HINT
-            )
+            raise wrong_level(path, lists, num_lists, needs.at(file))
         if needs.predicate and path in needs.predicate.columns and lists_above:
-            raise RecipeError(
-                f"column '{path}' is inside a list: a row has many of them",
-                where=needs.predicate.place,
-                hint="use columns with one value a row",
-            )
+            raise inside_a_list(path, needs.predicate)
+
+
+def wrong_level(path: str, lists: int, expected: int, where: str) -> RecipeError:
+    """The error for a text or an order that is in more or fewer lists than the recipe says."""
+    return RecipeError(f"column '{path}' is at list level {lists}; expected {expected}", where=where, hint=_LIST_HINT)
+
+
+def inside_a_list(path: str, predicate: Predicate) -> RecipeError:
+    """The error for a column of `where` of which a row has many values."""
+    return RecipeError(
+        f"column '{path}' is inside a list: a row has many of them",
+        where=predicate.place,
+        hint="use columns with one value a row",
+    )
 
 
 def missing_column(path: str, columns: Sequence[str], where: str) -> RecipeError:

@@ -1,31 +1,87 @@
-"""Opening files for reading: the one place that does, so that other addresses than local paths have a place to go."""
+"""Opening files for reading: the one place that does, so that other addresses than local paths have a place to go.
+
+A file is opened once and read through its descriptor: what was checked is what is read, whatever happens to its path.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import mmap
+import os
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from mixer.errors import DataError
+from mixer.sources.state import FileState, kind_of
 
 # What a compressed file's name ends in, and Arrow's name for the codec.
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 
 
-def open_file(path: Path) -> pa.NativeFile:
-    """A file opened for reading anywhere in it, memory-mapped (what has no bytes cannot be mapped)."""
-    return pa.memory_map(str(path)) if path.stat().st_size else pa.OSFile(str(path))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedFile:
+    """A regular file that is open for reading."""
+
+    path: Path
+    descriptor: int
+    # Called with the bytes that are read from start to end, as they are in the file, piece by piece.
+    on_read: Callable[[memoryview], None] | None = None
+
+    def state(self) -> FileState:
+        """The file as it is now."""
+        return FileState.of(self.path, os.fstat(self.descriptor))
+
+    def read_at(self, start: int, num_bytes: int) -> bytes:
+        """The bytes from `start` on; fewer at the end of the file."""
+        pieces = []
+        while num_bytes > 0 and (piece := os.pread(self.descriptor, num_bytes, start)):
+            pieces.append(piece)
+            start, num_bytes = start + len(piece), num_bytes - len(piece)
+        return b"".join(pieces)
 
 
-def open_stream(path: Path) -> pa.NativeFile:
-    """A file opened for reading from start to end, decompressed as its name tells.
+@contextmanager
+def opened(path: Path, place: str | None = None) -> Iterator[OpenedFile]:
+    """Open a regular file, or a link to one.
+
+    Args:
+        path: the file.
+        place: how messages name it; None: by its path.
+
+    Raises:
+        DataError: it is a directory, FIFO, socket or device: reading it might never end.
+        OSError: it is not there, or may not be read.
+    """
+    _check_regular(path.stat(), place or str(path))  # before it is opened: that alone may do something to a device
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check_regular(os.fstat(descriptor), place or str(path))
+        yield OpenedFile(path=path, descriptor=descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_file(file: OpenedFile) -> pa.NativeFile:
+    """A file for reading anywhere in it, memory-mapped (what has no bytes cannot be mapped)."""
+    if not os.fstat(file.descriptor).st_size:
+        return pa.BufferReader(b"")
+    return pa.BufferReader(pa.py_buffer(mmap.mmap(file.descriptor, 0, access=mmap.ACCESS_READ)))
+
+
+def open_stream(file: OpenedFile) -> io.RawIOBase | pa.NativeFile:
+    """A file for reading from start to end, decompressed as its name says; one such reader of a file at a time.
 
     All members of a gzip file and all frames of a zstd file are read; reading one that is cut short raises OSError.
     """
-    codec = COMPRESSIONS.get(path.suffix.lower())
-    return pa.CompressedInputStream(pa.OSFile(str(path)), codec) if codec else pa.OSFile(str(path))
+    os.lseek(file.descriptor, 0, os.SEEK_SET)
+    plain = _Stream(file)
+    codec = COMPRESSIONS.get(file.path.suffix.lower())
+    return pa.CompressedInputStream(pa.PythonFile(plain, "r"), codec) if codec else plain
 
 
 @contextmanager
@@ -45,3 +101,28 @@ def reading(place: str) -> Iterator[None]:
             where=place,
             hint="it may be cut short, damaged or of another format: fetch it again, or set format",
         ) from err
+
+
+class _Stream(io.RawIOBase):
+    """The bytes of an opened file; whoever asked is given them as they are read. Closing it leaves the file open."""
+
+    def __init__(self, file: OpenedFile) -> None:
+        self._file, self._on_read = io.FileIO(file.descriptor, closefd=False), file.on_read
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
+        num_read = self._file.readinto(buffer) or 0
+        if self._on_read is not None and num_read:
+            self._on_read(memoryview(buffer)[:num_read])
+        return num_read
+
+
+def _check_regular(found: os.stat_result, place: str) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(
+            f"cannot be read: it is {kind_of(found.st_mode)}, not a regular file",
+            where=place,
+            hint="name regular files, or links to them",
+        )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mixer.sources.footer import read_footer
 from mixer.sources.needs import Needs, check_schema, leaf_paths
-from mixer.sources.opening import open_file
+from mixer.sources.opening import OpenedFile, open_file
 from mixer.sources.piece import PIECE_BYTES, Piece
 
 _MAX_PIECE_ROWS = 65_536
@@ -19,18 +19,21 @@ MAX_BLOCKS = 64
 are, would cost more to open than to decode: there, blocks are runs of ceil(groups / 64) neighbouring row groups."""
 
 
-def count_blocks(path: Path, needs: Needs) -> tuple[list[int], list[int]]:
+def count_blocks(file: OpenedFile, needs: Needs) -> tuple[list[int], list[int]]:
     """Rows and kept rows of each block: from the footer alone, unless there is a `where`."""
-    with _open(path, needs) as file:
-        blocks = blocks_of(file.num_row_groups)
-        rows = block_rows(file.metadata)
-        if needs.predicate is None:
-            return rows, rows
+    if needs.predicate is None:
+        footer = read_footer(file, "parquet", needs.at(file.path))
+        assert footer is not None
+        metadata, schema = parse_footer(footer)
+        check_schema(schema, needs, file.path)
+        rows = block_rows(metadata)
+        return rows, rows
+    with _open(file, needs) as parquet:
         kept = [
-            sum(needs.predicate.mask(batch).true_count for batch in _batches(file, groups, needs.predicate.columns))
-            for groups in blocks
+            sum(needs.predicate.mask(batch).true_count for batch in _batches(parquet, groups, needs.predicate.columns))
+            for groups in blocks_of(parquet.num_row_groups)
         ]
-        return rows, kept
+        return block_rows(parquet.metadata), kept
 
 
 def parse_footer(footer: bytes) -> tuple[pq.FileMetaData, pa.Schema]:
@@ -55,24 +58,29 @@ def blocks_of(num_groups: int) -> list[range]:
     return [range(first, min(first + step, num_groups)) for first in range(0, num_groups, step)]
 
 
-def read_block(path: Path, block: int, needs: Needs, skip_rows: int) -> Iterator[Piece]:
+def read_block(file: OpenedFile, block: int, needs: Needs, skip_rows: int) -> Iterator[Piece]:
     """The block's rows, in order. Pages cannot be skipped, but row groups can: rows come from the first needed one."""
     first_row = 0
-    with _open(path, needs) as file:
-        groups = blocks_of(file.num_row_groups)[block]
-        while len(groups) > 1 and first_row + file.metadata.row_group(groups[0]).num_rows <= skip_rows:
-            first_row += file.metadata.row_group(groups[0]).num_rows
+    with _open(file, needs) as parquet:
+        groups = blocks_of(parquet.num_row_groups)[block]
+        while len(groups) > 1 and first_row + parquet.metadata.row_group(groups[0]).num_rows <= skip_rows:
+            first_row += parquet.metadata.row_group(groups[0]).num_rows
             groups = groups[1:]
-        for batch in _batches(file, groups, needs.paths):
+        for batch in _batches(parquet, groups, needs.paths):
             yield Piece(batch=batch, first_row=first_row)
             first_row += len(batch)
 
 
 @contextmanager
-def _open(path: Path, needs: Needs) -> Iterator[pq.ParquetFile]:
-    with open_file(path) as mapped, pq.ParquetFile(mapped, pre_buffer=False) as file:
-        check_schema(file.schema_arrow, needs, path)
-        yield file
+def _open(file: OpenedFile, needs: Needs) -> Iterator[pq.ParquetFile]:
+    with open_file(file) as mapped, _opened(mapped) as parquet:
+        check_schema(parquet.schema_arrow, needs, file.path)
+        yield parquet
+
+
+def _opened(mapped: pa.NativeFile) -> pq.ParquetFile:
+    """The file's reader, which checks pages against their checksums, where the writer made some."""
+    return pq.ParquetFile(mapped, pre_buffer=False, page_checksum_verification=True)
 
 
 def _batches(file: pq.ParquetFile, groups: range, paths: Iterable[str]) -> Iterator[pa.RecordBatch]:

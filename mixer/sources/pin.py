@@ -1,26 +1,29 @@
-"""Pin a source: find its files, take their digests, count the rows of every block."""
+"""Pin a source: find its files, identify each, count the rows of every block."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixer.digest import identity, xxh3_file
+from mixer.digest import identity
 from mixer.errors import DataError
 from mixer.sources import jsonl
-from mixer.sources.cache import FileState, PinCache, default_cache_dir
-from mixer.sources.counting import OnFile, counted
-from mixer.sources.find import FoundFiles, common_format, find_files, patterns_of
+from mixer.sources.cache import PinCache, default_cache_dir
+from mixer.sources.counting import OnFile, OnRead, counted
+from mixer.sources.find import FoundFiles, check_format, common_format, find_files, patterns_of
+from mixer.sources.footer import footer_digest, read_footer
 from mixer.sources.formats import FORMATS
 from mixer.sources.needs import Needs, needs_of
-from mixer.sources.opening import reading
+from mixer.sources.opening import OpenedFile, opened, reading
 from mixer.sources.remote.address import is_remote
 from mixer.sources.snapshot import Snapshot, SourceFile, make_snapshot
+from mixer.sources.state import FileState, change_of
+from mixer.sources.whole import WholeDigest
 
 if TYPE_CHECKING:
     from mixer.recipe import Source
@@ -37,22 +40,22 @@ def pin(
     *,
     only: Sequence[str] | None = None,
 ) -> Snapshot:
-    """The snapshot of a source: its files, their digests, all rows and kept rows of their blocks.
+    """The snapshot of a source: its files, what identifies them, all rows and kept rows of their blocks.
 
-    A remote source has the snapshot that was kept when it was first pinned. Of a local one, every file is read once for
-    its digest; JSON lines once more to count rows, and the columns of `where` to count those that are kept. What the
-    cache knows is not read again. No thread is left running.
+    A remote source has the snapshot that was kept when it was first pinned. Of a local Parquet or Arrow IPC file the
+    footer is read, and the columns of `where` to count the rows that are kept; JSON lines and Arrow IPC streams are
+    read in full. What the cache knows is not read again. No thread is left running.
 
     Args:
         name: the source's name, for messages.
         source: its part of the recipe.
         root: the folder that relative paths start from.
         cache: what earlier builds learnt about files.
-        on_file: told of each file that is done, how many are and how many there are; from several threads.
+        on_file: called with how far it is; from several threads, one at a time.
         only: the local files to pin, in this order, relative to the snapshot's base; None: all that are found.
 
     Raises:
-        RecipeError: the paths, `where` or the columns do not fit what is there.
+        RecipeError: the paths, the format, `where` or the columns do not fit what is there.
         DataError: a file cannot be read, or changes meanwhile; or one of `only` is not there.
     """
     needs = needs_of(name, source)
@@ -65,21 +68,28 @@ def pin(
         files = _only(files, only, needs.place)
     format = common_format(files.paths, needs.place) if source.format == "auto" else source.format
     paths = [files.base / path for path in files.paths]
+    if source.format != "auto":
+        check_format(paths[0], source.format, needs.place)
     if format == "jsonl":
         jsonl.check_columns(paths, needs)  # Keys come and go from line to line: one file speaks for all.
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1, len(paths))) as pool:
         work = partial(_pin_file, format=format, needs=needs, cache=cache)
-        pinned = list(pool.map(counted(work, len(paths), on_file), paths))
+        sizes = [_size_of(path) for path in paths]
+        try:
+            pinned = list(pool.map(counted(work, sizes, on_file), paths, sizes))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
+            raise
     return make_snapshot(
         format=format,
         files=[
-            SourceFile(path=path, num_bytes=file.state.num_bytes, xxh3=file.xxh3)
+            SourceFile(path=path, num_bytes=file.state.num_bytes, **file.version)
             for path, file in zip(files.paths, pinned)
         ],
         base=files.base,
         rows=[file.rows for file in pinned],
         kept=[file.kept for file in pinned],
-        mtimes_ns=[file.state.mtime_ns for file in pinned],
+        states=[file.state for file in pinned],
     )
 
 
@@ -120,31 +130,61 @@ def _only(found: FoundFiles, paths: Sequence[str], place: str) -> FoundFiles:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _PinnedFile:
     state: FileState
-    xxh3: str
+    # What identifies it, by the name of the field of a `SourceFile`.
+    version: dict[str, str]
     # Per block.
     rows: list[int]
     kept: list[int]
 
 
-def _pin_file(path: Path, *, format: str, needs: Needs, cache: PinCache | None) -> _PinnedFile:
-    with reading(needs.at(path)):
-        state = FileState.of(path)
+def _pin_file(path: Path, on_read: OnRead, *, format: str, needs: Needs, cache: PinCache | None) -> _PinnedFile:
+    place = needs.at(path)
+    with reading(place), opened(path, place) as file:
+        state = file.state()
         known = cache.recall(state) if cache else {}
         predicate = needs.predicate.text if needs.predicate else None
         key = identity([format, needs.text.list, list(needs.paths), predicate])
-        match known.get(key):
-            case [list(rows), list(kept)] if len(rows) == len(kept) and all(type(n) is int for n in rows + kept):
-                pass
-            case _:
-                rows, kept = FORMATS[format].count_blocks(path, needs)
-        match known:
-            case {"xxh3": str(xxh3)}:
-                pass
-            case _:
-                xxh3 = xxh3_file(path)
-        if FileState.of(path) != state:
-            raise DataError("the file changed while it was read", where=needs.at(path), hint="wait for its writer")
-        facts = known | {"xxh3": xxh3, key: [rows, kept]}
+        footer = read_footer(file, format, place)
+        counts, digest = _counts(known.get(key)), known.get("xxh3")
+        if footer is None and not isinstance(digest, str):
+            counts, digest = _read_whole(file, on_read, counts, format, needs)
+        elif counts is None:
+            counts = FORMATS[format].count_blocks(_reporting(file, on_read), needs)
+        change = change_of(state, file.state())
+        if change is not None:
+            raise DataError(f"the file changed while it was read: {change}", where=place, hint="wait for its writer")
+        rows, kept = counts
+        version = {"xxh3": str(digest)} if footer is None else {"footer_sha256": footer_digest(footer)}
+        facts = known | {key: [rows, kept]} | ({"xxh3": digest} if footer is None else {})
         if cache and facts != known:
             cache.remember(state, facts)
-        return _PinnedFile(state=state, xxh3=xxh3, rows=rows, kept=kept)
+        return _PinnedFile(state=state, version=version, rows=rows, kept=kept)
+
+
+def _counts(fact: object) -> tuple[list[int], list[int]] | None:
+    """Rows and kept rows per block as they were remembered; None where they were not."""
+    match fact:
+        case [list(rows), list(kept)] if len(rows) == len(kept) and all(type(n) is int for n in rows + kept):
+            return rows, kept
+    return None
+
+
+def _read_whole(
+    file: OpenedFile, on_read: OnRead, counts: tuple[list[int], list[int]] | None, format: str, needs: Needs
+) -> tuple[tuple[list[int], list[int]], str]:
+    """The rows of each block, and the xxh3-128 (hex) of the file, in one reading where the format allows it."""
+    digest = WholeDigest(on_read)
+    counts = counts or FORMATS[format].count_blocks(replace(file, on_read=digest.update), needs)
+    return counts, digest.finish(file)
+
+
+def _reporting(file: OpenedFile, on_read: OnRead) -> OpenedFile:
+    return replace(file, on_read=lambda piece: on_read(len(piece)))
+
+
+def _size_of(path: Path) -> int:
+    """The bytes of a file; none where it cannot be read, which who reads it will say."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

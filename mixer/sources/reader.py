@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mixer.errors import DataError
+from mixer.sources.footer import footer_digest, read_footer
 from mixer.sources.formats import FORMATS
 from mixer.sources.needs import Needs, needs_of
-from mixer.sources.opening import reading
+from mixer.sources.opening import OpenedFile, opened, reading
 from mixer.sources.piece import Piece
-from mixer.sources.snapshot import Snapshot
+from mixer.sources.snapshot import Snapshot, SourceFile
+from mixer.sources.state import change_of
 from mixer.sources.text import documents, invalid_rows, text_offsets
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from mixer.sources.remote.blocks import RemoteBlocks
 
 MAX_CHUNK_BYTES = 16 << 20
+MAX_OPEN_BYTES = 32 << 20
+"""A block stays open behind a chunk of at most so many bytes: what decodes it holds on to that chunk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -56,6 +60,8 @@ class _Stream:
     # What is decoded already.
     rest: Texts | None
     chunks: Iterator[Texts]
+    # Bytes of text in the last chunk.
+    last_bytes: int = 0
 
 
 class SourceReader:
@@ -100,6 +106,7 @@ class SourceReader:
             chunk = stream.rest or next(stream.chunks, None)
             if chunk is None:
                 raise self._too_few_rows(block, stream.position)
+            stream.last_bytes = chunk.text.nbytes
             skipped, taken = min(start - stream.position, len(chunk)), min(stop - stream.position, len(chunk))
             stream.position += taken
             stream.rest = chunk.part(taken, len(chunk)) if taken < len(chunk) else None
@@ -110,7 +117,10 @@ class SourceReader:
                 self._stream = stream  # Kept only while it is whole: not after an error, nor by a range within a range.
                 yield wanted
                 self._stream = None
-        self._stream = stream
+        if stream.last_bytes <= MAX_OPEN_BYTES:
+            self._stream = stream
+        else:
+            pa.default_memory_pool().release_unused()
 
     @property
     def open_block(self) -> int | None:
@@ -122,10 +132,10 @@ class SourceReader:
         block_in_file = int(self._snapshot.block_in_file[block])
         predicate = self._needs.predicate
         needs = self.remote.needs_of(block) if self.remote else self._needs
-        with self._opened(block) as path, reading(self._at(block)):
+        with self._opened(block) as file, reading(self._at(block)):
             position = 0
             pieces = FORMATS[self._snapshot.format].read_block
-            for piece in pieces(path, block_in_file, needs, 0 if predicate else first):
+            for piece in pieces(file, block_in_file, needs, 0 if predicate else first):
                 if predicate is None:
                     position, kept = piece.first_row, np.arange(len(piece.batch))
                 else:
@@ -168,32 +178,27 @@ class SourceReader:
         )
 
     @contextmanager
-    def _opened(self, block: int) -> Iterator[Path]:
-        """The path of a file that holds the block, at its own place."""
+    def _opened(self, block: int) -> Iterator[OpenedFile]:
+        """A file that holds the block, at its own place."""
         if self.remote:
-            with self.remote.opened(block) as path:
-                yield path
-        else:
-            with reading(self._at(block)):
-                path = self._path(block)
-                self._check_unchanged(block, path)
-            yield path
-
-    def _check_unchanged(self, block: int, path: Path) -> None:
-        """Raises: DataError: size or time of the file is not what was pinned."""
-        index = int(self._snapshot.block_file[block])
-        found, mtimes_ns = path.stat(), self._snapshot.mtimes_ns
-        if found.st_size != self._snapshot.files[index].num_bytes:
-            what = f"{self._snapshot.files[index].num_bytes} bytes then, {found.st_size} bytes now"
-        elif mtimes_ns is not None and found.st_mtime_ns != mtimes_ns[index]:
-            what = "it was written to"
-        else:
+            with self.remote.opened(block) as path, opened(path) as file:
+                yield file
             return
-        raise DataError(
-            f"the file changed since it was pinned: {what}",
-            where=self._at(block),
-            hint="bring the pinned file back, or plan a new build",
-        )
+        place = self._at(block)
+        with reading(place), opened(self._path(block), place) as file:
+            index = int(self._snapshot.block_file[block])
+            states = self._snapshot.states
+            if states is None:
+                change = _change_of_pinned(file, self._snapshot.files[index], self._snapshot.format, place)
+            else:
+                change = change_of(states[index], file.state())
+            if change is not None:
+                raise DataError(
+                    f"the file changed since it was pinned: {change}",
+                    where=place,
+                    hint="bring the pinned file back, or plan a new build; the same command goes on with equal bytes",
+                )
+            yield file
 
     def _too_few_rows(self, block: int, position: int) -> DataError:
         return DataError(
@@ -209,6 +214,17 @@ class SourceReader:
     def _at(self, block: int) -> str:
         file = self.remote.needs_of(block).at(Path()) if self.remote else self._needs.at(self._path(block))
         return f"{file}: block {self._snapshot.block_in_file[block]}"
+
+
+def _change_of_pinned(file: OpenedFile, pinned: SourceFile, format: str, place: str) -> str | None:
+    """How a local file differs from the pinned one, by its size and its footer, where it has one."""
+    num_bytes = file.state().num_bytes
+    if num_bytes != pinned.num_bytes:
+        return f"{pinned.num_bytes} bytes then, {num_bytes} bytes now"
+    footer = None if pinned.footer_sha256 is None else read_footer(file, format, place)
+    if footer is not None and footer_digest(footer) != pinned.footer_sha256:
+        return "its footer is another one"
+    return None
 
 
 def _remote_blocks(snapshot: Snapshot, needs: Needs) -> RemoteBlocks:

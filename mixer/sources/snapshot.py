@@ -12,6 +12,7 @@ import numpy as np
 
 from mixer.digest import identity
 from mixer.errors import FormatError
+from mixer.sources.state import FileState
 
 if TYPE_CHECKING:
     from mixer.sources.remote.fetch import RemoteBase
@@ -24,15 +25,18 @@ class SourceFile:
     # Relative to the snapshot's base, parts separated by '/', never '..'.
     path: str
     num_bytes: int
-    # What tells these bytes from others, one of three: xxh3-128 (hex) of a local file; of a remote one its sha256
-    # (hex), or, where its store tells none, what the store calls this version.
+    # What tells these bytes from others, one of four. Of a local Parquet or Arrow IPC file the sha256 (hex) of its
+    # footer; of another local file its xxh3-128 (hex); of a remote one its sha256 (hex), or, where its store tells
+    # none, what the store calls this version.
+    footer_sha256: str | None = None
     xxh3: str | None = None
     sha256: str | None = None
     etag: str | None = None
 
     def version(self) -> dict[str, str]:
         """The one digest or etag that is known, by its name."""
-        known = {"xxh3": self.xxh3, "sha256": self.sha256, "etag": self.etag}
+        kinds = ("footer_sha256", "xxh3", "sha256", "etag")
+        known = {kind: getattr(self, kind) for kind in kinds}
         return {kind: value for kind, value in known.items() if value is not None}
 
 
@@ -54,8 +58,9 @@ class Snapshot:
     block_kept: np.ndarray
     # int64[blocks]: ordinal of the block's first row in the snapshot, all rows counted.
     block_first_row: np.ndarray
-    # Modification times seen when pinned, of this machine and session; None after `from_json`, and for remote files.
-    mtimes_ns: tuple[int, ...] | None = None
+    # The files as they were when pinned, on this machine and by this process; None after `from_json`, and for remote
+    # files.
+    states: tuple[FileState, ...] | None = None
     # What a user should know of how it was pinned; no part of the identity.
     note: str | None = None
 
@@ -120,12 +125,12 @@ class Snapshot:
         """
         try:
             entries = value["files"]
-            kinds = ("xxh3",) if isinstance(base, Path) else ("sha256", "etag")
+            kinds = ("footer_sha256", "xxh3") if isinstance(base, Path) else ("sha256", "etag")
             files = tuple(
                 SourceFile(path=e["path"], num_bytes=e["bytes"], **{kind: e[kind] for kind in kinds if kind in e})
                 for e in entries
             )
-            if any(not file.version() for file in files):
+            if any(len(file.version()) != 1 for file in files):
                 raise KeyError(*kinds)
             rows = [e["rows"] for e in entries]
             if kept is None:
@@ -145,7 +150,7 @@ def make_snapshot(
     base: Path | RemoteBase,
     rows: Sequence[Sequence[int]],
     kept: Sequence[Sequence[int]],
-    mtimes_ns: Sequence[int] | None = None,
+    states: Sequence[FileState] | None = None,
 ) -> Snapshot:
     """A snapshot from the rows and kept rows per block of each file."""
     counts = [len(blocks) for blocks in rows]
@@ -159,5 +164,5 @@ def make_snapshot(
         block_rows=block_rows,
         block_kept=np.array([n for blocks in kept for n in blocks], np.int64),
         block_first_row=np.cumsum(block_rows) - block_rows,
-        mtimes_ns=None if mtimes_ns is None else tuple(mtimes_ns),
+        states=None if states is None else tuple(states),
     )

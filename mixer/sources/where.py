@@ -9,6 +9,7 @@ three-valued as in SQL: a comparison with null is null, and a row is kept only w
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mixer.errors import RecipeError
+from mixer.sources.slips import corrected, marked, slips_in
 
+_MAX_DEPTH = 100
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _COMPARE = {
     ast.Eq: pc.equal,
     ast.NotEq: pc.not_equal,
@@ -71,22 +75,63 @@ def parse_where(text: str, place: str = "where") -> Predicate:
     """Parse a predicate.
 
     Raises:
-        RecipeError: the text is not in the language; the message names the position.
+        RecipeError: the text is not in the language; the message shows the place in it, and the right spelling of
+            what other languages write.
     """
     text = text.replace("\n", " ").strip()
     try:
+        tree, columns = _parsed(text)
+    except _NotAllowedError as err:
+        raise _wrong(text, err.start, err.stop, str(err), place) from err
+    if not columns:
+        raise _wrong(text, 0, len(text), "names no column", place)
+    return Predicate(text=text, place=place, tree=tree, columns=columns)
+
+
+def _parsed(text: str) -> tuple[ast.expr, frozenset[str]]:
+    """The tree of a predicate and the columns that it reads.
+
+    Raises:
+        _NotAllowedError: it is not in the language.
+    """
+    try:
         with warnings.catch_warnings(action="ignore"):  # A backslash in a string is the user's business.
             tree = ast.parse(text, mode="eval").body
-        columns = frozenset(_check_truth(tree))
-    except _NotAllowedError as err:
-        position = getattr(err.node, "col_offset", 0) + 1
-        raise RecipeError(f"'{text}': {err} at position {position}", where=place, hint=_HINT) from err
+        _check_depth(tree)
+        return tree, frozenset(_check_truth(tree))
+    except _NodeError as err:
+        # Python counts bytes of UTF-8.
+        start, stop = (len(text.encode()[:end].decode(errors="ignore")) for end in _span(err.node))
+        raise _NotAllowedError(start, stop, str(err)) from err
+    except UnicodeEncodeError as err:
+        raise _NotAllowedError(err.start, err.end, "a lone surrogate is not text") from err
     except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
-        position = getattr(err, "offset", None) or len(text) + 1  # No offset: the text ends too early.
-        raise RecipeError(f"'{text}' cannot be read at position {position}", where=place, hint=_HINT) from err
-    if not columns:
-        raise RecipeError(f"'{text}' names no column", where=place, hint=_HINT)
-    return Predicate(text=text, place=place, tree=tree, columns=columns)
+        start = (getattr(err, "offset", None) or len(text) + 1) - 1  # No offset: the text ends too early.
+        raise _NotAllowedError(start, start + 1, "cannot be read") from err
+
+
+def _wrong(text: str, start: int, stop: int, message: str, place: str) -> RecipeError:
+    """The error for a text that is not in the language; a slip in it is the cause, wherever Python stumbled."""
+    slips, hint = slips_in(text), _HINT
+    if slips:
+        start, stop, right = slips[0]
+        wrong = text[start:stop]
+        message = f"'{wrong}' should be '{right}'" if right else f"there is no '{wrong}' here"
+        if (better := corrected(text, slips)) and _is_predicate(better):
+            hint = f"write {better}"
+    return RecipeError(f"{message}, at position {start + 1}:{marked(text, start, stop)}", where=place, hint=hint)
+
+
+def _is_predicate(text: str) -> bool:
+    try:
+        return bool(_parsed(text)[1])
+    except _NotAllowedError:
+        return False
+
+
+def _span(node: ast.AST) -> tuple[int, int]:
+    start = getattr(node, "col_offset", 0)
+    return start, getattr(node, "end_col_offset", None) or start + 1
 
 
 def column_at(batch: pa.RecordBatch, path: str) -> pa.Array:
@@ -97,15 +142,35 @@ def column_at(batch: pa.RecordBatch, path: str) -> pa.Array:
 
 
 class _NotAllowedError(Exception):
+    """What is wrong with `text[start:stop]`."""
+
+    def __init__(self, start: int, stop: int, message: str) -> None:
+        super().__init__(message)
+        self.start, self.stop = start, stop
+
+
+class _NodeError(Exception):
+    """What is wrong with a node of the tree."""
+
     def __init__(self, node: ast.AST, message: str) -> None:
         super().__init__(message)
         self.node = node
 
 
+def _check_depth(tree: ast.AST) -> None:
+    """Hold the tree to a depth that every walk through it can afford, however deep the caller is."""
+    level = [tree]
+    for _ in range(_MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return
+    raise _NodeError(next((node for node in level if hasattr(node, "col_offset")), tree), "is nested too deeply")
+
+
 def _path(node: ast.AST) -> str | None:
     """The dotted path of a column, or None for anything else."""
     match node:
-        case ast.Name(id=name) if name not in _WORDS:
+        case ast.Name(id=name) if name.lower() not in _WORDS:
             return name
         case ast.Attribute(value=parent, attr=name) | ast.Subscript(value=parent, slice=ast.Constant(value=str(name))):
             above = _path(parent)
@@ -116,6 +181,8 @@ def _path(node: ast.AST) -> str | None:
 def _literals(node: ast.AST) -> list[Any]:
     """The value of a literal, or those of a list of literals; empty for anything else."""
     match node:
+        case ast.Constant(value=str(value)) if not value.isascii() and _SURROGATE.search(value):
+            raise _NodeError(node, "a lone surrogate is not text")
         case ast.Constant(value=bool() | int() | float() | str() | None as value):
             return [value]
         case ast.Name(id=name) if name in _WORDS:
@@ -141,24 +208,26 @@ def _check_truth(node: ast.AST) -> Iterator[str]:
         case _ if (path := _path(node)) is not None:
             yield path
         case _:
-            raise _NotAllowedError(node, "a comparison is expected")
+            raise _NodeError(node, "a comparison is expected")
 
 
 def _check_comparison(left: ast.expr, operator: ast.cmpop, right: ast.expr) -> Iterator[str]:
     values = _literals(right)
     if isinstance(operator, (ast.In, ast.NotIn)):
         complete = isinstance(right, ast.List) and 0 < len(right.elts) == len(values) and None not in values
+        if isinstance(right, ast.Tuple):
+            raise _NodeError(right, "a list is expected after 'in', with brackets: in ['a', 'b']")
         if not complete or len({_use(value) for value in values}) != 1:
-            raise _NotAllowedError(right, "a list of numbers or a list of strings is expected after 'in'")
+            raise _NodeError(right, "a list of numbers or a list of strings is expected after 'in'")
     elif isinstance(operator, (ast.Is, ast.IsNot)):
         if values != [None]:
-            raise _NotAllowedError(right, "null is expected after 'is' and 'is not'")
+            raise _NodeError(right, "null is expected after 'is' and 'is not'")
     elif None in _literals(left) + values:
-        raise _NotAllowedError(left, "'is null' or 'is not null' is expected, not a comparison with null,")
+        raise _NodeError(left, "'is null' or 'is not null' is expected, not a comparison with null")
     elif _path(right) is None and (not values or isinstance(right, ast.List)):
-        raise _NotAllowedError(right, "a column, a number or a string is expected")
+        raise _NodeError(right, "a column, a number or a string is expected")
     if _path(left) is None and (type(operator) not in _COMPARE or not _literals(left) or isinstance(left, ast.List)):
-        raise _NotAllowedError(left, "a column is expected")
+        raise _NodeError(left, "a column is expected")
     yield from (path for side in (left, right) if (path := _path(side)) is not None)
 
 

@@ -1,4 +1,4 @@
-"""The engines that do the encoding: gigatoken, and `tokenizers` for what gigatoken does not know."""
+"""The engines that do the encoding: gigatoken; for what it does not know, `tokenizers`, or tiktoken for rank files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,21 @@ import numpy as np
 import pyarrow as pa
 
 from mixer.errors import TokenizerError
+from mixer.tokens.reference import TiktokenReference
+
+# Where engines have been seen to differ: contractions and what looks like them, digits of any script, marks, runs of
+# white space before and after anything, line ends and slashes, cases of letters.
+_PROBE = (
+    "don't DON'T 'S 'll O'Neill'S 'ſ ’s x'sy they've",
+    "0 12 345 6789012 1,234.56 ١٢٣٤ ⅷ ²³ 12٣45 x1 1x",
+    "e\u0301 \u0301 Åßẞ İi ǅ ʰª HTMLParser camelCase ÉCOLEÉcole ΑΣ Σας",
+    "猫が好き。中文字符 한국어 ไทย हिन्दी עִבְרִית العربية 👩‍👩‍👧‍👦🏳️‍🌈🇩🇪 a\u200db \ufeffx",
+    "  two\t\ttabs \r\n\r\n mixed \n  \n x \u00a0nbsp\u2003\u3000wide\u2028line\u0085next \x1c\x1f \x00",
+    "a/b //c\n/ =/\n/\n ===\n\n\n/// #!/bin/sh\r\n\t// x",
+    "end  \n \n  ",
+    "   ",
+    "\n\n",
+)
 
 
 class Engine(Protocol):
@@ -21,8 +36,12 @@ class Engine(Protocol):
         ...
 
 
-def load_engine(json_path: Path) -> Engine:
+def load_engine(json_path: Path, *, where: str) -> Engine:
     """The fastest engine that can load a `tokenizer.json`.
+
+    Args:
+        json_path: the file, as it was made ready for the engines.
+        where: how a message names the tokenizer.
 
     Raises:
         TokenizerError: neither engine can.
@@ -36,8 +55,34 @@ def load_engine(json_path: Path) -> Engine:
             return TokenizersEngine(json_path)
         except Exception as error:
             raise TokenizerError(
-                f"no engine loads this tokenizer: gigatoken: {fast_error}; tokenizers: {error}", where=str(json_path)
+                f"no engine loads this tokenizer: gigatoken: {fast_error}; tokenizers: {error}",
+                where=where,
+                hint="check that `tokenizers.Tokenizer.from_file` loads its tokenizer.json",
             ) from error
+
+
+def load_rank_engine(json_path: Path, reference: TiktokenReference, *, witnessed: bool) -> Engine:
+    """The fastest engine that gives the ids of a rank file's reference.
+
+    Args:
+        json_path: the ranks with the pattern in gigatoken's spelling, as a `tokenizer.json`.
+        reference: tiktoken, by the rules of the rank file's owner.
+        witnessed: gigatoken was held against this tokenizer's owner; otherwise a probe has to agree.
+    """
+    try:
+        engine = GigatokenEngine(json_path)
+        agrees = witnessed or _agrees(engine, reference)
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except BaseException:  # an unknown pattern, or a panic of gigatoken's Rust side, which is no Exception
+        return TiktokenEngine(reference)
+    return engine if agrees else TiktokenEngine(reference)
+
+
+def _agrees(engine: Engine, reference: TiktokenReference) -> bool:
+    ids, offsets = engine.encode(pa.array(_PROBE, pa.large_string()))
+    parts = np.split(ids, offsets[1:-1])
+    return all(part.tolist() == reference.encode(text) for part, text in zip(parts, _PROBE, strict=True))
 
 
 class GigatokenEngine:
@@ -81,3 +126,35 @@ class TokenizersEngine:
         ids = [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
         offsets = np.cumsum([0, *(len(part) for part in ids)], dtype=np.int64)
         return np.concatenate(ids) if ids else np.empty(0, dtype=np.uint32), offsets
+
+
+class TiktokenEngine:
+    """tiktoken itself, for rank files with a pattern that gigatoken does not know: slower, and the reference."""
+
+    name = "tiktoken"
+
+    def __init__(self, reference: TiktokenReference) -> None:
+        self._reference = reference
+
+    def encode(self, text: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
+        """Ids uint32 and offsets int64[documents + 1] of documents without nulls; one Python string per document.
+
+        Raises:
+            TokenizerError: tiktoken gives up on a document, because its pattern goes back too often in it.
+        """
+        ids = [self._encode(document.as_py()) for document in text]
+        offsets = np.cumsum([0, *(len(part) for part in ids)], dtype=np.int64)
+        return np.concatenate(ids) if ids else np.empty(0, dtype=np.uint32), offsets
+
+    def _encode(self, document: str) -> np.ndarray:
+        try:
+            return self._reference.encode_flat(document)
+        except (KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as error:  # a panic of tiktoken's Rust side is no Exception
+            raise TokenizerError(
+                f"tiktoken cannot split a document of {len(document):,} characters that begins with "
+                f"{document[:40]!a}: {error}",
+                where="tokenizer.pattern",
+                hint="write the pattern with possessive quantifiers (`\\s++`, not `\\s+`), or drop the row by `where`",
+            ) from error

@@ -8,28 +8,35 @@ BPE by ranks has a local law: a row of tokens is THE encoding of its bytes exact
 encoding of theirs. So windows that overlap in one token, equal on both sides, make the encoding of the whole
 (van Antwerpen and Neubeck, "So many tokens, so little time: introducing a faster, more flexible byte-pair
 tokenizer", GitHub blog, 2024). Where the overlap differs, because the cut was felt that far, an earlier one is tried.
+
+Windows are merged without a pattern, so the law alone makes them right. Where the long pretokens are depends on the
+pattern: only documents of patterns in `BORDERS` go this way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import regex
 
-from mixer.tokens import llama3
+from mixer.tokens.patterns import CL100K, LLAMA3, O200K, QWEN, R50K
+
+if TYPE_CHECKING:
+    import tiktoken
 
 LONG_DOCUMENT_BYTES = 1 << 20
 """Only documents from this size are looked at."""
 _LONG_PRETOKEN = 1 << 16
-_WINDOW = 1 << 16
-_FIRST_OVERLAP = 64
+_WINDOW = 1 << 14
+_FIRST_OVERLAP = 32
+_PIECE = 1 << 20
 
-Encode = Callable[[str], np.ndarray]
+Encode = Callable[[memoryview], np.ndarray]
 
-_LETTER, _DIGIT, _SPACE, _NEWLINE, _OTHER, _HIGH = range(6)
+_LETTER, _DIGIT, _SPACE, _NEWLINE, _OTHER, _QUOTE, _SLASH, _HIGH = range(8)
 
 
 def _byte_classes() -> np.ndarray:
@@ -38,129 +45,186 @@ def _byte_classes() -> np.ndarray:
     classes[ord("0") : ord("9") + 1] = _DIGIT
     classes[[0x09, 0x0B, 0x0C, 0x20]] = _SPACE
     classes[[0x0A, 0x0D]] = _NEWLINE
+    classes[ord("'")], classes[ord("/")] = _QUOTE, _SLASH
     classes[0x80:] = _HIGH
     return classes
 
 
 _CLASSES = _byte_classes()
-# Between these two classes of bytes every split of the Llama-3 pattern has a border, whatever stands around them:
-# letters and digits end their pretoken before anything else in ASCII, a digit begins one, symbols end it before a
-# space, and a newline before what is not white space. Bytes of other scripts may be of any kind, and tell nothing.
-_BORDER = np.zeros((6, 6), dtype=bool)
-_BORDER[_LETTER, [_DIGIT, _SPACE, _NEWLINE, _OTHER]] = True
-_BORDER[_DIGIT, [_LETTER, _SPACE, _NEWLINE, _OTHER]] = True
-_BORDER[[_SPACE, _OTHER], _DIGIT] = True
-_BORDER[_OTHER, _SPACE] = True
-_BORDER[_NEWLINE, [_LETTER, _DIGIT, _OTHER]] = True
+
+
+def _borders(*, suffix_quote: bool = False, suffix_slash: bool = False, plain_newline: bool = False) -> np.ndarray:
+    """Between which two classes of bytes every split of a pattern has a border, whatever stands around them.
+
+    Letters and digits end their pretoken before anything else in ASCII, a digit begins one, symbols end it before a
+    space, and a newline before what is not white space. Bytes of other scripts may be of any kind, and tell nothing.
+
+    Args:
+        suffix_quote: a contraction may end a word's own pretoken.
+        suffix_slash: slashes may follow the line ends after symbols in their pretoken.
+        plain_newline: a space may begin the pretoken of digits, and newlines are as other white space: the last one
+            before text is a pretoken by itself, so that text has to be looked at with what is before it.
+    """
+    border = np.zeros((8, 8), dtype=bool)
+    symbols = [_OTHER, _QUOTE, _SLASH]
+    border[_LETTER, [_DIGIT, _SPACE, _NEWLINE, *symbols]] = True
+    border[_DIGIT, [_LETTER, _SPACE, _NEWLINE, *symbols]] = True
+    border[symbols, _DIGIT] = border[symbols, _SPACE] = True
+    border[_NEWLINE, [_LETTER, _DIGIT, *symbols]] = not plain_newline
+    border[_SPACE, _DIGIT] = not plain_newline
+    border[_LETTER, _QUOTE] = not suffix_quote
+    border[_NEWLINE, _SLASH] &= not suffix_slash
+    return border
+
+
+BORDERS = {
+    LLAMA3: _borders(),
+    CL100K: _borders(),
+    QWEN: _borders(),
+    R50K: _borders(plain_newline=True),
+    O200K: _borders(suffix_quote=True, suffix_slash=True),
+}
+"""The sure borders of each pattern; bool[class of the byte before, class of the byte after]."""
+_LONG_DIGITS = {R50K}
+"""Patterns that do not cut digits one by one or three by three."""
 
 
 class LongPretokens:
     """Encodes documents of a rank-file tokenizer that have long pretokens.
 
     Args:
-        ranks_path: the tokenizer's rank file.
+        pattern: the split pattern, one of `BORDERS`.
+        ranks: token bytes -> rank.
         encode: the engine: one document -> its ids (uint32).
     """
 
-    def __init__(self, ranks_path: Path, encode: Encode) -> None:
-        self._ranks_path = ranks_path
+    def __init__(self, pattern: str, ranks: dict[bytes, int], encode: Encode) -> None:
         self._encode = encode
-        self._pattern = regex.compile(llama3.SPLIT_PATTERN)
+        self._ranks = ranks
+        self._border = BORDERS[pattern]
+        self._long_digits = pattern in _LONG_DIGITS
+        self._pattern = regex.compile(pattern)
 
     @cached_property
     def _token_bytes(self) -> np.ndarray:
-        """Bytes of each token: int64[ranks]."""
-        ranks = llama3.load_ranks(self._ranks_path)
-        lengths = np.empty(len(ranks), dtype=np.int64)
-        lengths[list(ranks.values())] = [len(token) for token in ranks]
+        """Bytes of each token: int64[largest rank + 1]."""
+        lengths = np.zeros(max(self._ranks.values()) + 1, dtype=np.int64)
+        lengths[list(self._ranks.values())] = [len(token) for token in self._ranks]
         return lengths
 
-    def encode(self, document: bytes) -> np.ndarray | None:
+    @cached_property
+    def _merger(self) -> tiktoken.Encoding:
+        """tiktoken with a pattern that takes any text for one pretoken."""
+        import tiktoken
+
+        return tiktoken.Encoding(
+            name="one pretoken", pat_str=r"(?s:.+)", mergeable_ranks=self._ranks, special_tokens={}
+        )
+
+    def encode(self, document: memoryview) -> np.ndarray | None:
         """The ids of a document (UTF-8): uint32; None where it has no long pretoken, and the engine does as well."""
-        spans = list(self._long_spans(document))
-        if not spans:
-            return None
         parts: list[np.ndarray] = []
         done = 0
-        for before, start, stop in [*spans, (len(document), len(document), len(document))]:
+        for before, start, stop in self._long_spans(document):
             before = max(done, before)
-            for first, last in ((done, before), (before, start)):
-                if first < last:
-                    parts.append(self._encode(document[first:last].decode()))
-            if start < stop:
-                parts += self._encode_run(document[start:stop].decode())
+            parts += [self._encode(document[first:last]) for first, last in ((done, before), (before, start))]
+            parts += self._encode_run(document[start:stop])
             done = stop
+        if not parts:
+            return None
+        parts.append(self._encode(document[done:]))
         return np.concatenate(parts)
 
-    def _long_spans(self, document: bytes) -> Iterator[tuple[int, int, int]]:
+    def _long_spans(self, document: memoryview) -> Iterator[tuple[int, int, int]]:
         """Where the long pretokens are, in bytes; looked for only between borders that are far apart.
 
         A run of white space leaves its last character to what follows, so its end has to be seen with what follows:
         each stretch is read one character further, and a pretoken of white space before a long one, which begins at
         the first number, is encoded by itself.
         """
-        for start, stop in _far_borders(document):
-            text = document[start : stop + 4].decode(errors="ignore")
-            space = 0
-            for match in self._pattern.finditer(text):
-                if match.end() - match.start() >= _LONG_PRETOKEN // 4:
-                    first = start + len(text[: match.start()].encode())
-                    size = len(match.group().encode())
-                    if size >= _LONG_PRETOKEN:
-                        yield first - space, first, first + size
-                alone = match.group().isspace() and match.group()[-1] not in "\r\n"
-                space = len(match.group().encode()) if alone else 0
-
-    def _encode_run(self, run: str) -> Iterator[np.ndarray]:
-        """The ids of one pretoken, window by window."""
-        start, window = 0, _WINDOW
-        shared: int | None = None
-        while True:
-            text = self._window(run, start, window)
-            ids = self._encode(text)
-            if shared is not None and ids[0] != shared:
-                raise AssertionError("the overlap was checked before it was used")
-            if start + len(text) == len(run):
-                yield ids
-                return
-            keep = self._overlap(run, start, text, ids)
-            if keep is None:
-                window *= 2
+        for start, stop in _far_borders(document, self._border):
+            if not self._long_digits and _all_digits(document[start:stop]):
                 continue
+            text = str(document[start : stop + 4], "utf-8", errors="ignore")
+            place, seen, space = start, 0, 0  # a place in bytes, the same place in characters
+            for match in self._pattern.finditer(text):
+                first, last = match.span()
+                if last - first >= _LONG_PRETOKEN // 4:
+                    place += _num_bytes(text, seen, first)
+                    seen = first
+                    size = _num_bytes(text, first, last)
+                    if size >= _LONG_PRETOKEN:
+                        yield place - space, place, place + size
+                space = _num_bytes(text, first, last) if text[first:last].isspace() else 0
+
+    def _encode_run(self, run: memoryview) -> Iterator[np.ndarray]:
+        """The ids of one pretoken, window by window."""
+        start, size = 0, _WINDOW
+        stop, ids = self._merge(run, start, size)
+        while stop < len(run):
+            found = self._next_window(run, start, ids)
+            if found is None:
+                size *= 2
+                stop, ids = self._merge(run, start, size)
+                continue
+            keep, start, stop, following = found
             yield ids[:keep]
-            start += len(text.encode()[: int(self._token_bytes[ids[:keep]].sum())].decode())
-            shared, window = int(ids[keep]), _WINDOW
+            size, ids = _WINDOW, following
+        yield ids
 
-    def _window(self, run: str, start: int, size: int) -> str:
-        """The next piece of a run that the tokenizer takes for one pretoken."""
-        text = run[start : start + size]
-        match = self._pattern.match(text)
-        return text if match is None or start + size >= len(run) else text[: match.end()]
+    def _next_window(self, run: memoryview, start: int, ids: np.ndarray) -> tuple[int, int, int, np.ndarray] | None:
+        """The window that follows the one that begins at `start` and has these ids.
 
-    def _overlap(self, run: str, start: int, text: str, ids: np.ndarray) -> int | None:
-        """A token of the window with which the window that begins there begins as well; None: there is none."""
-        data = text.encode()
-        offsets = np.concatenate([[0], np.cumsum(self._token_bytes[ids])])
+        Returns:
+            How many of the ids stay; where the following window begins and stops, and its ids, the first of which is
+            the first that does not stay. None: no window that begins at a token of this one begins with that token.
+        """
+        offsets = start + np.concatenate([[0], np.cumsum(self._token_bytes[ids])])
         overlap = _FIRST_OVERLAP
         while overlap < len(ids):
             keep = len(ids) - overlap
-            while keep > 0 and data[offsets[keep]] & 0xC0 == 0x80:
+            while keep > 0 and run[offsets[keep]] & 0xC0 == 0x80:
                 keep -= 1  # a window begins with a whole character
-            if keep <= 0:
+            if keep == 0:
                 return None
-            following = self._window(run, start + len(data[: offsets[keep]].decode()), _WINDOW)
-            if self._encode(following)[0] == ids[keep]:
-                return keep
+            begin = int(offsets[keep])
+            stop, following = self._merge(run, begin, _WINDOW)
+            if following[0] == ids[keep]:
+                return keep, begin, stop, following
             overlap *= 2
         return None
 
+    def _merge(self, run: memoryview, start: int, size: int) -> tuple[int, np.ndarray]:
+        """Where a window of about `size` bytes stops, behind a whole character, and its ids as one pretoken."""
+        stop = min(start + size, len(run))
+        while stop < len(run) and run[stop] & 0xC0 == 0x80:
+            stop += 1
+        return stop, self._merger.encode_to_numpy(str(run[start:stop], "utf-8"), disallowed_special=())
 
-def _far_borders(document: bytes) -> Iterator[tuple[int, int]]:
-    """Stretches between neighbouring sure borders that are long enough to hold a long pretoken."""
-    classes = _CLASSES[np.frombuffer(document, dtype=np.uint8)]
-    borders = np.flatnonzero(_BORDER[classes[:-1], classes[1:]]) + 1
-    borders = np.concatenate([[0], borders, [len(document)]])
-    for place in np.flatnonzero(np.diff(borders) >= _LONG_PRETOKEN):
-        start, stop = int(borders[place]), int(borders[place + 1])
-        if (classes[start:stop] != _DIGIT).any():  # digits are cut three by three
-            yield start, stop
+
+def _num_bytes(text: str, start: int, stop: int) -> int:
+    """Bytes of UTF-8 of a part of a text."""
+    return stop - start if text.isascii() else len(text[start:stop].encode())
+
+
+def _all_digits(document: memoryview) -> bool:
+    """Whether there are only ASCII digits."""
+    pieces = (document[start : start + _PIECE] for start in range(0, len(document), _PIECE))
+    return all((_CLASSES[np.frombuffer(piece, dtype=np.uint8)] == _DIGIT).all() for piece in pieces)
+
+
+def _far_borders(document: memoryview, border: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Stretches between neighbouring sure borders that are long enough to hold a long pretoken.
+
+    Piece by piece, because the places of all borders would take more memory than the document.
+    """
+    last = 0
+    for start in range(0, len(document), _PIECE):
+        classes = _CLASSES[np.frombuffer(document[max(0, start - 1) : start + _PIECE], dtype=np.uint8)]
+        found = np.flatnonzero(border[classes[:-1], classes[1:]]) + max(1, start)
+        edges = np.concatenate([[last], found])
+        for place in np.flatnonzero(np.diff(edges) >= _LONG_PRETOKEN):
+            yield int(edges[place]), int(edges[place + 1])
+        last = int(edges[-1])
+    if len(document) - last >= _LONG_PRETOKEN:
+        yield last, len(document)

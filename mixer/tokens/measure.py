@@ -196,7 +196,7 @@ def _tokens_of_rows(parts: list[Texts], tokenizer: Tokenizer, recipe: Recipe) ->
     """Tokens of each row, 0 where it makes no document: int64[rows]; and the bytes of the rows that make one."""
     from mixer.sources.text import text_offsets
 
-    text = pa.concat_arrays([part.text for part in parts])
+    text = parts[0].text if len(parts) == 1 else pa.concat_arrays([part.text for part in parts])
     has_text = np.asarray(text.is_valid())
     documents = text.drop_null()
     lengths = np.diff(tokenizer.encode(documents).offsets)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from mixer.tokens import llama3
+from mixer.tokens.ranks import RankRules
 
 
 class Reference(Protocol):
@@ -24,24 +25,37 @@ class Reference(Protocol):
 
 
 class TiktokenReference:
-    """tiktoken with Meta's split pattern over a rank file."""
+    """tiktoken over a rank file, by the rules of its owner.
 
-    def __init__(self, ranks_path: Path) -> None:
+    Raises:
+        ValueError: the pattern is not a regular expression of tiktoken.
+    """
+
+    def __init__(self, rules: RankRules, ranks: dict[bytes, int]) -> None:
         import tiktoken
 
-        ranks = llama3.load_ranks(ranks_path)
-        self._num_ranks = len(ranks)
+        self._normalize: Any = rules.normalize
+        self._is_rank = np.zeros(max(ranks.values()) + 1, dtype=bool)
+        self._is_rank[list(ranks.values())] = True
         self._encoding = tiktoken.Encoding(
-            name=ranks_path.name, pat_str=llama3.SPLIT_PATTERN, mergeable_ranks=ranks, special_tokens={}
+            name=rules.path.name, pat_str=rules.pattern, mergeable_ranks=ranks, special_tokens={}
         )
 
     def encode(self, text: str) -> list[int]:
         """The ids of one document; special strings are plain text."""
-        return self._encoding.encode_ordinary(text)
+        return self._encoding.encode_ordinary(self._normalized(text))
+
+    def encode_flat(self, text: str) -> np.ndarray:
+        """The ids of one document as uint32, without a Python object for each."""
+        return self._encoding.encode_to_numpy(self._normalized(text), disallowed_special=())
 
     def decode(self, ids: np.ndarray) -> str:
-        """The text of some ids, broken UTF-8 replaced; special ids give nothing."""
-        return self._encoding.decode(ids[ids < self._num_ranks].tolist())
+        """The text of some ids, broken UTF-8 replaced; ids that are no rank give nothing."""
+        ids = ids[ids < len(self._is_rank)]
+        return self._encoding.decode(ids[self._is_rank[ids]].tolist())
+
+    def _normalized(self, text: str) -> str:
+        return text if self._normalize is None else unicodedata.normalize(self._normalize, text)
 
 
 class TokenizersReference:

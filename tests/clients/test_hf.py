@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import pickle
+import shutil
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,17 +15,161 @@ import datasets
 import pytest
 import torch
 from snippets import run_example
+from torch.utils.data import DataLoader
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from workshop import Workshop
 
 import mixer.feed
 import mixer.feed.hf
-from mixer.feed.hf import Collator
+from mixer.errors import IntegrityError, UsageError
+from mixer.feed.hf import Collator, load
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def rows(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> datasets.Dataset:
     """The build as `datasets` reads it."""
     return datasets.load_dataset(str(finished), split="train", cache_dir=str(tmp_path_factory.mktemp("hf")))
+
+
+@pytest.fixture(scope="module")
+def other(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another build in a folder of the same name: the same recipe with another seed."""
+    out = tmp_path_factory.mktemp("other") / "out"
+    workshop.build(out, workshop.recipe(seed=2))
+    return out
+
+
+def first_ids(build: Path) -> list[int]:
+    """The ids of a build's first sequence, from its shard."""
+    return mixer.feed.open(build).ids(0).tolist()
+
+
+def without_description(build: Path, out: Path) -> Path:
+    """A copy whose card does not say which build it is."""
+    shutil.copytree(build, out)
+    card = out / "README.md"
+    kept = [line for line in card.read_text().splitlines(keepends=True) if "description: mixer build" not in line]
+    card.write_text("".join(kept))
+    return out
+
+
+def test_datasets_reads_the_build_that_is_there(finished: Path, other: Path, tmp_path: Path) -> None:
+    """Built again in its folder with another seed, or another folder of the same name: the rows are the new ones.
+
+    `datasets` caches by the card and the folder's base name. Without the description in the card, the rows of the first
+    build come again, which shows that it is the description that helps.
+    """
+    out = tmp_path / "here/out"
+    for place in (finished, other):
+        shutil.copytree(place, out)
+        for folder in (out, place):
+            rows = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+            assert rows[0]["input_ids"] == first_ids(place)
+        shutil.rmtree(out)
+    stale = []
+    for number, place in enumerate((finished, other)):
+        folder = without_description(place, tmp_path / str(number) / "out")
+        stale.append(datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "stale"))[0])
+    assert stale[0] == stale[1]
+    assert first_ids(finished) != first_ids(other)
+
+
+def test_mapped_rows_are_those_that_datasets_copies(finished: Path, rows: datasets.Dataset) -> None:
+    """All rows and features, shuffled, cut, cast, mapped; and what is written goes beside no shard."""
+    mapped = load(finished)
+    assert mapped.features == rows.features
+    assert mapped.to_list() == rows.to_list()
+    assert mapped.shuffle(seed=3).select(range(20)).to_list() == rows.shuffle(seed=3).select(range(20)).to_list()
+    for one in (mapped, rows):
+        assert one[7:9] == rows.select(range(5, 50))[2:4]
+    narrow = mapped.select(range(5, 50)).select_columns(["input_ids"]).rename_column("input_ids", "ids")
+    assert pickle.loads(pickle.dumps(narrow))[3]["ids"] == rows[8]["input_ids"]
+    before = sorted(finished.rglob("*"))
+    counted = mapped.map(lambda row: {"runs": len(row["segment_row"])}, num_proc=2)
+    assert counted["runs"][:] == [len(row) for row in rows["segment_row"][:]]
+    assert sorted(finished.rglob("*")) == before
+    assert load(finished)._fingerprint == mapped._fingerprint == mixer.feed.open(finished).manifest.id
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_mapped_rows_go_to_the_workers_of_a_loader_as_paths(finished: Path, context: str) -> None:
+    """The pickle is small, and a worker's rows are the same."""
+    rows = load(finished)
+    assert len(pickle.dumps(rows)) < 10_000
+    loader = DataLoader(
+        rows, batch_size=5, num_workers=1, multiprocessing_context=context, collate_fn=Collator(finished, rows)
+    )
+    expected = mixer.feed.open(finished)[:].input_ids.tolist()
+    assert [row for batch in loader for row in batch["input_ids"].tolist()] == expected
+
+
+def test_mapping_takes_no_memory_and_no_file(finished: Path) -> None:
+    """Thousands of shards are mapped: some kB for each record batch, which in real builds has 2 MB; no file is open."""
+    code = """
+import json, os, sys
+from pathlib import Path
+import pyarrow as pa
+from mixer.feed.hf_table import ShardsTable
+from mixer.shards.shard import shard_schema
+
+def memory():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+
+paths = [Path(sys.argv[1]) / name for name in sorted(os.listdir(sys.argv[1]))]
+ShardsTable(tuple(paths))
+before = memory()
+table = ShardsTable(tuple(paths) * 500)
+rows = table.fast_slice(len(table) - 1, 1).to_pylist()
+opened = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+batches = table.column("next_id").num_chunks
+print(json.dumps({"bytes": (memory() - before) / batches, "files": sum(".arrow" in one for one in opened)}))
+"""
+    command = [sys.executable, "-c", code, str(finished / "shards")]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["files"] == 0
+    assert found["bytes"] < 20_000
+
+
+def test_a_collator_checks_that_the_data_set_is_of_its_build(
+    finished: Path, other: Path, rows: datasets.Dataset, tmp_path: Path
+) -> None:
+    """Mapped or loaded by `datasets`, whole, streamed or changed since; of another build or of none it is refused."""
+    streamed = datasets.load_dataset(str(finished), split="train", streaming=True)
+    changed = load(finished).shuffle(seed=1).train_test_split(0.1)["test"].map(lambda row: row)
+    for fine in (rows, load(finished), streamed, changed):
+        made = Collator(finished, fine)([next(iter(fine))])
+        assert made["input_ids"].shape == (1, 64)
+    for wrong in (load(other), load(other).select([3, 1])):
+        with pytest.raises(
+            IntegrityError, match=r"data set is of 'mixer build .*; the rows of 'mixer build"
+        ) as refused:
+            Collator(finished, wrong)
+        assert "load the data set from this folder" in str(refused.value)
+    unknown = without_description(finished, tmp_path / "out")
+    bare = datasets.load_dataset(str(unknown), split="train", cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(IntegrityError, match="of no build: it has no description"):
+        Collator(finished, bare)
+    Collator(finished)(list(bare.select(range(2))))
+
+
+def test_a_damaged_shard_is_not_mapped(copy_of_finished: Path) -> None:
+    """It is refused as the feed refuses it, before `datasets` reads from it."""
+    path = copy_of_finished / "shards/00002.arrow"
+    whole = bytearray(path.read_bytes())
+    path.write_bytes(whole[:-8])
+    with pytest.raises(IntegrityError, match=r"00002\.arrow: it has"):
+        load(copy_of_finished)
+    whole[len(whole) // 2] ^= 1
+    path.write_bytes(whole)
+    with pytest.raises(IntegrityError, match=r"00002\.arrow: its digest"):
+        load(copy_of_finished, verify="digest")
+    with pytest.raises(UsageError, match="nothing, size or digest"):
+        load(copy_of_finished, verify="all")  # type: ignore[arg-type]
 
 
 def tiny_llama(seed: int = 0) -> LlamaForCausalLM:
@@ -100,7 +249,7 @@ def test_the_example_runs_as_it_stands(finished: Path, tmp_path: Path, monkeypat
     before = model.get_input_embeddings().weight.detach().clone()
     run_example(
         mixer.feed.hf,
-        datasets=datasets,
+        load=load,
         Collator=Collator,
         Trainer=Trainer,
         TrainingArguments=partial(TrainingArguments, **short),

@@ -52,7 +52,9 @@ def test_a_plan_writes_nothing_beside_the_recipe(cli, project):
     before = contents(project)
     first = cli("plan", "recipes/sample.yaml", "--set", "target.tokens=300K", cwd=project)
     again = cli("plan", "recipes/sample.yaml", "--set", "target.tokens=300K", cwd=project)
-    assert (first.returncode, first.stderr) == (0, "")
+    assert first.returncode == 0, first.stderr
+    # A busy machine takes so long to pin the sources that it is told about.
+    assert [line for line in first.stderr.splitlines() if not line.endswith(" files pinned")] == []
     assert first.stdout == again.stdout
     assert contents(project) == before
     assert "\x1b" not in first.stdout
@@ -152,14 +154,14 @@ def test_the_packages_facts_are_those_of_the_project():
     """One copy, found from the code."""
     kept = sorted(path.name for path in (REPOSITORY / "manifests" / "facts").glob("*.yaml"))
     assert sorted(path.name for path in PACKAGED.glob("*.yaml")) == kept
-    assert len(kept) == 6
+    assert len(kept) == 13
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
         (["nothing.yaml", "--facts"], 2, "give the path of a recipe"),
-        ([ZYDA2, "--facts", "--set", "sources.dclm.path=https://example.org/x.parquet"], 1, "no facts about dclm"),
+        ([ZYDA2, "--facts", "--set", "sources.dclm.path=https://example.org/x.parquet"], 2, "no facts about dclm"),
         ([ZYDA2, "--facts", "--batch-tokens", "many"], 2, "'many' is not a size"),
         ([ZYDA2, "--facts", "--match", "bytes"], 2, "bytes"),
         ([ZYDA2, "--facts", "--set", "target.tokens=5.5T", "--set", "max_passes=1"], 2, "stack-v2 runs out first"),

@@ -17,6 +17,7 @@ from mixer.errors import DataError, MixerError, RecipeError
 from mixer.sources import Snapshot, SourceReader, lines, pin
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
+NESTED = [{**row, "tags": ["a"], "files": [{"path": "p", "body": "b"}]} for row in ROWS]
 LINE = b'{"text": "good"}\n'
 BINARY = pa.array([b"good", b"\xff\xfe", b"fine"])
 INVALID = pa.StringArray.from_buffers(3, *BINARY.buffers()[1:])
@@ -151,28 +152,52 @@ def test_a_missing_column_is_named_with_those_that_are_there(tmp_path: Path, nam
 def test_a_text_column_of_numbers_is_an_error(tmp_path: Path, name: str) -> None:
     """The type found and the types expected are named."""
     WRITERS[name](tmp_path / name, ROWS, 4)
-    message = message_of(DataError, tmp_path, Source(name, text=TextSpec(column="n")))
+    message = message_of(RecipeError, tmp_path, Source(name, text=TextSpec(column="n")))
     assert "column 'n' is of type int" in message
     assert "expected" in message
 
 
-def test_a_list_is_no_column_and_a_column_no_list(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_list_is_no_column_and_a_column_no_list(tmp_path: Path, name: str) -> None:
     """Each way of naming the text is checked against the type."""
-    write_parquet(tmp_path / "a.parquet", ROWS, 4)
+    WRITERS[name](tmp_path / name, NESTED, 4)
     for spec in (TextSpec(column="tags"), TextSpec(column="files.body"), TextSpec(list="text")):
-        assert "list level" in message_of(DataError, tmp_path, Source("a.parquet", text=spec))
-    assert "is inside a list" in message_of(RecipeError, tmp_path, Source("a.parquet", where="files.path == 'x'"))
+        assert "list level" in message_of(RecipeError, tmp_path, Source(name, text=spec))
+    assert "is inside a list" in message_of(RecipeError, tmp_path, Source(name, where="files.path == 'x'"))
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_comparison_with_another_type_is_an_error_or_a_bad_row(tmp_path: Path, name: str) -> None:
-    """Columns have a type in binary formats; in JSON lines each value has its own."""
+def test_a_comparison_with_another_type_is_an_error(tmp_path: Path, name: str) -> None:
+    """Columns have a type in binary formats; in JSON lines each value has its own, and none of the first lines fits."""
     WRITERS[name](tmp_path / name, ROWS, 4)
     source = Source(name, where="n == 'x'")
     if ".json" in name:
-        assert "row 0 (line 1): Column(/n) changed from string to number" in message_of(DataError, tmp_path, source)
+        assert "does not fit column 'n', which is of type int" in message_of(RecipeError, tmp_path, source)
     else:
         assert "n is int64" in message_of(RecipeError, tmp_path, source)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "found"),
+    [
+        ("a.parquet", "arrow", "parquet"),
+        ("a.parquet", "jsonl", "parquet"),
+        ("file.arrow", "parquet", "arrow"),
+        ("stream.arrow", "parquet", "arrow"),
+        ("a.jsonl", "parquet", "jsonl"),
+    ],
+)
+def test_a_format_that_the_files_do_not_have_is_an_error_of_the_recipe(
+    tmp_path: Path, name: str, format: str, found: str
+) -> None:
+    """It is said which one they have."""
+    WRITERS[name](tmp_path / name, ROWS, 4)
+    with pytest.raises(RecipeError) as caught:
+        pin("wiki", Source(name, format=format), tmp_path)
+    assert (caught.value.where, caught.value.hint) == (
+        "sources.wiki.format",
+        f"set format: {found}, or leave it out",
+    )
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.arrow"])

@@ -253,7 +253,7 @@ def test_a_file_that_is_cut_short_where_it_comes_from_is_named(tmp_path: Path, i
 
         (folder / "cut.jsonl.zst").write_bytes(zstandard.compress(json_lines(ROWS * 100))[:-20])
         (folder / "cut.parquet").write_bytes((folder / "a.parquet").read_bytes()[:-20])
-        for name, words in (("cut.jsonl.zst", "cannot be read"), ("cut.parquet", "does not end as a parquet file")):
+        for name, words in (("cut.jsonl.zst", "cannot be read"), ("cut.parquet", "does not end as a Parquet file")):
             error = refusal(Source(f"s3://data/{name}"), tmp_path)
             assert isinstance(error, DataError)
             assert words in error.message

@@ -4,10 +4,15 @@ An entry is a file as long as the remote one, with the needed ranges at their ow
 the readers of local files read it as it is. It appears whole or not at all, is checked against its digest whenever it
 is opened, and is not removed while somebody reads it. The one that was used longest ago goes first.
 
+    blocks/CACHEDIR.TAG           says that the folder is ours, and to programs for backups that they may leave it out
     blocks/ab/KEY.parquet         an entry; flock: shared by its readers, exclusive to remove it
+    blocks/ab/.entry-RANDOM.tmp   an entry that is being written; locked by its writer
     blocks/ab/KEY.parquet.json    its ranges and the xxh3-128 of their bytes
     blocks/locks/0 .. 1023        flock: of a key, by its number: who holds it fetches, others wait for the entry
     blocks/used                   bytes of all entries; its flock is that of adding and removing
+
+Only what is provably an entry is ever removed: by its name, and with a file of facts beside it. Where the folder cannot
+be written to, blocks go through temporary files of the system instead, and are fetched again when they are read again.
 """
 
 from __future__ import annotations
@@ -15,16 +20,20 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from mixer.digest import canonical_json
-from mixer.errors import TaskError
+from mixer.errors import BuildStateError, TaskError
+from mixer.files import publish_bytes
 from mixer.sources.remote import traffic
 
 Ranges = list[tuple[int, int]]
@@ -33,6 +42,15 @@ Ranges = list[tuple[int, int]]
 _LOCKS = 1024
 _SLACK = 16
 """What is removed at a time: down to a sixteenth below the bound, so that not every new entry looks at all others."""
+_TAG = "CACHEDIR.TAG"
+_TAG_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
+# Blocks of remote files, kept by mixer, which removes those that were used longest ago.
+"""
+_ENTRY = re.compile(r"[0-9a-f]{30,62}\.[a-z]+")
+_TEMPORARY = re.compile(r"\.entry-\w+\.tmp")
+_FOLDER = "[0-9a-f]" * 2
+_RETRY_SECONDS = 60.0
+"""After a failure to write to the folder it is left alone for so long: else every block would be fetched twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +59,51 @@ class CacheEntry:
 
     path: Path
     descriptor: int
+    # Whether it is not in the cache, and is gone when it is closed.
+    is_temporary: bool = False
 
     def close(self) -> None:
         """Let the entry be removed."""
         os.close(self.descriptor)
+        if self.is_temporary:
+            self.path.unlink(missing_ok=True)
+
+
+class _Folders:
+    """What this process knows of the folders of caches: those that are ours, and those that cannot be written to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ours: set[Path] = set()
+        self._failed: dict[Path, float] = {}
+
+    def fail(self, folder: Path) -> None:
+        """Leave a folder alone for a while."""
+        with self._lock:
+            self._failed[folder] = time.monotonic()
+
+    def has_failed(self, folder: Path) -> bool:
+        """Whether a folder is to be left alone."""
+        with self._lock:
+            return time.monotonic() - self._failed.get(folder, -_RETRY_SECONDS) < _RETRY_SECONDS
+
+    def claim(self, folder: Path) -> None:
+        """Make sure that a folder is ours, once a process: a new or empty one is marked.
+
+        Raises:
+            BuildStateError: it holds other things.
+            OSError: it cannot be read or written.
+        """
+        with self._lock:
+            if folder in self._ours and (folder / _TAG).exists():
+                return
+            _mark(folder)
+            for path in folder.glob(f"{_FOLDER}/.entry-*.tmp"):
+                _remove_left(path)
+            self._ours.add(folder)
+
+
+_folders = _Folders()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,31 +134,51 @@ class BlockCache:
             fill: writes the bytes into a new file, given its descriptor, and returns where; it may raise.
 
         Raises:
-            TaskError: the cache cannot be written to.
+            BuildStateError: the cache's folder holds other things.
+            TaskError: neither the cache nor a temporary file can be written.
             Exception: what `fill` raises.
         """
-        path = self._path(key, suffix)
-        with self._writing(), _locked(self.folder / "blocks" / "locks" / str(int(key[:8], 16) % _LOCKS)):
-            entry = self.find(key, suffix)
-            if entry is None:
-                traffic.count(cache_misses=1, cache_damaged=int(path.exists()))
-                entry = self._publish(path, fill)
-                self._admit(entry)
-            return entry
+        blocks = self.folder / "blocks"
+        if not _folders.has_failed(blocks):
+            try:
+                _folders.claim(blocks)
+                with _locked(blocks / "locks" / str(int(key[:8], 16) % _LOCKS)):
+                    entry = self.find(key, suffix)
+                    if entry is None:
+                        path = self._path(key, suffix)
+                        traffic.count(cache_misses=1, cache_damaged=int(path.exists()))
+                        entry = self._publish(path, fill)
+                        with suppress(OSError):  # the entry is there: only its count is not
+                            self._admit(entry)
+                    return entry
+            except OSError as error:
+                _folders.fail(blocks)
+                return self._set_aside(suffix, fill, error)
+        return self._set_aside(suffix, fill, None)
 
     def _path(self, key: str, suffix: str) -> Path:
         return self.folder / "blocks" / key[:2] / (key[2:] + suffix)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _set_aside(self, suffix: str, fill: Callable[[int], Ranges], cause: OSError | None) -> CacheEntry:
+        """An entry outside of the cache, in a temporary file of the system."""
+        traffic.count(cache_bypassed=1)
+        temporary = ""
         try:
-            yield
-        except OSError as error:
+            descriptor, temporary = tempfile.mkstemp(prefix="mixer-", suffix=suffix)
+            fill(descriptor)
+        except BaseException as error:
+            if temporary:
+                os.close(descriptor)
+                Path(temporary).unlink(missing_ok=True)
+            if not isinstance(error, OSError):
+                raise
+            reasons = " and ".join(dict.fromkeys(str(one.strerror or one) for one in (cause, error) if one is not None))
             raise TaskError(
-                f"cannot write to the cache: {error.strerror or error}",
+                f"cannot write to the cache, nor to {tempfile.gettempdir()}: {reasons}",
                 where=str(self.folder),
                 hint="make room, or set cache: {dir, size} in the recipe; the same command goes on where it was",
             ) from error
+        return CacheEntry(path=Path(temporary), descriptor=descriptor, is_temporary=True)
 
     def _publish(self, path: Path, fill: Callable[[int], Ranges]) -> CacheEntry:
         descriptor, temporary = _locked_temporary(path.parent)
@@ -127,17 +206,12 @@ class BlockCache:
     def _make_room(self) -> int:
         """Remove the entries used longest ago until the rest fits; returns the bytes of those that are left."""
         found = []
-        for path in (self.folder / "blocks").glob("??/*"):
-            if path.suffix == ".json":
-                continue
-            try:
-                state = path.stat()
-            except FileNotFoundError:
-                continue
-            if path.suffix == ".tmp":
-                _remove_unused(path)  # being written, and not counted yet; or left behind
-            else:
-                found.append((state.st_mtime_ns, _disk_bytes(state), path))
+        for path in (self.folder / "blocks").glob(f"{_FOLDER}/*"):
+            _remove_left(path)
+            if _ENTRY.fullmatch(path.name):
+                with suppress(FileNotFoundError):
+                    state = path.stat()
+                    found.append((state.st_mtime_ns, _disk_bytes(state), path))
         used = sum(num_bytes for _, num_bytes, _ in found)
         if used > self.max_bytes:
             for _, num_bytes, path in sorted(found):
@@ -165,7 +239,7 @@ def _locked_temporary(folder: Path) -> tuple[int, str]:
     """A new file, locked: that tells it from what a killed process left behind."""
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".entry-", suffix=".tmp")
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         if os.fstat(descriptor).st_nlink:
             return descriptor, temporary
@@ -176,12 +250,13 @@ def _open_whole(path: Path) -> CacheEntry | None:
     """The entry, if it is there and its bytes are those that were written."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
+    except OSError:
+        return None  # not there, or not to be read: then it is fetched
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         if os.fstat(descriptor).st_nlink and _is_whole(path):
-            os.utime(descriptor)
+            with suppress(OSError):  # a cache that can only be read
+                os.utime(descriptor)
             entry, descriptor = CacheEntry(path=path, descriptor=descriptor), -1
             return entry
     finally:
@@ -210,8 +285,54 @@ def _digest(path: Path, ranges: Sequence[Sequence[int]]) -> str:
     return state.hexdigest()
 
 
+def _mark(folder: Path) -> None:
+    """Make a folder, and mark it as ours where it is empty; others may do so at the same time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tag = folder / _TAG
+    if not tag.exists():
+        others = [path.name for path in folder.iterdir() if not path.name.startswith(f".{_TAG}.")]
+        if others and not tag.exists():
+            raise BuildStateError(
+                f"the folder has no {_TAG} of mixer, so what is in it is somebody else's: '{min(others)}'",
+                where=str(folder),
+                hint="give another cache (--cache, or cache: {dir} in the recipe), or remove the folder if it is one "
+                "that an earlier mixer made",
+            )
+        publish_bytes(tag, _TAG_TEXT)
+    elif tag.read_bytes() != _TAG_TEXT:
+        raise BuildStateError(
+            f"the folder's {_TAG} is not one of mixer: it is another program's cache",
+            where=str(folder),
+            hint="give another cache (--cache, or cache: {dir} in the recipe)",
+        )
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what a killed process left of an entry that it was writing; of a living one it is locked."""
+    if _TEMPORARY.fullmatch(path.name):
+        _remove_unlocked(path)
+
+
 def _remove_unused(path: Path) -> bool:
-    """Remove an entry unless somebody reads or writes it; returns whether it was removed."""
+    """Remove an entry unless somebody reads it, or nothing proves that it is one; returns whether it was removed."""
+    if not _has_facts(path) or not _remove_unlocked(path):
+        return False
+    if not path.exists():
+        _facts_path(path).unlink(missing_ok=True)
+    return True
+
+
+def _has_facts(path: Path) -> bool:
+    """Whether the file beside an entry is one that is written with entries."""
+    try:
+        facts = json.loads(_facts_path(path).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(facts, dict) and facts.keys() == {"ranges", "xxh3"}
+
+
+def _remove_unlocked(path: Path) -> bool:
+    """Remove a file unless somebody holds a lock of it; returns whether it was removed."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -220,7 +341,6 @@ def _remove_unused(path: Path) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if path.stat().st_ino != os.fstat(descriptor).st_ino:
             return False  # removed and made again meanwhile
-        _facts_path(path).unlink(missing_ok=True)
         path.unlink(missing_ok=True)
     except (BlockingIOError, FileNotFoundError):
         return False

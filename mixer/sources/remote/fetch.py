@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mixer.digest import identity
-from mixer.errors import DataError
 from mixer.sources import parquet
+from mixer.sources.footer import PARQUET, TAIL_BYTES, footer_bytes
 from mixer.sources.needs import Needs, check_schema
 from mixer.sources.opening import COMPRESSIONS, reading
 from mixer.sources.remote.address import Address
@@ -22,9 +22,6 @@ from mixer.sources.remote.retry import DAMAGED, Patience, RetryPolicy, TransferF
 from mixer.sources.remote.store import RemoteFile
 from mixer.sources.remote.transfer import copy_ranges, read_bytes
 
-_TAIL_BYTES = 64 << 10
-"""What is read of a file's end at first: most footers are smaller."""
-_MAGIC, _END_BYTES = b"PAR1", 8
 _DIGEST_BYTES = 8 << 20
 _DAMAGED_POLICY = RetryPolicy(max_failures=3)
 """A whole file that has another digest is fetched twice more; it is then damaged where it comes from."""
@@ -77,14 +74,9 @@ def read_footer(base: RemoteBase, file: RemoteFile) -> bytes:
     Raises:
         DataError: the file cannot be read, or is no parquet file.
     """
-    place = base.place(file)
-    start = max(0, file.num_bytes - _TAIL_BYTES)
+    start = max(0, file.num_bytes - TAIL_BYTES)
     tail = read_bytes(base.address, file, start, file.num_bytes)
-    num_bytes = int.from_bytes(tail[-8:-4], "little") + _END_BYTES
-    if tail[-4:] != _MAGIC or num_bytes > file.num_bytes:
-        raise DataError(
-            "the file does not end as a parquet file does", where=place, hint="it may be cut short, or set format"
-        )
+    num_bytes = footer_bytes(tail, file.num_bytes, PARQUET, base.place(file))
     if num_bytes > len(tail):
         tail = read_bytes(base.address, file, file.num_bytes - num_bytes, start) + tail
     return tail[-num_bytes:]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixer.digest import canonical_json, identity
-from mixer.errors import DataError, FormatError, RecipeError, TaskError
-from mixer.files import publish_bytes
+from mixer.errors import DataError, FormatError, RecipeError
+from mixer.files import publish_bytes, remove_stale
 from mixer.sources.cache import PinCache
 from mixer.sources.changes import file_changes
 from mixer.sources.counting import OnFile
@@ -46,20 +46,20 @@ def pin_remote(source: Source, needs: Needs, cache: PinCache, on_file: OnFile | 
 
 
 def repin(source: Source, needs: Needs, cache: PinCache, on_file: OnFile | None = None) -> Snapshot:
-    """A new snapshot of a remote source, kept in place of the one before.
+    """A new snapshot of a remote source, kept in place of the one before; it has a note where it cannot be kept.
 
     Raises:
         RecipeError, DataError: as `pin_remote`.
-        TaskError: it cannot be kept.
     """
     snapshot = pin_anew(source, needs, cache, on_file)
     path = _path(source, needs, cache)
     try:
+        remove_stale(path.parent)
         publish_bytes(path, canonical_json({"snapshot": snapshot.as_json(), "kept": snapshot.kept_json()}))
     except OSError as error:
-        raise TaskError(
-            f"cannot keep the snapshot: {error.strerror or error}", where=str(path), hint="make room, or give --cache"
-        ) from error
+        reason = error.strerror or error
+        note = f"the snapshot cannot be kept in {path.parent} ({reason}): the next plan takes what is there by then"
+        return replace(snapshot, note=note)
     return snapshot
 
 

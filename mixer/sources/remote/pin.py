@@ -13,11 +13,11 @@ from urllib.parse import quote
 from mixer.digest import identity
 from mixer.sources import jsonl, parquet
 from mixer.sources.cache import PinCache, RemoteState
-from mixer.sources.counting import OnFile, counted
+from mixer.sources.counting import OnFile, OnRead, counted
 from mixer.sources.find import common_format, patterns_of
 from mixer.sources.formats import FORMATS
 from mixer.sources.needs import Needs, check_schema
-from mixer.sources.opening import reading
+from mixer.sources.opening import opened, reading
 from mixer.sources.remote.address import Address
 from mixer.sources.remote.blocks import naming
 from mixer.sources.remote.card import config_patterns
@@ -127,15 +127,18 @@ def _count_all(
     on_file: OnFile | None,
 ) -> list[_Counted]:
     work = partial(_count_remembered, base, format=format, needs=needs, cache=cache)
+    sizes = [file.num_bytes for file in files]
     with ThreadPoolExecutor(min(_CONNECTIONS, len(files))) as pool:
         try:
-            return list(pool.map(counted(work, len(files), on_file), files))
+            return list(pool.map(counted(work, sizes, on_file), files, sizes))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
             raise
 
 
-def _count_remembered(base: RemoteBase, file: RemoteFile, *, format: str, needs: Needs, cache: PinCache) -> _Counted:
+def _count_remembered(
+    base: RemoteBase, file: RemoteFile, on_read: OnRead, *, format: str, needs: Needs, cache: PinCache
+) -> _Counted:
     state = RemoteState(path=f"{base.address.store}/{file.path}", num_bytes=file.num_bytes, version=file.version)
     known = cache.recall(state)
     key = identity([format, needs.text.list, list(needs.paths), needs.predicate.text if needs.predicate else None])
@@ -161,8 +164,8 @@ def _count(base: RemoteBase, file: RemoteFile, format: str, needs: Needs) -> tup
     else:
         entry = whole_entry(base, file)
     try:
-        with reading(needs.at(Path())):
-            rows, kept = FORMATS[format].count_blocks(entry.path, needs)
+        with reading(needs.at(Path())), opened(entry.path) as copy:
+            rows, kept = FORMATS[format].count_blocks(copy, needs)
             return rows, kept
     finally:
         entry.close()

@@ -25,7 +25,8 @@ def take() -> dict[str, float]:
     """The tally since it was last taken; it begins anew.
 
     `requests`; `bytes` that came; `retries_<kind>`; `wait_seconds` between attempts, over all threads; `cache_hits` and
-    `cache_misses` of blocks; `cache_evicted` entries; `cache_damaged` entries, which were fetched again.
+    `cache_misses` of blocks; `cache_evicted` entries; `cache_damaged` entries, which were fetched again;
+    `cache_bypassed` blocks, which went through temporary files because the cache could not be written to.
     """
     with _lock:
         taken: dict[str, float] = dict(_tally)

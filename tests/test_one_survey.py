@@ -1,0 +1,100 @@
+"""`mixer plan`, the build's header, its progress and its manifest go by one sample, and say how sure it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workshop import Workshop
+
+from mixer.build.plan import Plan, make_plan
+from mixer.build.survey import survey
+from mixer.forecast.forecast import forecast
+from mixer.forecast.measured import prospects_of_sources
+from mixer.show.progress import BuildProgress, expected_tokens
+from mixer.sources import PinCache
+from mixer.tokens import measure
+from mixer.tokens.tokenizer import load_tokenizer
+
+
+@pytest.mark.usefixtures("small_tasks")
+@pytest.mark.parametrize("weights", ["rows", "tokens"])
+@pytest.mark.parametrize("target", [{"passes": {"maths": 3}}, {"rows": 700}, {"tokens": 20_000}])
+def test_all_totals_are_one_total(
+    workshop: Workshop,
+    tmp_path: Path,
+    target: dict[str, Any],
+    weights: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The plan's tokens are those of the header and the progress; the means are those that the manifest keeps.
+
+    The header says how far an estimate may be off, and that of a target in tokens is none.
+    """
+    monkeypatch.setattr(measure, "_WINDOWS", 1)  # else all rows of these small sources are read, and nothing is off
+    recipe = workshop.recipe(target=target, weights=weights)
+    tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
+    surveyed = survey(recipe, tokenizer, root=workshop.root, cache=PinCache(tmp_path / "cache"))
+    mix = forecast(surveyed.recipe, prospects_of_sources(surveyed))
+    plans: list[Plan] = []
+    progress = BuildProgress(quiet=False)
+
+    def on_plan(plan: Plan) -> None:
+        plans.append(plan)
+        progress.on_plan(plan)
+
+    manifest = workshop.build(tmp_path / "out", recipe, on_plan=on_plan)
+    (plan,) = plans
+    assert plan.id == make_plan(surveyed).id
+    assert expected_tokens(plan) == pytest.approx(mix.tokens.value, rel=1e-9)
+    means = manifest.hints["measured_tokens_per_row"]
+    assert means == {name: one.tokens_per_row for name, one in surveyed.measured.items()}
+    assert {source.name: source.tokens_per_row.value for source in mix.sources} == pytest.approx(means, rel=1e-9)
+    low, high = mix.tokens.interval
+    assert ("±" in capsys.readouterr().err) is ("tokens" not in target)
+    if "tokens" not in target:
+        assert low <= manifest.totals.tokens <= high
+
+
+def test_a_build_after_its_plan_does_not_measure_again(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The measurement is kept, and is another one for another seed, tokenizer or `where`."""
+    calls: list[str] = []
+    measured = measure._measured
+
+    def counting(sample: Any, *arguments: Any) -> Any:
+        calls.append(sample.name)
+        return measured(sample, *arguments)
+
+    monkeypatch.setattr(measure, "_measured", counting)
+    tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
+
+    def look(**changes: Any) -> dict[str, float]:
+        recipe = workshop.recipe(**changes)
+        found = survey(recipe, tokenizer, root=workshop.root, cache=PinCache(tmp_path / "cache"))
+        return {name: one.tokens_per_row for name, one in found.measured.items()}
+
+    first = look()
+    assert sorted(calls) == sorted(first)
+    assert look() == first
+    assert len(calls) == 6
+    look(seed=2)
+    assert len(calls) == 12
+
+
+def test_a_damaged_measurement_is_made_again(workshop: Workshop, tmp_path: Path) -> None:
+    """Weights in tokens are made from it: a flipped digit must not become another mix."""
+    tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
+    recipe = workshop.recipe(weights="tokens")
+
+    def look() -> str:
+        cache = PinCache(tmp_path / "cache")
+        return make_plan(survey(recipe, tokenizer, root=workshop.root, cache=cache)).id
+
+    before = look()
+    for path in (tmp_path / "cache/measured").iterdir():
+        path.write_text(path.read_text().replace("1", "2"))
+    assert look() == before
