@@ -238,11 +238,11 @@ def test_a_full_disk_ends_the_build_and_leaves_no_half_shard(
     """The error says so; with room again, the same command goes on."""
     whole = task_module.write_shard
 
-    def no_space(path: Path, columns: Any) -> Any:
+    def no_space(path: Path, *arguments: Any) -> Any:
         if path.name.startswith(".00002"):
             path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        return whole(path, columns)
+        return whole(path, *arguments)
 
     out = tmp_path / "out"
     with pytest.MonkeyPatch.context() as patch:
@@ -356,7 +356,8 @@ def test_a_folder_in_place_of_a_shard_or_record_is_an_error_that_names_it(
     (stopped / name).unlink(missing_ok=True)
     (stopped / name).mkdir()
     (stopped / name / "thesis.txt").write_text("mine")
-    with pytest.raises(MixerError, match=re.escape(name)):
+    folder, file = name.split("/")
+    with pytest.raises(MixerError, match=rf"{folder}/\.?{re.escape(file)}"):
         workshop.build(stopped, workshop.recipe())
     assert (stopped / name / "thesis.txt").read_text() == "mine"
 
@@ -378,9 +379,8 @@ def test_a_flipped_bit_in_a_record_is_noticed_and_only_its_task_is_made_again(
     workshop.build(stopped, workshop.recipe(), on_progress=lambda progress: resumed.append(progress.num_resumed))
     after = shard_times(stopped)
     assert resumed[0] == num_records - 1
-    assert {name for name, time in before.items() if after[name] != time and (stopped / "tasks").exists()} - {
-        f"{number:05d}.arrow" for number in range(num_records, 99)
-    } == {"00001.arrow"}
+    with_record = [f"{number:05d}.arrow" for number in range(num_records)]
+    assert [name for name in with_record if after[name] != before[name]] == ["00001.arrow"]
     assert without_log(stopped) == without_log(finished)
 
 
