@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mixer.build.plan import Plan
+from mixer.mixing.target import Extent
 from mixer.recipe import parse_recipe
 from mixer.shards.consistency import inconsistencies, sums
 from mixer.shards.decode import decode
@@ -167,6 +169,30 @@ def staged_manifest() -> Manifest:
             _shard(4, 1, (20, 22), 1, 10),
         ),
         check=ReferenceCheck(documents=5),
+    )
+
+
+def plan_to(extent: Extent, *, when_exhausted: str = "repeat") -> Plan:
+    """A plan of one source, of ten tokens a draw and ten draws a task, that ends where it is told."""
+    recipe = parse_recipe(
+        {
+            "sequence": {"length": LENGTH},
+            "target": {"rows": 1},
+            "when_exhausted": when_exhausted,
+            "sources": {"a": {"weight": 1, "path": "a.jsonl"}},
+        },
+        where="test",
+        default_name="tiny",
+    )
+    stage = _stage(recipe.normalised(), first_task=0, first_draw=0, draws_per_task=10, sources=[(0, 1, 1000)])
+    return Plan(
+        recipe=recipe,
+        tokenizer=TOKENIZER,
+        snapshots=(),
+        tokens_per_row=(10.0,),
+        standard_errors=(0.5,),
+        stages=(stage,),
+        extent=extent,
     )
 
 

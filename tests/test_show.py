@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from manifest_kit import TOKENIZER, Drawn, manifest_of
+from manifest_kit import Drawn, manifest_of, plan_to
 from rich.console import Console
 
 from mixer.build.ledger import Progress
@@ -16,14 +16,10 @@ from mixer.build.plan import Plan
 from mixer.cli.options import build_folder, manifests_dir, remembered_root
 from mixer.errors import UsageError
 from mixer.mixing.target import Extent
-from mixer.recipe import parse_recipe
 from mixer.shards.locate import Locator
 from mixer.shards.records import (
     ReferenceCheck,
-    SequenceRules,
     SourceCounts,
-    Stage,
-    StageSource,
     TaskRecord,
 )
 from mixer.show.console import visible
@@ -293,26 +289,7 @@ def render(summary: Summary, width: int) -> list[str]:
 
 def plan(tokens: int) -> Plan:
     """A plan of one source, of ten tokens a draw and ten draws a task."""
-    mapping = {"target": {"tokens": tokens}, "sources": {"a": {"weight": 1, "path": "a.jsonl"}}}
-    stage = Stage(
-        first_task=0,
-        first_draw=0,
-        weights="rows",
-        task_tokens=100,
-        draws_per_task=10,
-        sequence=SequenceRules(length=10, packing="concat", bos=True, eos=True, batch_sequences=4),
-        recipe={},
-        sources=(StageSource(source=0, weight=1, selection="e" * 64, first_draw=0, pass_rows=(1000,)),),
-    )
-    return Plan(
-        recipe=parse_recipe(mapping, where="test", default_name="tiny"),
-        tokenizer=TOKENIZER,
-        snapshots=(),
-        tokens_per_row=(10.0,),
-        standard_errors=(0.5,),
-        stages=(stage,),
-        extent=Extent(max_draws=None, end_tokens=tokens, end_sequences=None, estimated_draws=tokens // 10),
-    )
+    return plan_to(Extent(max_draws=None, end_tokens=tokens, end_sequences=None, estimated_draws=tokens // 10))
 
 
 def result(task: int, tokens: int) -> TaskRecord:

@@ -58,7 +58,8 @@ def plan(
     Rows, tokens, passes, sizes and times. Tokens per row come from a small keyed sample of each source, with its error.
     Nothing is built or written but the cache of what is known of files.
     """
-    require("build", "planning")
+    if not facts:  # facts are read without what reads sources
+        require("build", "planning")
     from mixer.forecast.forecast import forecast
     from mixer.forecast.match import matching_row_weights
     from mixer.forecast.training import parse_tokens, training

@@ -30,7 +30,7 @@ def repair(
     cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """Make damaged or missing files of a build again, from its sources, and nothing else.
+    """Make damaged or missing files of a build again, and no others.
 
     What comes out must have the content that the manifest says, so a repair cannot change a build.
     """

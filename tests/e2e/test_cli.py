@@ -24,7 +24,7 @@ from mixer.errors import UsageError
 from mixer.recipe import recipe_schema
 from mixer.shards.manifest import load_manifest, prefix_of, publish_manifest
 
-VERBS = ["sample", "fetch", "plan", "build", "inspect", "verify", "show", "trace", "export", "schema"]
+VERBS = ["sample", "fetch", "plan", "build", "inspect", "verify", "repair", "show", "trace", "export", "schema"]
 SOURCES = ["dclm", "fineweb-edu", "dolma", "zyda", "stack-v2", "finemath"]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

@@ -17,6 +17,7 @@ import pytest
 from manifest_kit import counts_of, passes
 from workshop import Workshop, contents
 
+from mixer.build import engine
 from mixer.build import task as task_module
 from mixer.build.engine import Progress
 from mixer.build.task import TaskRunner
@@ -237,11 +238,11 @@ def test_a_full_disk_ends_the_build_and_leaves_no_half_shard(
     """The error says so; with room again, the same command goes on."""
     whole = task_module.write_shard
 
-    def no_space(path: Path, columns: Any) -> Any:
+    def no_space(path: Path, *arguments: Any) -> Any:
         if path.name.startswith(".00002"):
             path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        return whole(path, columns)
+        return whole(path, *arguments)
 
     out = tmp_path / "out"
     with pytest.MonkeyPatch.context() as patch:
@@ -274,6 +275,128 @@ def test_a_full_disk_under_the_parent_is_an_error_that_says_so(
     assert without_log(out) == without_log(finished)
     (copied,) = (tmp_path / "copies").iterdir()
     assert copied.read_bytes() == (out / "manifest.json").read_bytes()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_shard_that_does_not_reach_the_disk_ends_the_build(
+    workshop: Workshop, finished: Path, tmp_path: Path, workers: int, named: bool
+) -> None:
+    """The disk fails while the worker is at its next task: no record says that the shard is there."""
+    whole = engine.sync_file
+
+    def failing(path: Path) -> None:
+        if path.name == "00002.arrow":
+            raise OSError(errno.EIO, "Input/output error", *([str(path)] if named else []))
+        whole(path)
+
+    out = tmp_path / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "sync_file", failing)
+        with pytest.raises(TaskError, match="cannot write: Input/output error") as caught:
+            workshop.build(out, workshop.recipe(), workers=workers)
+    assert caught.value.where == str(out / "shards/00002.arrow")
+    assert not (out / "tasks/00002.json").exists()
+    assert not (out / "manifest.json").exists()
+    workshop.build(out, workshop.recipe(), workers=workers)
+    assert without_log(out) == without_log(finished)
+
+
+STRANGERS = (
+    "shards/notes.txt",
+    "shards/1.arrow",
+    "shards/000001.arrow",
+    "shards/.hidden",
+    "shards/more/00000.arrow",
+    "tasks/00001.json.bak",
+    "tasks/mine.json",
+)
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_a_foreign_file_among_shards_and_records_is_refused_before_any_work(
+    workshop: Workshop, finished: Path, stopped: Path, name: str
+) -> None:
+    """Who reads the folder would read it too; nothing is planned or changed, and without it the build goes on."""
+    (stopped / name).parent.mkdir(exist_ok=True)
+    (stopped / name).write_text("mine")
+    before = tree(stopped)
+    with pytest.raises(BuildStateError, match="not a file of a build, but where its files are") as caught:
+        workshop.build(stopped, workshop.recipe(), on_plan=lambda plan: pytest.fail("it was planned"))
+    assert caught.value.where == str(stopped / "/".join(Path(name).parts[:2]))
+    assert tree(stopped) == before
+    shutil.rmtree(stopped / "shards/more", ignore_errors=True)
+    (stopped / name).unlink(missing_ok=True)
+    workshop.build(stopped, workshop.recipe())
+    assert without_log(stopped) == without_log(finished)
+
+
+@pytest.mark.parametrize("name", ["shards/notes.txt", "tasks/notes.txt"])
+def test_a_foreign_file_that_comes_during_the_build_is_reported(
+    workshop: Workshop, finished: Path, tmp_path: Path, name: str
+) -> None:
+    """There is no manifest of a folder with such a file; without it the build goes on, and makes nothing again."""
+    out = tmp_path / "out"
+    with pytest.raises(BuildStateError, match="not a file of a build") as caught:
+        workshop.build(out, workshop.recipe(), on_progress=lambda progress: (out / name).write_text("mine"))
+    assert caught.value.where == str(out / name)
+    assert not (out / "manifest.json").exists()
+    (out / name).unlink()
+    made = shard_times(out)
+    workshop.build(out, workshop.recipe())
+    assert shard_times(out) == made
+    assert without_log(out) == without_log(finished)
+
+
+@pytest.mark.parametrize("name", ["shards/00001.arrow", "tasks/00001.json", "shards/00950.arrow", "tasks/00950.json"])
+def test_a_folder_in_place_of_a_shard_or_record_is_an_error_that_names_it(
+    workshop: Workshop, stopped: Path, name: str
+) -> None:
+    """It is not deleted: nobody knows what is in it."""
+    (stopped / name).unlink(missing_ok=True)
+    (stopped / name).mkdir()
+    (stopped / name / "thesis.txt").write_text("mine")
+    folder, file = name.split("/")
+    with pytest.raises(MixerError, match=rf"{folder}/\.?{re.escape(file)}"):
+        workshop.build(stopped, workshop.recipe())
+    assert (stopped / name / "thesis.txt").read_text() == "mine"
+
+
+def shard_times(out: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.999])
+def test_a_flipped_bit_in_a_record_is_noticed_and_only_its_task_is_made_again(
+    workshop: Workshop, finished: Path, stopped: Path, share: float
+) -> None:
+    """Anywhere in the record: counts, limits and digests are not believed without the record's own digest."""
+    record = stopped / "tasks/00001.json"
+    num_records = len(list((stopped / "tasks").iterdir()))
+    flip(record, int(share * record.stat().st_size))
+    before = shard_times(stopped)
+    resumed: list[int] = []
+    workshop.build(stopped, workshop.recipe(), on_progress=lambda progress: resumed.append(progress.num_resumed))
+    after = shard_times(stopped)
+    assert resumed[0] == num_records - 1
+    with_record = [f"{number:05d}.arrow" for number in range(num_records)]
+    assert [name for name in with_record if after[name] != before[name]] == ["00001.arrow"]
+    assert without_log(stopped) == without_log(finished)
+
+
+def test_copies_of_manifests_stand_beside_each_other(workshop: Workshop, tmp_path: Path) -> None:
+    """Two builds of one name have two copies, and one build has one, however often it is made."""
+    copies = tmp_path / "copies"
+    recipes = {"a": workshop.recipe(target={"rows": 20}), "b": workshop.recipe(target={"rows": 20}, seed=2)}
+    manifests = {out: workshop.build(tmp_path / out, recipe, copies=copies) for out, recipe in recipes.items()}
+    workshop.build(tmp_path / "c", recipes["a"], copies=copies)
+    assert sorted(path.name for path in copies.iterdir()) == sorted(
+        f"tiny-{manifest.id[:12]}.json" for manifest in manifests.values()
+    )
+    for out, manifest in manifests.items():
+        copied = copies / f"tiny-{manifest.id[:12]}.json"
+        assert copied.read_bytes() == (tmp_path / out / "manifest.json").read_bytes()
+        assert load_manifest(copied) == manifest
 
 
 @pytest.mark.parametrize("workers", [1, 2])
