@@ -104,6 +104,7 @@ class LongPretokens:
         self._border = BORDERS[pattern]
         self._long_digits = pattern in _LONG_DIGITS
         self._pattern = regex.compile(pattern)
+        self._last: tuple[str, np.ndarray] = "", np.empty(0, dtype=np.uint32)
 
     @cached_property
     def _token_bytes(self) -> np.ndarray:
@@ -155,7 +156,8 @@ class LongPretokens:
                     size = _num_bytes(text, first, last)
                     if size >= _LONG_PRETOKEN:
                         yield place - space, place, place + size
-                space = _num_bytes(text, first, last) if text[first:last].isspace() else 0
+                alone = text[first].isspace() and text[first:last].isspace()
+                space = _num_bytes(text, first, last) if alone else 0
 
     def _encode_run(self, run: memoryview) -> Iterator[np.ndarray]:
         """The ids of one pretoken, window by window."""
@@ -199,7 +201,10 @@ class LongPretokens:
         stop = min(start + size, len(run))
         while stop < len(run) and run[stop] & 0xC0 == 0x80:
             stop += 1
-        return stop, self._merger.encode_to_numpy(str(run[start:stop], "utf-8"), disallowed_special=())
+        text = str(run[start:stop], "utf-8")
+        if text != self._last[0]:  # the windows of a run of one character are alike
+            self._last = text, self._merger.encode_to_numpy(text, disallowed_special=())
+        return stop, self._last[1]
 
 
 def _num_bytes(text: str, start: int, stop: int) -> int:

@@ -199,13 +199,19 @@ def _tokens_of_rows(parts: list[Texts], tokenizer: Tokenizer, recipe: Recipe) ->
     text = parts[0].text if len(parts) == 1 else pa.concat_arrays([part.text for part in parts])
     has_text = np.asarray(text.is_valid())
     documents = text.drop_null()
-    lengths = np.diff(tokenizer.encode(documents).offsets)
-    packed = np.where(lengths > 0, lengths + recipe.sequence.bos + recipe.sequence.eos, 0)
-    if recipe.max_document_tokens is not None:
-        packed[packed > recipe.max_document_tokens] = 0
+    num_bytes = np.diff(text_offsets(documents))
+    specials, longest = recipe.sequence.bos + recipe.sequence.eos, recipe.max_document_tokens
+    most_bytes = None if longest is None else tokenizer.most_bytes(max(0, longest - specials))
+    small = np.full(len(documents), True) if most_bytes is None else num_bytes <= most_bytes
+    lengths = np.zeros(len(documents), dtype=np.int64)
+    encoded = documents if small.all() else documents.filter(pa.array(small))
+    lengths[small] = np.diff(tokenizer.encode(encoded).offsets)
+    packed = np.where(lengths > 0, lengths + specials, 0)
+    if longest is not None:
+        packed[packed > longest] = 0
     tokens = np.zeros(len(text), dtype=np.int64)
     tokens[has_text] = packed
-    return tokens, int(np.diff(text_offsets(documents))[packed > 0].sum())
+    return tokens, int(num_bytes[packed > 0].sum())
 
 
 def _runs(window_rows: list[int]) -> np.ndarray:
