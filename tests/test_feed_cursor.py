@@ -19,7 +19,9 @@ from mixer.feed.order import Order
 
 def start(count: int, seed: int = 1, parts: int = 1) -> Cursor:
     """A cursor at the beginning of a build of so many sequences."""
-    return Cursor(manifest="m", seed=seed, window=None, epochs=Epochs(num_sequences=count, num_parts=parts)).advance(0)
+    return Cursor(
+        manifest="m", seed=seed, shuffle_shards=None, epochs=Epochs(num_sequences=count, num_parts=parts)
+    ).advance(0)
 
 
 @settings(deadline=None, max_examples=60)
@@ -72,7 +74,7 @@ def test_skipping_ahead_is_a_sum() -> None:
     [
         ({"manifest": "other"}, "another build: its manifest is other, here it is m"),
         ({"seed": 2}, "another order: its seed is 2, here it is 1"),
-        ({"window": 8}, "another order: its window is 8, here it is None"),
+        ({"shuffle_shards": 8}, "another order: its shuffle_shards is 8, here it is None"),
         ({"version": 2}, "not a cursor of version 1"),
         ({"consumed": 10}, "10 sequences of epoch 0, which has 10"),
         ({"consumed": -1}, "which cannot be"),
@@ -93,11 +95,11 @@ def test_a_build_begins_with_the_recipes_seed(finished: Path) -> None:
     """Unless another is given; a build without sequences cannot begin."""
     sequences = mixer.feed.open(finished)
     assert Cursor.start(sequences).seed == sequences.manifest.seed
-    assert Cursor.start(sequences, seed=9, window=2).state_dict() == {
+    assert Cursor.start(sequences, seed=9, shuffle_shards=2).state_dict() == {
         "version": 1,
         "manifest": sequences.manifest.id,
         "seed": 9,
-        "window": 2,
+        "shuffle_shards": 2,
         "epoch": 0,
         "consumed": 0,
     }

@@ -116,16 +116,16 @@ print(json.dumps({"rate": 100_000 / sorted(seconds)[10], "bytes": status("VmHWM"
     assert found["bytes"] < MEMORY_BYTES
 
 
-@pytest.mark.parametrize("window", [None, 64])
-def test_a_run_over_700_million_sequences_steps_at_a_million_a_second(window: int | None) -> None:
-    """From the middle of an epoch, one rank of 64, as a loader asks; with a window of shards and without."""
+@pytest.mark.parametrize("shuffle_shards", [None, 64])
+def test_a_run_over_700_million_sequences_steps_at_a_million_a_second(shuffle_shards: int | None) -> None:
+    """From the middle of an epoch, one rank of 64, as a loader asks; with a shuffle_shards of shards and without."""
     code = """
 from mixer.feed.epochs import Epochs
 from mixer.feed.steps import Steps
 shards = np.full(int(sys.argv[1]) // 8000, 8000)
-order = Order(shards, seed=1, window=json.loads(sys.argv[2]))
+order = Order(shards, seed=1, shuffle_shards=json.loads(sys.argv[2]))
 epochs = Epochs(num_sequences=order.num_sequences)
-cursor = Cursor(manifest="of no build", seed=1, window=order.window, epochs=epochs, epoch=2, consumed=350_000_000)
+cursor = Cursor(manifest="of no build", seed=1, shuffle_shards=order.shuffle_shards, epochs=epochs, epoch=2, consumed=350_000_000)
 numbers = Steps(batch_size=8, rank=3, world=64).iter_numbers(order, cursor)
 next(numbers)
 rates = []
@@ -136,7 +136,7 @@ for _ in range(5):
 inside = all(((step >= 0) & (step < order.num_sequences)).all() for step in steps)
 print(json.dumps({"rate": sorted(rates)[2], "bytes": status("VmHWM"), "inside": inside}))
 """
-    found = in_a_fresh_process(code, str(NUM_SEQUENCES), json.dumps(window))
+    found = in_a_fresh_process(code, str(NUM_SEQUENCES), json.dumps(shuffle_shards))
     assert found["inside"]
     assert found["rate"] > 1_000_000
     assert found["bytes"] < MEMORY_BYTES
