@@ -23,7 +23,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -37,6 +37,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from mixer.feed.sequences import IGNORED
 from mixer.feed.torch import Tensors, TrainLoader
+from mixer.shards.records import Manifest
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -82,7 +83,9 @@ def train(options: argparse.Namespace, is_told_to_stop: Callable[[], bool]) -> N
     rank, world = dist.get_rank(), dist.get_world_size()
     if options.global_batch % world:
         sys.exit(f"a global batch of {options.global_batch} cannot be shared evenly by {world} processes")
-    loader = TrainLoader(options.build, batch_size=options.global_batch // world, across_documents=False, borders=True)
+    own_batch = options.global_batch // world
+    # The run ends after --steps, however many epochs these take.
+    loader = TrainLoader(options.build, batch_size=own_batch, epochs=None, across_documents=False, borders=True)
     torch.manual_seed(0)
     model = tiny_llama(loader.sequences.manifest)
     replica = DistributedDataParallel(model)
@@ -105,12 +108,12 @@ def train(options: argparse.Namespace, is_told_to_stop: Callable[[], bool]) -> N
             break
 
 
-def tiny_llama(manifest: Mapping[str, Any]) -> LlamaForCausalLM:
+def tiny_llama(manifest: Manifest) -> LlamaForCausalLM:
     """The real model in small: two layers, the build's vocabulary and length."""
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=manifest["tokenizer"]["vocab_size"],
-            max_position_embeddings=manifest["sequence_length"],
+            vocab_size=manifest.tokenizer.vocab_size,
+            max_position_embeddings=manifest.sequence.length,
             hidden_size=64,
             intermediate_size=128,
             num_hidden_layers=2,

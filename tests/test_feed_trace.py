@@ -20,7 +20,7 @@ from mixer.shards.manifest import load_manifest
 @pytest.fixture(scope="module")
 def rows(finished: Path) -> list[dict]:
     """All sequences of the finished build, as Python values."""
-    shards = load_manifest(finished)["shards"]
+    shards = load_manifest(finished).shards
     return [row for shard in shards for row in pa.ipc.open_file(finished / shard.path).read_all().to_pylist()]
 
 
@@ -36,7 +36,7 @@ def test_the_steps_of_all_ranks_are_the_order(
     """Rank 1 of 3 with batches of 4 at a step in the second epoch: positions, sequences, and every segment."""
     sequences = mixer.feed.open(finished)
     step = len(rows) // 12 + 2
-    found = traced(capsys, finished, "--step", step, "--rank", 1, "--world", 3, "--batch", 4)
+    found = traced(capsys, finished, "--step", step, "--rank", 1, "--world", 3, "--batch", 4, "--epochs", 2)
     places = step * 12 + 1 + 3 * np.arange(4)
     assert [(one["epoch"], one["position"]) for one in found] == [divmod(place, len(rows)) for place in places.tolist()]
     order = Cursor.start(sequences).order(sequences)
@@ -58,7 +58,7 @@ def test_a_row_is_found_in_every_sequence_and_epoch(
     finished: Path, rows: list[dict], capsys: pytest.CaptureFixture[str], shuffle_shards: int | None
 ) -> None:
     """Each sequence that holds it once an epoch, by position; and nothing else of those sequences."""
-    names = [source["name"] for source in load_manifest(finished)["sources"]]
+    names = load_manifest(finished).source_names
     source, row = "code", next(row["segment_row"][0] for row in rows if row["segment_source"][0] == names.index("code"))
     holding = [
         number
@@ -95,6 +95,14 @@ def test_a_trace_can_be_read_by_people(finished: Path, capsys: pytest.CaptureFix
         (["--step", "1", "--source", "code", "--row", "1"], "give --step, or --source and --row"),
         (["--source", "code"], "give --step, or --source and --row"),
         (["--step", "-1"], "there is no step -1"),
+        (["--step", "100000"], "there is no step 100000: 1 epoch of 473 sequences have 473 whole steps of 1 x 1"),
+        (["--step", "100000", "--epochs", "3"], "there is no step 100000: 3 epochs of 473 sequences have 1,419 whole"),
+        (["--step", str(10**20)], f"there is no step {10**20}"),
+        (["--step", "0", "--epochs", str(10**18)], f"epochs is {10**18}; it is at most 1,000,000"),
+        (["--step", "0", "--world", str(10**20)], f"world is {10**20}; it is at most"),
+        (["--source", "code", "--row", "0", "--epochs", str(10**18)], f"epochs is {10**18}; it is at most 1,000,000"),
+        (["--source", "code", "--row", "0", "--epochs", "0"], "epochs is 0; it is at least 1"),
+        (["--source", "code", "--row", str(10**20)], f"code has no row {10**20}"),
         (["--step", "0", "--rank", "4", "--world", "4"], "rank 4 of 4"),
         (["--source", "wiki", "--row", "1"], "the build has no source 'wiki'"),
         (["--source", "code", "--row", "999999"], "code has no row 999999"),

@@ -112,7 +112,7 @@ class SequenceSet:
     def __len__(self) -> int:
         return self.locator.num_sequences
 
-    def __getitem__(self, wanted: int | slice | np.ndarray) -> Batch:
+    def __getitem__(self, wanted: int | slice | np.ndarray | list[int]) -> Batch:
         """One sequence, a slice, or the sequences of an index array, as a batch.
 
         Raises:
@@ -144,7 +144,7 @@ class SequenceSet:
             start=joined["segment_start"],
         )
 
-    def ids(self, wanted: int | slice | np.ndarray) -> np.ndarray:
+    def ids(self, wanted: int | slice | np.ndarray | list[int]) -> np.ndarray:
         """`input_ids` alone: int32[L] for one number (no copy, read-only), int32[n, L] otherwise."""
         places = self._places(wanted)
         if is_whole(wanted):
@@ -170,7 +170,7 @@ class SequenceSet:
         """Let go of all maps; the set opens them again when it is read from."""
         self._shards.close()
 
-    def _places(self, wanted: int | slice | np.ndarray) -> list[Place]:
+    def _places(self, wanted: int | slice | np.ndarray | list[int]) -> list[Place]:
         count = len(self)
         inside = []
         numbers = _numbers(wanted, count)
@@ -207,7 +207,7 @@ def _numbers(wanted: Any, count: int) -> list[int]:
         return array.reshape(-1).tolist()
     except (TypeError, ValueError, OverflowError) as error:
         raise IndexError(
-            f"{shown(wanted)} is not an index of sequences ({error}): give whole numbers; for a mask, np.flatnonzero(mask)"
+            f"{shown(wanted)} is not an index of sequences: {error}; give whole numbers, of a mask np.flatnonzero(mask)"
         ) from error
 
 

@@ -34,7 +34,7 @@ class Steps:
         batch_size: sequences of a rank in a step.
         rank: of `world` ranks.
         world: ranks that read together.
-        epochs: how many epochs the run has, counted from the first; None: it does not end.
+        epochs: how many epochs the run has, how_many from the first; None: it does not end.
         last: what becomes of sequences at the end that fill no whole step of all ranks: `drop` them, or `pad` the step
             with the first ones of another epoch.
 
@@ -73,7 +73,7 @@ class Steps:
             epochs = "the one epoch" if self.epochs == 1 else f"all {self.epochs} epochs"
             raise UsageError(
                 f"a step of {self.world} ranks x {self.batch_size} is larger than {epochs} of the run, "
-                f"{counted(start.epochs.begin(self.epochs), 'sequence')}",
+                f"{how_many(start.epochs.begin(self.epochs), 'sequence')}",
                 hint="use a smaller batch, fewer ranks, more epochs, or last='pad'",
             )
 
@@ -120,7 +120,7 @@ def num_epochs(epochs: NumEpochs, manifest: Manifest) -> int | None:
     return manifest.epochs.count if epochs == "build" else check_whole(epochs, "epochs", least=1, most=MOST_EPOCHS)
 
 
-def counted(count: int, noun: str) -> str:
+def how_many(count: int, noun: str) -> str:
     """`1 step`, `2 steps`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 

@@ -47,7 +47,7 @@ class MixerDataLoader(BaseDataLoader):
         """`dataset_path` is the build's folder."""
 
         infinite: bool = True
-        """Whether to read on without end, as torchtitan's own loaders do; otherwise the build's epochs, without the rest
+        """Whether to read on without end, as torchtitan's own loaders do; otherwise the build's epochs, less the rest
         that fills no step."""
 
         across_documents: bool = False

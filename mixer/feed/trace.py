@@ -11,7 +11,7 @@ from mixer.errors import UsageError
 from mixer.feed.cursor import Cursor, rank_offsets, stream
 from mixer.feed.order import Order
 from mixer.feed.sequences import SequenceSet
-from mixer.feed.steps import MOST_EPOCHS, Steps, counted
+from mixer.feed.steps import MOST_EPOCHS, Steps, how_many
 from mixer.feed.whole import check_whole, shown
 
 
@@ -59,16 +59,16 @@ def trace_step(
     assert num_steps is not None
     if not 0 <= step < num_steps:
         raise UsageError(
-            f"there is no step {shown(step)}: {counted(epochs, 'epoch')} of {counted(len(sequences), 'sequence')} "
-            f"have {counted(num_steps, 'whole step')} of {world} x {batch}",
+            f"there is no step {shown(step)}: {how_many(epochs, 'epoch')} of {how_many(len(sequences), 'sequence')} "
+            f"have {how_many(num_steps, 'whole step')} of {world} x {batch}",
             where="--step",
             hint="steps count from 0; --epochs says how many epochs the run had",
         )
     order = cursor.order(sequences)
     offsets = rank_offsets(np.array([step]), rank=rank, world=world, batch=batch)[0]
-    epochs, numbers = stream(order, cursor, offsets)
+    epoch_of, numbers = stream(order, cursor, offsets)
     _, positions = cursor.epochs.locate(cursor.place + offsets)
-    places = zip(epochs.tolist(), positions.tolist(), numbers.tolist(), strict=True)
+    places = zip(epoch_of.tolist(), positions.tolist(), numbers.tolist(), strict=True)
     return [_traced(sequences, epoch, position, number) for epoch, position, number in places]
 
 
