@@ -83,7 +83,9 @@ def train(options: argparse.Namespace, is_told_to_stop: Callable[[], bool]) -> N
     rank, world = dist.get_rank(), dist.get_world_size()
     if options.global_batch % world:
         sys.exit(f"a global batch of {options.global_batch} cannot be shared evenly by {world} processes")
-    loader = TrainLoader(options.build, batch_size=options.global_batch // world, across_documents=False, borders=True)
+    own_batch = options.global_batch // world
+    # The run ends after --steps, however many epochs these take.
+    loader = TrainLoader(options.build, batch_size=own_batch, epochs=None, across_documents=False, borders=True)
     torch.manual_seed(0)
     model = tiny_llama(loader.sequences.manifest)
     replica = DistributedDataParallel(model)

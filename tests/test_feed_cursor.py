@@ -15,11 +15,15 @@ from mixer.errors import CursorError, UsageError
 from mixer.feed.cursor import Cursor, rank_offsets, stream
 from mixer.feed.epochs import Epochs
 from mixer.feed.order import Order
+from mixer.feed.steps import Steps
+from mixer.shards.locate import Locator
 
 
 def start(count: int, seed: int = 1, parts: int = 1) -> Cursor:
     """A cursor at the beginning of a build of so many sequences."""
-    return Cursor(manifest="m", seed=seed, window=None, epochs=Epochs(num_sequences=count, num_parts=parts)).advance(0)
+    return Cursor(
+        manifest="m", seed=seed, shuffle_shards=None, epochs=Epochs(num_sequences=count, num_parts=parts)
+    ).advance(0)
 
 
 @settings(deadline=None, max_examples=60)
@@ -70,16 +74,26 @@ def test_skipping_ahead_is_a_sum() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"manifest": "other"}, "another build: its manifest is other, here it is m"),
+        ({"manifest": "other"}, "another build: its manifest is 'other', here it is m"),
         ({"seed": 2}, "another order: its seed is 2, here it is 1"),
-        ({"window": 8}, "another order: its window is 8, here it is None"),
-        ({"version": 2}, "not a cursor of version 1"),
+        ({"shuffle_shards": 8}, "another order: its shuffle_shards is 8, here it is None"),
+        ({"version": 1}, "the cursor is of version 1; this mixer reads 2"),
+        ({"version": 2.0}, "the cursor is of version 2.0; this mixer reads 2"),
+        ({"order": "stream"}, "another order: its order is 'stream', here it is full"),
+        ({"seed": True}, "another order: its seed is True, here it is 1"),
+        ({"seed": 1.0}, "another order: its seed is 1.0, here it is 1"),
+        ({"epoch": True}, "which cannot be"),
+        ({"epoch": 3.0}, "which cannot be"),
+        ({"consumed": False}, "which cannot be"),
+        ({"epoch": 10**18}, "which no run reaches"),
+        ({"epoch": 10**30}, "which no run reaches"),
+        ({"consumed": 10**30}, "of epoch 0, which has 10"),
         ({"consumed": 10}, "10 sequences of epoch 0, which has 10"),
         ({"consumed": -1}, "which cannot be"),
         ({"epoch": -1}, "which cannot be"),
         ({"consumed": "3"}, "which cannot be"),
         ({"epoch": None}, "which cannot be"),
-        ({"rank": 0}, "not a cursor of version 1"),
+        ({"rank": 0}, "not a cursor of version 2"),
     ],
 )
 def test_a_cursor_of_something_else_is_refused_with_the_reason(change: dict, words: str) -> None:
@@ -93,17 +107,40 @@ def test_a_build_begins_with_the_recipes_seed(finished: Path) -> None:
     """Unless another is given; a build without sequences cannot begin."""
     sequences = mixer.feed.open(finished)
     assert Cursor.start(sequences).seed == sequences.manifest.seed
-    assert Cursor.start(sequences, seed=9, window=2).state_dict() == {
-        "version": 1,
+    assert Cursor.start(sequences, seed=9, shuffle_shards=2).state_dict() == {
+        "version": 2,
+        "order": "full",
         "manifest": sequences.manifest.id,
         "seed": 9,
-        "window": 2,
+        "shuffle_shards": 2,
         "epoch": 0,
         "consumed": 0,
     }
-    sequences._stops = []
+    for wrong in (True, 1.5, "1", 10**30):
+        with pytest.raises(UsageError, match="seed is "):
+            Cursor.start(sequences, seed=wrong)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="shuffle_shards is "):
+            Cursor.start(sequences, shuffle_shards=wrong)  # type: ignore[arg-type]
+    sequences.locator = Locator([], 1)
     with pytest.raises(UsageError, match="no sequences"):
         Cursor.start(sequences)
+
+
+@pytest.mark.parametrize("state", [None, [], "epoch", 3, {}])
+def test_what_is_no_cursor_is_refused(state: object) -> None:
+    """Whatever a checkpoint gives in its place."""
+    with pytest.raises(CursorError, match=r"not a cursor: it is|the cursor is of version None"):
+        start(10).resumed(state)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [True, np.True_, 1.5, np.float64(2), "2", None, 10**20, -(10**20)])
+@pytest.mark.parametrize("name", ["batch_size", "rank", "world", "epochs"])
+def test_a_number_of_steps_is_a_whole_number(name: str, value: object) -> None:
+    """No bool, no fraction, none that does not fit."""
+    if (name, value) == ("epochs", None):
+        return  # a run without end
+    with pytest.raises(UsageError, match=rf"{name} is |rank .* of .* with batches of"):
+        Steps(**{"batch_size": 1, name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("rank", "world", "batch"), [(2, 2, 1), (-1, 2, 1), (0, 0, 1), (0, 1, 0)])

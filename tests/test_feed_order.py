@@ -59,16 +59,16 @@ def test_a_permutation_is_that_of_the_page_and_has_an_inverse(count: int, seed: 
 @settings(deadline=None, max_examples=60)
 @given(
     shards=st.lists(st.integers(1, 40), min_size=1, max_size=12),
-    window=st.none() | st.integers(1, 14),
+    shuffle_shards=st.none() | st.integers(1, 14),
     epoch=st.integers(0, 9),
     parts=st.integers(1, 5),
     seed=st.integers(0, 1000),
 )
 def test_an_epoch_takes_every_sequence_of_its_part_once(
-    shards: list[int], window: int | None, epoch: int, parts: int, seed: int
+    shards: list[int], shuffle_shards: int | None, epoch: int, parts: int, seed: int
 ) -> None:
-    """With and without a window; any part of it is the same alone; positions undo sequences."""
-    order = Order(np.array(shards), seed, window, num_parts=parts)
+    """With and without a shuffle_shards; any part of it is the same alone; positions undo sequences."""
+    order = Order(np.array(shards), seed, shuffle_shards, num_parts=parts)
     borders = [sum(shards) * part // parts for part in range(parts + 1)]
     expected = range(borders[epoch % parts], borders[epoch % parts + 1])
     positions = np.arange(len(expected))
@@ -93,8 +93,8 @@ def test_epochs_are_the_stream_cut_at_their_borders(count: int, parts: int, epoc
 
 
 def test_a_window_bounds_the_shards_that_are_read_at_a_time() -> None:
-    """The first sequences of an epoch come from `window` shards, and those are not the first ones."""
-    order = Order(np.full(50, 20), 3, window=4)
+    """The first sequences of an epoch come from `shuffle_shards` shards, and those are not the first ones."""
+    order = Order(np.full(50, 20), 3, shuffle_shards=4)
     shards = order.sequences(0, np.arange(1000)) // 20
     groups = [set(shards[start : start + 80].tolist()) for start in range(0, 1000, 80)]
     assert all(len(group) <= 4 for group in groups)
@@ -140,5 +140,5 @@ def test_seven_hundred_million_sequences_cost_nothing_to_open() -> None:
 
 def test_a_window_of_no_shards_is_refused() -> None:
     """It is a number of shards."""
-    with pytest.raises(UsageError, match="window is 0"):
-        Order(np.array([3]), 1, window=0)
+    with pytest.raises(UsageError, match="shuffle_shards is 0"):
+        Order(np.array([3]), 1, shuffle_shards=0)

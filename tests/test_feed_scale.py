@@ -9,12 +9,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mixer.shards.manifest import load_manifest, publish_manifest
+from mixer.shards.manifest import load_manifest, prefix_of, publish_manifest
+from mixer.shards.records import SourceCounts, StageCounts, Totals
 
 REPOSITORY = Path(__file__).parents[1]
 NUM_SHARDS = 10_000
@@ -49,16 +51,29 @@ def many_shards(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     (out / "shards").mkdir(parents=True)
     manifest = load_manifest(finished)
     found = manifest.shards
-    shards = []
+    stage, step = manifest.stages[0], manifest.stages[0].draws_per_task
+    entries = []
     for number in range(NUM_SHARDS):
-        entry = found[number % len(found)]
-        path = f"shards/{number:05d}.arrow"
-        os.link(finished / entry.path, out / path)
-        draws = [number * manifest.stages[0].draws_per_task, (number + 1) * manifest.stages[0].draws_per_task]
-        shards.append({**entry, "path": path, "task": number, "draws": draws})
-    sums = {key: sum(shard[key] for shard in shards) for key in ("sequences", "tokens", "padding")}
-    content = {key: value for key, value in manifest.items() if key != "id"}
-    publish_manifest(out, {**content, "shards": shards, "totals": {**manifest.totals, **sums}})
+        entry = found[number % (len(found) - 1)]  # all but the last are of whole tasks
+        entries.append(replace(entry, task=number, draws=(number * step, (number + 1) * step)))
+        os.link(finished / entry.path, out / entries[-1].path)
+    sums = {key: sum(getattr(shard, key) for shard in entries) for key in ("sequences", "tokens", "padding")}
+    # What came of each source is set so that it agrees with the draws; nothing of it is read here.
+    draws = NUM_SHARDS * step
+    rows = [source.weight * draws // stage.period_draws for source in stage.sources]
+    left = sorted(range(len(rows)), key=lambda n: -(stage.sources[n].weight * draws % stage.period_draws))
+    for number in left[: draws - sum(rows)]:
+        rows[number] += 1
+    tokens = [0] * len(rows)
+    tokens[0] = sums["tokens"]
+    counts = [
+        SourceCounts(rows=some, documents=some, skipped={}, tokens=part)
+        for some, part in zip(rows, tokens, strict=True)
+    ]
+    made = StageCounts(stage=0, tasks=(0, NUM_SHARDS), draws=(0, draws), sources=tuple(counts))
+    totals = Totals(draws=draws, documents=draws, text_bytes=0, tokens_left_out=0, truncated_documents=0, **sums)
+    changed = replace(manifest, shards=tuple(entries), cuts=(), counts=(made,), totals=totals)
+    publish_manifest(out, replace(changed, prefix_id=prefix_of(changed)))
     return out
 
 
@@ -116,16 +131,17 @@ print(json.dumps({"rate": 100_000 / sorted(seconds)[10], "bytes": status("VmHWM"
     assert found["bytes"] < MEMORY_BYTES
 
 
-@pytest.mark.parametrize("window", [None, 64])
-def test_a_run_over_700_million_sequences_steps_at_a_million_a_second(window: int | None) -> None:
-    """From the middle of an epoch, one rank of 64, as a loader asks; with a window of shards and without."""
+@pytest.mark.parametrize("shuffle_shards", [None, 64])
+def test_a_run_over_700_million_sequences_steps_at_a_million_a_second(shuffle_shards: int | None) -> None:
+    """From the middle of an epoch, one rank of 64, as a loader asks; with a shuffle_shards of shards and without."""
     code = """
 from mixer.feed.epochs import Epochs
 from mixer.feed.steps import Steps
 shards = np.full(int(sys.argv[1]) // 8000, 8000)
-order = Order(shards, seed=1, window=json.loads(sys.argv[2]))
+order = Order(shards, seed=1, shuffle_shards=json.loads(sys.argv[2]))
 epochs = Epochs(num_sequences=order.num_sequences)
-cursor = Cursor(manifest="of no build", seed=1, window=order.window, epochs=epochs, epoch=2, consumed=350_000_000)
+group = order.shuffle_shards
+cursor = Cursor(manifest="no build", seed=1, shuffle_shards=group, epochs=epochs, epoch=2, consumed=350_000_000)
 numbers = Steps(batch_size=8, rank=3, world=64).iter_numbers(order, cursor)
 next(numbers)
 rates = []
@@ -136,7 +152,7 @@ for _ in range(5):
 inside = all(((step >= 0) & (step < order.num_sequences)).all() for step in steps)
 print(json.dumps({"rate": sorted(rates)[2], "bytes": status("VmHWM"), "inside": inside}))
 """
-    found = in_a_fresh_process(code, str(NUM_SEQUENCES), json.dumps(window))
+    found = in_a_fresh_process(code, str(NUM_SEQUENCES), json.dumps(shuffle_shards))
     assert found["inside"]
     assert found["rate"] > 1_000_000
     assert found["bytes"] < MEMORY_BYTES

@@ -36,7 +36,7 @@ def test_the_steps_of_all_ranks_are_the_order(
     """Rank 1 of 3 with batches of 4 at a step in the second epoch: positions, sequences, and every segment."""
     sequences = mixer.feed.open(finished)
     step = len(rows) // 12 + 2
-    found = traced(capsys, finished, "--step", step, "--rank", 1, "--world", 3, "--batch", 4)
+    found = traced(capsys, finished, "--step", step, "--rank", 1, "--world", 3, "--batch", 4, "--epochs", 2)
     places = step * 12 + 1 + 3 * np.arange(4)
     assert [(one["epoch"], one["position"]) for one in found] == [divmod(place, len(rows)) for place in places.tolist()]
     order = Cursor.start(sequences).order(sequences)
@@ -53,9 +53,9 @@ def test_the_steps_of_all_ranks_are_the_order(
         assert [segment["length"] for segment in one["segments"]] == [int(lengths[run]) for run in real]
 
 
-@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("shuffle_shards", [None, 2])
 def test_a_row_is_found_in_every_sequence_and_epoch(
-    finished: Path, rows: list[dict], capsys: pytest.CaptureFixture[str], window: int | None
+    finished: Path, rows: list[dict], capsys: pytest.CaptureFixture[str], shuffle_shards: int | None
 ) -> None:
     """Each sequence that holds it once an epoch, by position; and nothing else of those sequences."""
     names = load_manifest(finished).source_names
@@ -65,7 +65,7 @@ def test_a_row_is_found_in_every_sequence_and_epoch(
         for number, one in enumerate(rows)
         if (names.index(source), row) in zip(one["segment_source"], one["segment_row"], strict=True)
     ]
-    extra = ["--window", window] if window else []
+    extra = ["--shuffle-shards", shuffle_shards] if shuffle_shards else []
     found = traced(capsys, finished, "--source", source, "--row", row, "--epochs", 2, *extra)
     assert len(holding) > 1
     assert [one["epoch"] for one in found] == [0] * len(holding) + [1] * len(holding)
@@ -75,7 +75,7 @@ def test_a_row_is_found_in_every_sequence_and_epoch(
         assert [one["position"] for one in here] == sorted(one["position"] for one in here)
     assert {(segment["source"], segment["row"]) for one in found for segment in one["segments"]} == {(source, row)}
     sequences = mixer.feed.open(finished)
-    order = Cursor.start(sequences, window=window).order(sequences)
+    order = Cursor.start(sequences, shuffle_shards=shuffle_shards).order(sequences)
     for one in found:
         assert order.sequences(one["epoch"], np.array([one["position"]]))[0] == one["sequence"]
 
@@ -95,6 +95,14 @@ def test_a_trace_can_be_read_by_people(finished: Path, capsys: pytest.CaptureFix
         (["--step", "1", "--source", "code", "--row", "1"], "give --step, or --source and --row"),
         (["--source", "code"], "give --step, or --source and --row"),
         (["--step", "-1"], "there is no step -1"),
+        (["--step", "100000"], "there is no step 100000: 1 epoch of 473 sequences have 473 whole steps of 1 x 1"),
+        (["--step", "100000", "--epochs", "3"], "there is no step 100000: 3 epochs of 473 sequences have 1,419 whole"),
+        (["--step", str(10**20)], f"there is no step {10**20}"),
+        (["--step", "0", "--epochs", str(10**18)], f"epochs is {10**18}; it is at most 1,000,000"),
+        (["--step", "0", "--world", str(10**20)], f"world is {10**20}; it is at most"),
+        (["--source", "code", "--row", "0", "--epochs", str(10**18)], f"epochs is {10**18}; it is at most 1,000,000"),
+        (["--source", "code", "--row", "0", "--epochs", "0"], "epochs is 0; it is at least 1"),
+        (["--source", "code", "--row", str(10**20)], f"code has no row {10**20}"),
         (["--step", "0", "--rank", "4", "--world", "4"], "rank 4 of 4"),
         (["--source", "wiki", "--row", "1"], "the build has no source 'wiki'"),
         (["--source", "code", "--row", "999999"], "code has no row 999999"),
@@ -109,9 +117,9 @@ def test_what_cannot_be_traced_is_wrong_usage(
 
 
 @pytest.mark.usefixtures("small_tasks")
-@pytest.mark.parametrize("window", [None, 2])
+@pytest.mark.parametrize("shuffle_shards", [None, 2])
 def test_a_row_of_redrawn_epochs_is_found_in_the_epoch_that_reads_it(
-    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], window: int | None
+    workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], shuffle_shards: int | None
 ) -> None:
     """Each epoch has its own part of the sequences, so each of them that holds the row is met once in all epochs."""
     workshop.build(tmp_path / "out", workshop.recipe(target={"rows": 200}, epochs={"count": 3, "mode": "redraw"}))
@@ -127,10 +135,10 @@ def test_a_row_of_redrawn_epochs_is_found_in_the_epoch_that_reads_it(
         for number, row in enumerate(rows)
         if (index, wanted) in zip(row["segment_source"], row["segment_row"], strict=True)
     ]
-    options = [] if window is None else ["--window", window]
+    options = [] if shuffle_shards is None else ["--shuffle-shards", shuffle_shards]
     found = traced(capsys, tmp_path / "out", "--source", "maths", "--row", wanted, *options)
     borders = [len(rows) * part // 3 for part in range(4)]
-    order = Cursor.start(sequences, window=window).order(sequences)
+    order = Cursor.start(sequences, shuffle_shards=shuffle_shards).order(sequences)
     assert sorted(one["sequence"] for one in found) == holding
     for one in found:
         assert borders[one["epoch"]] <= one["sequence"] < borders[one["epoch"] + 1]

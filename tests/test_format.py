@@ -53,15 +53,15 @@ def test_streams_are_philox_keyed_by_the_digest_of_canonical_json() -> None:
 
 
 def test_the_order_of_training_is_that_of_the_page() -> None:
-    """Small and large, redrawn, and with a window."""
+    """Small and large, redrawn, and with groups of shards."""
     small = Order(np.array([10]), 1).sequences(0, np.arange(10))
     assert [str(one) for one in small] == vector("seed 1, epoch 0, N = 10, positions 0 to 9")
     large = Order(np.array([700_000_000]), 1).sequences(2, np.arange(4))
     assert [str(one) for one in large] == vector("seed 1, epoch 2, N = 700000000, positions 0 to 3")
     redrawn = Order(np.array([10]), 1, num_parts=3).sequences(1, np.arange(3))
     assert [str(one) for one in redrawn] == vector("seed 1, epoch 1, redrawn, count 3, N = 10")
-    windowed = Order(np.array([3, 2, 4, 1]), 1, 2).sequences(0, np.arange(10))
-    assert [str(one) for one in windowed] == vector("seed 1, epoch 0, shards of 3, 2, 4, 1, window 2")
+    grouped = Order(np.array([3, 2, 4, 1]), 1, 2).sequences(0, np.arange(10))
+    assert [str(one) for one in grouped] == vector("seed 1, epoch 0, shards of 3, 2, 4, 1, shuffle_shards 2")
 
 
 def test_draws_and_slots_are_those_of_the_page() -> None:

@@ -20,10 +20,12 @@ def trace(
     source: Annotated[str | None, typer.Option(metavar="NAME", help="A source; with --row.")] = None,
     row: Annotated[int | None, typer.Option(metavar="K", help="A row of the source, from 0.")] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, metavar="E", help="With --row: how many epochs. Default: the recipe's.")
+        int | None, typer.Option(metavar="E", help="How many epochs the run had. Default: the build's.")
     ] = None,
     seed: Annotated[int | None, typer.Option(metavar="S", help="Of the order. Default: the recipe's.")] = None,
-    window: Annotated[int | None, typer.Option(metavar="SHARDS", help="The order's window, if it had one.")] = None,
+    shuffle_shards: Annotated[
+        int | None, typer.Option(metavar="SHARDS", help="The run's shuffle_shards, if it had any.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """List the rows that a step saw, or the sequences of a row."""
@@ -37,13 +39,13 @@ def trace(
     if (step is None) == (source is None) or (source is None) != (row is None):
         raise UsageError("give --step, or --source and --row", hint="see `mixer trace --help`")
     sequences = open_build(out)
-    cursor = Cursor.start(sequences, seed=seed, window=window)
+    cursor = Cursor.start(sequences, seed=seed, shuffle_shards=shuffle_shards)
+    count = sequences.manifest.epochs.count if epochs is None else epochs
     if step is not None:
-        found = trace_step(sequences, cursor, step=step, rank=rank, world=world, batch=batch)
+        found = trace_step(sequences, cursor, step=step, rank=rank, world=world, batch=batch, epochs=count)
     else:
         assert source is not None
         assert row is not None
-        count = epochs or sequences.manifest.epochs.count
         found = trace_row(sequences, cursor.order(sequences), source=source, row=row, epochs=count)
     if json:
         print_json({"manifest": sequences.manifest.id, "sequences": trace_json(found)})

@@ -17,37 +17,39 @@ from mixer.errors import CursorError, UsageError
 from mixer.feed.epochs import Epochs
 from mixer.feed.order import Order
 from mixer.feed.sequences import SequenceSet
+from mixer.feed.whole import MOST, check_whole, shown
 
-_VERSION = 1
+_VERSION = 2
+_ORDER = "full"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cursor:
     """A build, an order of training, and a place in it. Immutable: `advance` gives the next one.
 
-    `manifest` is the id of the build's manifest; `seed` and `window` are the order's.
+    `manifest` is the id of the build's manifest; `seed` and `shuffle_shards` are the order's.
     """
 
     manifest: str
     seed: int
-    window: int | None
+    shuffle_shards: int | None
     epochs: Epochs
     epoch: int = 0
     consumed: int = 0
 
     @classmethod
-    def start(cls, sequences: SequenceSet, *, seed: int | None = None, window: int | None = None) -> Cursor:
+    def start(cls, sequences: SequenceSet, *, seed: int | None = None, shuffle_shards: int | None = None) -> Cursor:
         """The beginning of the first epoch; the seed is the recipe's unless given.
 
         Raises:
-            UsageError: the build has no sequences.
+            UsageError: the build has no sequences, or a number is none.
         """
         if not len(sequences):
             raise UsageError("the build has no sequences to train on", where=str(sequences.folder))
         start = cls(
             manifest=sequences.manifest.id,
-            seed=sequences.manifest.seed if seed is None else seed,
-            window=window,
+            seed=sequences.manifest.seed if seed is None else check_whole(seed, "seed", least=-MOST),
+            shuffle_shards=None if shuffle_shards is None else check_whole(shuffle_shards, "shuffle_shards", least=1),
             epochs=Epochs.of(sequences.manifest),
         )
         return start.advance(0)  # past a first epoch without sequences: more epochs are redrawn than there are of them
@@ -64,15 +66,16 @@ class Cursor:
 
     def order(self, sequences: SequenceSet) -> Order:
         """The order of training that this cursor is a place in."""
-        return Order(sequences.shard_sequences, self.seed, self.window, num_parts=self.epochs.num_parts)
+        return Order(sequences.shard_sequences, self.seed, self.shuffle_shards, num_parts=self.epochs.num_parts)
 
     def state_dict(self) -> dict[str, Any]:
         """The few values that a checkpoint keeps: JSON, nothing per rank."""
         return {
             "version": _VERSION,
+            "order": _ORDER,
             "manifest": self.manifest,
             "seed": self.seed,
-            "window": self.window,
+            "shuffle_shards": self.shuffle_shards,
             "epoch": self.epoch,
             "consumed": self.consumed,
         }
@@ -84,26 +87,44 @@ class Cursor:
             CursorError: the checkpoint is of another build or order, damaged, or of a newer mixer; the message says
                 which.
         """
+        if not isinstance(state, Mapping):
+            raise CursorError(f"not a cursor: it is {shown(state)}", hint="give what state_dict returned")
         expected = self.state_dict()
-        if set(state) != set(expected) or state.get("version") != _VERSION:
+        version = state.get("version")
+        if type(version) is not int or version != _VERSION:
             raise CursorError(
-                f"not a cursor of version {_VERSION}: it has {', '.join(sorted(map(str, state)))}",
-                hint="use the mixer that wrote the checkpoint, or a newer one",
+                f"the cursor is of version {shown(version)}; this mixer reads {_VERSION}",
+                hint="use the mixer that wrote the checkpoint: another one may have another order",
             )
-        for key, meaning in (("manifest", "build"), ("seed", "order"), ("window", "order")):
-            if state[key] != expected[key]:
+        if set(state) != set(expected):
+            raise CursorError(
+                f"not a cursor of version {_VERSION}: it has {', '.join(sorted(map(shown, state)))}",
+                hint="give what state_dict returned",
+            )
+        for key, meaning in (("manifest", "build"), ("order", "order"), ("seed", "order"), ("shuffle_shards", "order")):
+            # True == 1 == 1.0, and none but the 1 was written here.
+            if type(state[key]) is not type(expected[key]) or state[key] != expected[key]:
                 raise CursorError(
-                    f"the checkpoint belongs to another {meaning}: its {key} is {state[key]}, "
+                    f"the checkpoint belongs to another {meaning}: its {key} is {shown(state[key])}, "
                     f"here it is {expected[key]}",
-                    hint="open the build that the run began with, with the same seed and window",
+                    hint="open the build that the run began with, with the same seed and shuffle_shards",
                 )
         epoch, consumed = state["epoch"], state["consumed"]
-        if not (isinstance(epoch, int) and isinstance(consumed, int) and epoch >= 0 and consumed >= 0):
-            raise CursorError(f"the checkpoint says {consumed!r} sequences of epoch {epoch!r}, which cannot be")
+        if not (type(epoch) is int and type(consumed) is int and epoch >= 0 and consumed >= 0):
+            raise CursorError(
+                f"the checkpoint says {shown(consumed)} sequences of epoch {shown(epoch)}, which cannot be",
+                hint="it is damaged: use an older one",
+            )
         start, stop = self.epochs.part(epoch)
+        if self.epochs.begin(epoch) > MOST:
+            raise CursorError(
+                f"the checkpoint says epoch {shown(epoch)}, which no run reaches",
+                hint="it is damaged: use an older one",
+            )
         if consumed >= stop - start:
             raise CursorError(
-                f"the checkpoint says {consumed:,} sequences of epoch {epoch}, which has {stop - start:,}"
+                f"the checkpoint says {shown(consumed)} sequences of epoch {shown(epoch)}, which has {stop - start:,}",
+                hint="it is damaged: use an older one",
             )
         return replace(self, epoch=epoch, consumed=consumed)
 
@@ -140,8 +161,11 @@ def rank_offsets(steps: np.ndarray, *, rank: int, world: int, batch: int) -> np.
         batch: sequences of a rank in a step.
 
     Raises:
-        UsageError: the rank is not one of the world, or a number is not positive.
+        UsageError: the rank is not one of the world, or a number is not a positive whole one.
     """
+    for value, name in ((rank, "rank"), (world, "world"), (batch, "batch_size")):
+        check_whole(value, name, least=-MOST)
+    check_whole(int(world) * int(batch), "world x batch_size", least=-MOST)
     if world < 1 or batch < 1 or not 0 <= rank < world:
         raise UsageError(f"rank {rank} of {world} with batches of {batch}", hint="ranks count from 0; batches from 1")
     return steps[:, None].astype(np.int64) * (world * batch) + np.arange(batch, dtype=np.int64) * world + rank

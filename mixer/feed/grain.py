@@ -4,7 +4,7 @@
     batches.set_state(checkpoint["data"])  # written by any number of processes, any batch size
     for batch in batches:  # MaxText's names: inputs, targets, ..._position, ..._segmentation, int32[8, 8192]
         loss = train_step(batch["inputs"], batch["targets"], batch["inputs_segmentation"])
-        checkpoint["data"] = batches.get_state()  # six values, the same in every process
+        checkpoint["data"] = batches.get_state()  # seven values, the same in every process
 
 `SequenceSource` is for pipelines that have an order of their own.
 """
@@ -21,7 +21,7 @@ import numpy as np
 from mixer.feed.cursor import Cursor
 from mixer.feed.features import Features, to_features
 from mixer.feed.sequences import SequenceSet, open_build
-from mixer.feed.steps import Last, Steps
+from mixer.feed.steps import Last, NumEpochs, Steps, num_epochs
 
 
 class SequenceSource(grain.sources.RandomAccessDataSource):
@@ -40,7 +40,7 @@ class SequenceSource(grain.sources.RandomAccessDataSource):
         return len(self.sequences)
 
     def __getitem__(self, number: int) -> Features:
-        features = to_features(self.sequences[int(number)], across_documents=self._across_documents)
+        features = to_features(self.sequences[number], across_documents=self._across_documents)
         return {name: array[0] for name, array in features.items()}
 
     def __repr__(self) -> str:
@@ -60,10 +60,10 @@ class StepDataset(grain.IterDataset):
         batch_size: sequences of this process in a step.
         rank: of `world` processes.
         world: processes that read together.
-        epochs: where it ends; None: it does not.
+        epochs: where it ends; default: after the build's epochs (its recipe's `epochs.count`); None: it does not end.
         last: `drop` or `pad`: what becomes of sequences at the end that fill no whole step; see `Steps`.
         seed: of the order; default: the recipe's.
-        window: shards read from at a time; default: all.
+        shuffle_shards: how many shards are read from at a time; default: all.
         across_documents: see `to_features`.
 
     Raises:
@@ -77,16 +77,18 @@ class StepDataset(grain.IterDataset):
         batch_size: int,
         rank: int = 0,
         world: int = 1,
-        epochs: int | None = None,
+        epochs: NumEpochs = "build",
         last: Last = "drop",
         seed: int | None = None,
-        window: int | None = None,
+        shuffle_shards: int | None = None,
         across_documents: bool = False,
     ) -> None:
         super().__init__()
         self.sequences = build if isinstance(build, SequenceSet) else open_build(build)
-        self.start = Cursor.start(self.sequences, seed=seed, window=window)
-        self.steps = Steps(batch_size=batch_size, rank=rank, world=world, epochs=epochs, last=last)
+        self.start = Cursor.start(self.sequences, seed=seed, shuffle_shards=shuffle_shards)
+        self.steps = Steps(
+            batch_size=batch_size, rank=rank, world=world, epochs=num_epochs(epochs, self.sequences.manifest), last=last
+        )
         self.steps.check_fits(self.start)
         self.across_documents = across_documents
         self.own = slice(0, None, 1)

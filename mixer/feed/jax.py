@@ -4,7 +4,7 @@
     loader.load_state_dict(checkpoint["data"])  # written on any mesh, any number of processes, any batch size
     for batch in loader:  # MaxText's names: inputs, targets, ..._position, ..._segmentation, int32[64, 8192]
         loss = train_step(batch["inputs"], batch["targets"], batch["inputs_segmentation"])
-        checkpoint["data"] = loader.state_dict()  # six values, the same in every process
+        checkpoint["data"] = loader.state_dict()  # seven values, the same in every process
 
 `mixer.feed.grain` is for pipelines in Grain.
 """
@@ -22,7 +22,7 @@ from mixer.errors import UsageError
 from mixer.feed.cursor import Cursor
 from mixer.feed.features import Features, to_features
 from mixer.feed.sequences import SequenceSet, open_build
-from mixer.feed.steps import Last, Steps, check_unmoved
+from mixer.feed.steps import Last, NumEpochs, Steps, check_unmoved, num_epochs
 
 Arrays = dict[str, jax.Array]
 
@@ -37,10 +37,10 @@ class TrainLoader:
         build: a folder, a manifest, or an open build.
         batch_size: sequences of a step, over all processes.
         sharding: of an array [batch_size, L]; default: whole, on this process's first device.
-        epochs: where it ends; None: it does not.
+        epochs: where it ends; default: after the build's epochs (its recipe's `epochs.count`); None: it does not end.
         last: `drop` or `pad`: what becomes of sequences at the end that fill no whole step; see `Steps`.
         seed: of the order; default: the recipe's.
-        window: shards read from at a time; default: all.
+        shuffle_shards: how many shards are read from at a time; default: all.
         across_documents: see `to_features`.
 
     Raises:
@@ -53,16 +53,16 @@ class TrainLoader:
         *,
         batch_size: int,
         sharding: jax.sharding.Sharding | None = None,
-        epochs: int | None = None,
+        epochs: NumEpochs = "build",
         last: Last = "drop",
         seed: int | None = None,
-        window: int | None = None,
+        shuffle_shards: int | None = None,
         across_documents: bool = False,
     ) -> None:
         self.sequences = build if isinstance(build, SequenceSet) else open_build(build)
-        self.cursor = Cursor.start(self.sequences, seed=seed, window=window)
+        self.cursor = Cursor.start(self.sequences, seed=seed, shuffle_shards=shuffle_shards)
         self._order = self.cursor.order(self.sequences)
-        self._steps = Steps(batch_size=batch_size, epochs=epochs, last=last)
+        self._steps = Steps(batch_size=batch_size, epochs=num_epochs(epochs, self.sequences.manifest), last=last)
         self._steps.check_fits(self.cursor)
         self._across_documents = across_documents
         self._shape = (batch_size, self.sequences.sequence_length)

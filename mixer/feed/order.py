@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 
 from mixer import rng
-from mixer.errors import UsageError
 from mixer.feed.epochs import Epochs
+from mixer.feed.whole import MOST, check_whole
 
 ROUNDS = 6
 _MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -77,11 +77,11 @@ def _mix(values: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Windows:
+class _Groups:
     """An epoch's shards in their order, cut off where its part begins and ends.
 
     `starts`, `sizes` int64[shards]: first sequence and number of sequences of each; `stops` int64[groups]: the position
-    behind each group of `window` shards.
+    behind each group of `shuffle_shards` shards.
     """
 
     starts: np.ndarray
@@ -95,25 +95,28 @@ class Order:
     Args:
         shard_sequences: sequences of each shard; int64[shards].
         seed: the key of the order.
-        window: how many shards are read from at a time; None: all of them. With a window, shards are permuted, taken in
-            groups of `window`, and sequences are permuted inside each group: fewer open files, a coarser shuffle.
+        shuffle_shards: how many shards are read from at a time; None: all of them. With a number, shards are permuted
+            and taken in groups of so many, and sequences are permuted inside each group: fewer open files, a coarser
+            shuffle.
         num_parts: how many epochs share the sequences, each reading its own part of them; see `Epochs`.
 
     Raises:
-        UsageError: the window is not positive.
+        UsageError: `shuffle_shards` is not a positive number, or the seed not a number.
     """
 
     def __init__(
-        self, shard_sequences: np.ndarray, seed: int, window: int | None = None, *, num_parts: int = 1
+        self, shard_sequences: np.ndarray, seed: int, shuffle_shards: int | None = None, *, num_parts: int = 1
     ) -> None:
-        if window is not None and window < 1:
-            raise UsageError(f"window is {window}; it is a number of shards, at least 1", where="window")
+        if shuffle_shards is not None:
+            shuffle_shards = check_whole(shuffle_shards, "shuffle_shards", least=1)
+        self.seed = check_whole(seed, "seed", least=-MOST)
         self._stops = np.cumsum(shard_sequences, dtype=np.int64)
-        self.seed = seed
-        self.window = window if window is not None and window < len(shard_sequences) else None
+        if shuffle_shards is not None and shuffle_shards >= len(shard_sequences):
+            shuffle_shards = None  # one group of all
+        self.shuffle_shards = shuffle_shards
         self.num_sequences = int(self._stops[-1]) if len(self._stops) else 0
         self.epochs = Epochs(num_sequences=self.num_sequences, num_parts=num_parts)
-        self._windows = lru_cache(maxsize=2)(self._windows_of)
+        self._groups = lru_cache(maxsize=2)(self._groups_of)
 
     def sequences(self, epoch: int, positions: np.ndarray) -> np.ndarray:
         """The sequence at each position of an epoch: int64, numbers in the order of the manifest.
@@ -123,52 +126,53 @@ class Order:
             positions: int64, each in [0, sequences of the epoch).
         """
         start, stop = self.epochs.part(epoch)
-        if self.window is None:
+        if self.shuffle_shards is None:
             return self._permutation(epoch, 0, stop - start).forward(positions) + start
-        windows = self._windows(epoch)
-        group = np.searchsorted(windows.stops, positions, side="right")
+        groups = self._groups(epoch)
+        group = np.searchsorted(groups.stops, positions, side="right")
         found = np.empty(len(positions), dtype=np.int64)
         for number in np.unique(group).tolist():
             here = group == number
-            members = slice(number * self.window, (number + 1) * self.window)
-            stops = np.cumsum(windows.sizes[members])
-            inside = positions[here] - (windows.stops[number] - stops[-1])
+            members = slice(number * self.shuffle_shards, (number + 1) * self.shuffle_shards)
+            stops = np.cumsum(groups.sizes[members])
+            inside = positions[here] - (groups.stops[number] - stops[-1])
             places = self._permutation(epoch, number + 1, int(stops[-1])).forward(inside)
             shard = np.searchsorted(stops, places, side="right")
-            found[here] = places - (stops - windows.sizes[members])[shard] + windows.starts[members][shard]
+            found[here] = places - (stops - groups.sizes[members])[shard] + groups.starts[members][shard]
         return found
 
     def positions(self, epoch: int, sequences: np.ndarray) -> np.ndarray:
         """The position at which an epoch takes each sequence of its part: the inverse of `sequences`."""
         start, stop = self.epochs.part(epoch)
-        if self.window is None:
+        if self.shuffle_shards is None:
             return self._permutation(epoch, 0, stop - start).backward(np.asarray(sequences) - start)
-        windows = self._windows(epoch)
-        by_start = np.argsort(windows.starts)
+        groups = self._groups(epoch)
+        by_start = np.argsort(groups.starts)
         # The place of each sequence's shard in the permuted order.
-        rank = by_start[np.searchsorted(windows.starts[by_start], sequences, side="right") - 1]
-        group = rank // self.window
+        rank = by_start[np.searchsorted(groups.starts[by_start], sequences, side="right") - 1]
+        group = rank // self.shuffle_shards
         found = np.empty(len(sequences), dtype=np.int64)
         for number in np.unique(group).tolist():
             here = group == number
-            members = slice(number * self.window, (number + 1) * self.window)
-            stops = np.cumsum(windows.sizes[members])
+            members = slice(number * self.shuffle_shards, (number + 1) * self.shuffle_shards)
+            stops = np.cumsum(groups.sizes[members])
             member = rank[here] - members.start
-            places = sequences[here] - windows.starts[members][member] + (stops - windows.sizes[members])[member]
+            places = sequences[here] - groups.starts[members][member] + (stops - groups.sizes[members])[member]
             permutation = self._permutation(epoch, number + 1, int(stops[-1]))
-            found[here] = permutation.backward(places) + windows.stops[number] - stops[-1]
+            found[here] = permutation.backward(places) + groups.stops[number] - stops[-1]
         return found
 
-    def _windows_of(self, epoch: int) -> _Windows:
-        assert self.window is not None
+    def _groups_of(self, epoch: int) -> _Groups:
+        assert self.shuffle_shards is not None
         start, stop = self.epochs.part(epoch)
         stops = np.clip(self._stops, start, stop)
         starts = np.concatenate([[start], stops[:-1]])
         (there,) = np.nonzero(stops > starts)
         shards = there[rng.permutation(len(there), self.seed, "order of shards", epoch)]
         sizes = (stops - starts)[shards]
-        last = np.minimum(np.arange(self.window, len(shards) + self.window, self.window), len(shards)) - 1
-        return _Windows(starts=starts[shards], sizes=sizes, stops=np.cumsum(sizes)[last])
+        step = self.shuffle_shards
+        last = np.minimum(np.arange(step, len(shards) + step, step), len(shards)) - 1
+        return _Groups(starts=starts[shards], sizes=sizes, stops=np.cumsum(sizes)[last])
 
     def _permutation(self, epoch: int, group: int, count: int) -> Permutation:
         words = rng.words(rng.key(self.seed, "order", epoch, group), ROUNDS)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mixer.feed.mapped import MappedShards, Verify, check_verify, num_batches
+from mixer.feed.whole import is_whole, shown
 from mixer.local import check_local
 from mixer.packing.columns import Columns
 from mixer.shards.locate import Locator
@@ -111,11 +113,11 @@ class SequenceSet:
     def __len__(self) -> int:
         return self.locator.num_sequences
 
-    def __getitem__(self, wanted: int | slice | np.ndarray) -> Batch:
+    def __getitem__(self, wanted: int | slice | np.ndarray | list[int]) -> Batch:
         """One sequence, a slice, or the sequences of an index array, as a batch.
 
         Raises:
-            IndexError: a number is outside.
+            IndexError: a number is outside, or not a whole number; a mask is not an index.
             IntegrityError: a shard is missing, or not as its manifest says.
         """
         places = self._places(wanted)
@@ -143,10 +145,10 @@ class SequenceSet:
             start=joined["segment_start"],
         )
 
-    def ids(self, wanted: int | slice | np.ndarray) -> np.ndarray:
+    def ids(self, wanted: int | slice | np.ndarray | list[int]) -> np.ndarray:
         """`input_ids` alone: int32[L] for one number (no copy, read-only), int32[n, L] otherwise."""
         places = self._places(wanted)
-        if isinstance(wanted, int | np.integer):
+        if is_whole(wanted):
             ((shard, batch, row),) = places
             return self._shards.ids(shard, batch)[row]
         return self._copy_ids(places)
@@ -168,17 +170,14 @@ class SequenceSet:
         """Let go of all maps; the set opens them again when it is read from."""
         self._shards.close()
 
-    def _places(self, wanted: int | slice | np.ndarray) -> list[Place]:
+    def _places(self, wanted: int | slice | np.ndarray | list[int]) -> list[Place]:
         count = len(self)
-        if isinstance(wanted, slice):
-            numbers = list(range(*wanted.indices(count)))
-        else:
-            numbers = np.asarray(wanted, dtype=np.int64).reshape(-1).tolist()
         inside = []
+        numbers = _numbers(wanted, count)
         for number in numbers:
             inside.append(number + count if number < 0 else number)
             if not 0 <= inside[-1] < count:
-                raise IndexError(f"sequence {number:,} is outside the {count:,} of the build")
+                raise IndexError(f"sequence {shown(number)} is outside the {count:,} of the build")
         return self.locator.batches(inside)
 
     def _copy_ids(self, places: list[Place]) -> np.ndarray:
@@ -187,6 +186,29 @@ class SequenceSet:
         # One call for all of them: an assignment for each takes a quarter longer.
         joined = np.concatenate(rows) if rows else np.empty(0, dtype=np.int32)
         return joined.reshape(len(rows), self.sequence_length)
+
+
+def _numbers(wanted: Any, count: int) -> list[int]:
+    """The numbers that an index means, as they were given: negative ones, and those outside, are still there.
+
+    Raises:
+        IndexError: it is a mask, or has something else that is not a whole number.
+    """
+    try:
+        if isinstance(wanted, slice):
+            return list(range(*wanted.indices(count)))
+        if is_whole(wanted):
+            return [int(wanted)]
+        if isinstance(wanted, list | tuple) and any(isinstance(number, bool | np.bool_) for number in wanted):
+            raise TypeError("it has a bool")
+        array = np.asarray(wanted)
+        if array.dtype.kind not in "iu" and array.size:
+            raise TypeError(f"its type is {array.dtype}")
+        return array.reshape(-1).tolist()
+    except (TypeError, ValueError, OverflowError) as error:
+        raise IndexError(
+            f"{shown(wanted)} is not an index of sequences: {error}; give whole numbers, of a mask np.flatnonzero(mask)"
+        ) from error
 
 
 def document_ends(manifest: Manifest, input_ids: np.ndarray, next_id: np.ndarray) -> np.ndarray:

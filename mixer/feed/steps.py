@@ -12,8 +12,13 @@ import numpy as np
 from mixer.errors import UsageError
 from mixer.feed.cursor import Cursor, rank_offsets, stream
 from mixer.feed.order import Order
+from mixer.feed.whole import check_whole
+from mixer.shards.records import Manifest
 
 Last = Literal["drop", "pad"]
+NumEpochs = int | Literal["build"] | None
+"""Where a run ends: after so many epochs, after those of the `build` (its recipe's `epochs.count`), or None: never."""
+MOST_EPOCHS = 1_000_000
 _NUMBERS_AT_ONCE = 4096
 
 
@@ -29,7 +34,7 @@ class Steps:
         batch_size: sequences of a rank in a step.
         rank: of `world` ranks.
         world: ranks that read together.
-        epochs: where the run ends, counted from the first; None: it does not.
+        epochs: how many epochs the run has, how_many from the first; None: it does not end.
         last: what becomes of sequences at the end that fill no whole step of all ranks: `drop` them, or `pad` the step
             with the first ones of another epoch.
 
@@ -47,8 +52,8 @@ class Steps:
         rank_offsets(np.arange(0), rank=self.rank, world=self.world, batch=self.batch_size)
         if self.last not in ("drop", "pad"):
             raise UsageError(f"last is {self.last!r}; it is drop or pad", where="last")
-        if self.epochs is not None and self.epochs < 1:
-            raise UsageError(f"epochs is {self.epochs}; it is at least 1, or None for no end", where="epochs")
+        if self.epochs is not None:
+            check_whole(self.epochs, "epochs", least=1, most=MOST_EPOCHS)
 
     @property
     def num_sequences(self) -> int:
@@ -65,9 +70,10 @@ class Steps:
             UsageError: a step is larger than all epochs together, and what fills no step is dropped.
         """
         if self.epochs is not None and not self.left(start):
+            epochs = "the one epoch" if self.epochs == 1 else f"all {self.epochs} epochs"
             raise UsageError(
-                f"a step of {self.world} ranks x {self.batch_size} is larger than {self.epochs} epochs of "
-                f"{start.epochs.begin(self.epochs):,} sequences in all",
+                f"a step of {self.world} ranks x {self.batch_size} is larger than {epochs} of the run, "
+                f"{how_many(start.epochs.begin(self.epochs), 'sequence')}",
                 hint="use a smaller batch, fewer ranks, more epochs, or last='pad'",
             )
 
@@ -101,6 +107,22 @@ class Steps:
             offsets = rank_offsets(steps, rank=self.rank, world=self.world, batch=self.batch_size)
             _, numbers = stream(order, cursor, offsets.reshape(-1))
             yield from numbers.reshape(offsets.shape)
+
+
+def num_epochs(epochs: NumEpochs, manifest: Manifest) -> int | None:
+    """The number of epochs that a caller means; None: the run does not end.
+
+    Raises:
+        UsageError: it is neither a number from 1 on, nor `build`, nor None.
+    """
+    if epochs is None:
+        return None
+    return manifest.epochs.count if epochs == "build" else check_whole(epochs, "epochs", least=1, most=MOST_EPOCHS)
+
+
+def how_many(count: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def check_unmoved(cursor: Cursor, place: Cursor) -> None:

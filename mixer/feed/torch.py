@@ -4,7 +4,7 @@
     loader.load_state_dict(checkpoint["loader"])  # written by any number of ranks, workers, any batch size
     for batch in loader:  # {"input_ids", "labels"}, int64[8, 8192]
         loss = train_step(batch["input_ids"], batch["labels"])
-        checkpoint["loader"] = loader.state_dict()  # six values, the same on every rank
+        checkpoint["loader"] = loader.state_dict()  # seven values, the same on every rank
 
 `mixer.feed.hf` is for Hugging Face's trainer, `mixer.feed.torchtitan` for torchtitan.
 """
@@ -26,7 +26,8 @@ from mixer.errors import CursorError
 from mixer.feed.cursor import Cursor
 from mixer.feed.order import Order
 from mixer.feed.sequences import Batch, SequenceSet, open_build
-from mixer.feed.steps import Last, Steps, check_unmoved
+from mixer.feed.steps import Last, NumEpochs, Steps, check_unmoved, num_epochs
+from mixer.feed.whole import MOST, check_whole, shown
 
 Tensors = dict[str, torch.Tensor]
 
@@ -68,7 +69,7 @@ class SequenceDataset(Dataset):
 
     def __getitems__(self, numbers: list[int]) -> list[Tensors]:
         """Several at once, as DataLoader asks for a batch."""
-        tensors = to_tensors(self.sequences[np.array(numbers)], across_documents=self._across_documents)
+        tensors = to_tensors(self.sequences[numbers], across_documents=self._across_documents)
         return [{name: tensor[row] for name, tensor in tensors.items()} for row in range(len(numbers))]
 
 
@@ -105,7 +106,7 @@ class StepDataset(IterableDataset):
         self._sequences = sequences
         self._cursor = cursor
         self._steps = Steps(batch_size=batch_size, rank=rank, world=world)
-        self._num_steps = num_steps
+        self._num_steps = None if num_steps is None else check_whole(num_steps, "num_steps")
         self._form = {"across_documents": across_documents, "borders": borders}
         self._done = 0
         self._resumed = False
@@ -133,14 +134,23 @@ class StepDataset(IterableDataset):
         Raises:
             CursorError: the state is of another build, order or beginning.
         """
+        if not isinstance(state, Mapping) or set(state) != {"done", "cursor"}:
+            raise CursorError(
+                f"not a state of this data set: it is {shown(state)}", hint="give what state_dict returned"
+            )
         if self._cursor.resumed(state["cursor"]) != self._cursor:
             raise CursorError("the state began at another cursor", hint="use TrainLoader to change ranks or workers")
-        self._done = state["done"]
+        done = state["done"]
+        if type(done) is not int or not 0 <= done <= MOST // self._steps.num_sequences:
+            raise CursorError(
+                f"the state says {shown(done)} steps, which cannot be", hint="it is damaged: use an older one"
+            )
+        self._done = done
         self._resumed = True
 
 
 class TrainLoader:
-    """Batches for one rank, endless or for some epochs, with the cursor as its state.
+    """Batches for one rank, for some epochs or without end, with the cursor as its state.
 
     The state counts what was handed out, not what workers have made ahead, and is the same on every rank. Workers are
     told which sequences to read, batch by batch, and know nothing of the run: with `persistent_workers` they stay for
@@ -151,10 +161,10 @@ class TrainLoader:
         batch_size: sequences of this rank in a step.
         rank: default: torch.distributed's, or RANK, or 0.
         world: default: torch.distributed's, or WORLD_SIZE, or 1.
-        epochs: where it ends; None: it does not. The recipe's `epochs.count` is in the manifest.
+        epochs: where it ends; default: after the build's epochs (its recipe's `epochs.count`); None: it does not end.
         last: `drop` or `pad`: what becomes of sequences at the end that fill no whole step of all ranks; see `Steps`.
         seed: of the order; default: the recipe's.
-        window: shards read from at a time; default: all.
+        shuffle_shards: how many shards are read from at a time; default: all.
         across_documents: see `to_tensors`.
         borders: see `to_tensors`.
         loader: further arguments of DataLoader: num_workers, pin_memory, persistent_workers, prefetch_factor, ...
@@ -170,18 +180,24 @@ class TrainLoader:
         batch_size: int,
         rank: int | None = None,
         world: int | None = None,
-        epochs: int | None = None,
+        epochs: NumEpochs = "build",
         last: Last = "drop",
         seed: int | None = None,
-        window: int | None = None,
+        shuffle_shards: int | None = None,
         across_documents: bool = True,
         borders: bool = False,
         **loader: Any,
     ) -> None:
         self.sequences = build if isinstance(build, SequenceSet) else open_build(build)
         self.rank, self.world = _ranks(rank, world)
-        self.cursor = Cursor.start(self.sequences, seed=seed, window=window)
-        self._steps = Steps(batch_size=batch_size, rank=self.rank, world=self.world, epochs=epochs, last=last)
+        self.cursor = Cursor.start(self.sequences, seed=seed, shuffle_shards=shuffle_shards)
+        self._steps = Steps(
+            batch_size=batch_size,
+            rank=self.rank,
+            world=self.world,
+            epochs=num_epochs(epochs, self.sequences.manifest),
+            last=last,
+        )
         self._steps.check_fits(self.cursor)
         self._batches = _Batches(self.sequences, across_documents=across_documents, borders=borders)
         order = self.cursor.order(self.sequences)
@@ -195,7 +211,7 @@ class TrainLoader:
     def __len__(self) -> int:
         steps = self._steps.left(self.cursor)
         if steps is None:
-            raise TypeError("the loader has no end: give it a number of epochs")
+            raise TypeError("the loader has no end: leave epochs out, or give their number")
         return steps
 
     def __iter__(self) -> Iterator[Tensors]:

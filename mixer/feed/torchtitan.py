@@ -22,9 +22,10 @@ from typing import Any
 import torch
 from torchtitan.components.dataloader import BaseDataLoader
 
-from mixer.errors import UsageError
+from mixer.errors import CursorError, UsageError
 from mixer.feed.sequences import open_build
 from mixer.feed.torch import TrainLoader
+from mixer.feed.whole import shown
 
 
 class MixerDataLoader(BaseDataLoader):
@@ -46,7 +47,8 @@ class MixerDataLoader(BaseDataLoader):
         """`dataset_path` is the build's folder."""
 
         infinite: bool = True
-        """Whether to read on without end; otherwise the recipe's epochs, without the rest that fills no step."""
+        """Whether to read on without end, as torchtitan's own loaders do; otherwise the build's epochs, less the rest
+        that fills no step."""
 
         across_documents: bool = False
         """Whether attention and labels go on from one document of a sequence into the next."""
@@ -54,8 +56,8 @@ class MixerDataLoader(BaseDataLoader):
         seed: int | None = None
         """Of the order of training; default: the recipe's."""
 
-        window: int | None = None
-        """Shards read from at a time; default: all."""
+        shuffle_shards: int | None = None
+        """How many shards are read from at a time; default: all."""
 
         num_workers: int = 0
         """Processes that make batches ahead; 0: none."""
@@ -88,9 +90,9 @@ class MixerDataLoader(BaseDataLoader):
             batch_size=local_batch_size,
             rank=dp_rank,
             world=dp_world_size,
-            epochs=None if config.infinite else sequences.manifest.epochs.count,
+            epochs=None if config.infinite else "build",
             seed=config.seed,
-            window=config.window,
+            shuffle_shards=config.shuffle_shards,
             across_documents=config.across_documents,
             borders=True,
             num_workers=config.num_workers,
@@ -118,8 +120,15 @@ class MixerDataLoader(BaseDataLoader):
         Raises:
             CursorError: the checkpoint is of another build or order; the message says which.
         """
-        if state_dict:
-            self._loader.load_state_dict(json.loads(state_dict["cursor"]))
+        if state_dict == {}:
+            return
+        try:
+            cursor = json.loads(state_dict["cursor"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CursorError(
+                f"not a state of this loader: it is {shown(state_dict)}", hint="give what state_dict returned"
+            ) from error
+        self._loader.load_state_dict(cursor)
 
     def close(self) -> None:
         """Stop all workers and let go of all maps."""

@@ -12,6 +12,8 @@ from mixer.feed.cursor import Cursor, rank_offsets, stream
 from mixer.feed.drawn import drawings
 from mixer.feed.order import Order
 from mixer.feed.sequences import SequenceSet
+from mixer.feed.steps import MOST_EPOCHS, Steps, how_many
+from mixer.feed.whole import check_whole, shown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,7 @@ class TracedSequence:
 
 
 def trace_step(
-    sequences: SequenceSet, cursor: Cursor, *, step: int, rank: int, world: int, batch: int
+    sequences: SequenceSet, cursor: Cursor, *, step: int, rank: int, world: int, batch: int, epochs: int
 ) -> list[TracedSequence]:
     """The sequences of one rank in one step, in their order, with the rows that they hold. O(1) in the step.
 
@@ -49,17 +51,25 @@ def trace_step(
         rank: of `world` ranks.
         world: how many ranks there were.
         batch: sequences of a rank in a step, gradient accumulation included.
+        epochs: how many epochs the run had.
 
     Raises:
-        UsageError: the rank is outside its world, or the step is negative.
+        UsageError: the rank is outside its world, or the run has no such step.
     """
-    if step < 0:
-        raise UsageError(f"there is no step {step}", where="--step", hint="steps count from 0")
+    num_steps = Steps(batch_size=batch, rank=rank, world=world, epochs=epochs).left(cursor)
+    assert num_steps is not None
+    if not 0 <= step < num_steps:
+        raise UsageError(
+            f"there is no step {shown(step)}: {how_many(epochs, 'epoch')} of {how_many(len(sequences), 'sequence')} "
+            f"have {how_many(num_steps, 'whole step')} of {world} x {batch}",
+            where="--step",
+            hint="steps count from 0; --epochs says how many epochs the run had",
+        )
     order = cursor.order(sequences)
     offsets = rank_offsets(np.array([step]), rank=rank, world=world, batch=batch)[0]
-    epochs, numbers = stream(order, cursor, offsets)
+    epoch_of, numbers = stream(order, cursor, offsets)
     _, positions = cursor.epochs.locate(cursor.place + offsets)
-    places = zip(epochs.tolist(), positions.tolist(), numbers.tolist(), strict=True)
+    places = zip(epoch_of.tolist(), positions.tolist(), numbers.tolist(), strict=True)
     return [_traced(sequences, epoch, position, number) for epoch, position, number in places]
 
 
@@ -72,13 +82,16 @@ def trace_row(sequences: SequenceSet, order: Order, *, source: str, row: int, ep
     Raises:
         UsageError: the build has no such source, or the source no such row.
     """
+    check_whole(epochs, "epochs", least=1, most=MOST_EPOCHS)
     names = sequences.manifest.source_names
     if source not in names:
         raise UsageError(f"the build has no source {source!r}", where="--source", hint=f"it has {', '.join(names)}")
     index = names.index(source)
     available = sequences.manifest.sources[index].num_rows
     if not 0 <= row < available:
-        raise UsageError(f"{source} has no row {row}", where="--row", hint=f"its rows are 0 to {available - 1:,}")
+        raise UsageError(
+            f"{source} has no row {shown(row)}", where="--row", hint=f"its rows are 0 to {available - 1:,}"
+        )
     numbers = np.fromiter(_holding(sequences, index, row), dtype=np.int64)
     found = []
     for epoch in range(epochs):

@@ -136,7 +136,9 @@ def test_a_run_goes_on_with_other_processes_and_batches(finished: Path, order: n
     state: str | None = None
     done = 0
     for world, batch in ((2, 3), (1, 4), (3, 1)):
-        ranks = [iter(StepDataset(finished, batch_size=batch, rank=rank, world=world)) for rank in range(world)]
+        ranks = [
+            iter(StepDataset(finished, batch_size=batch, rank=rank, world=world, epochs=None)) for rank in range(world)
+        ]
         taken = []
         for rank in ranks:
             if state is not None:
@@ -204,7 +206,7 @@ def test_wrong_ranks_steps_and_states_are_refused(finished: Path) -> None:
     """With the reason."""
     with pytest.raises(UsageError, match="rank 2 of 2"):
         StepDataset(finished, batch_size=1, rank=2, world=2)
-    with pytest.raises(UsageError, match="is larger than 1 epochs"):
+    with pytest.raises(UsageError, match="is larger than the one epoch"):
         StepDataset(finished, batch_size=10**6, epochs=1)
     with pytest.raises(ValueError, match="sequential_slice"):
         StepDataset(finished, batch_size=1).set_slice(slice(0, None, 2), sequential_slice=True)

@@ -91,7 +91,7 @@ def test_ends_and_what_is_refused(finished: Path, tmp_path: Path) -> None:
     assert found["steps"].tolist() == [1, 2]
     divide, larger, other, moved = found["refused"].tolist()
     assert divide.startswith("UsageError: sharding: the sharding does not fit")
-    assert "is larger than 1 epochs" in larger
+    assert "is larger than the one epoch" in larger
     assert "CursorError: the checkpoint belongs to another order: its seed is 9" in other
     assert "moved while it was iterated over" in moved
 

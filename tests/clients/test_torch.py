@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from leftovers import assert_nothing_is_left, holdings
 from snippets import run_example
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
+from workshop import Workshop
 
 import mixer.feed
 import mixer.feed.torch
@@ -61,7 +64,8 @@ def test_a_run_goes_on_with_other_ranks_workers_and_batches(finished: Path, orde
     done = 0
     for world, batch, workers in ((2, 3, 0), (1, 4, 2), (3, 1, 0)):
         ranks = [
-            TrainLoader(finished, batch_size=batch, rank=r, world=world, num_workers=workers) for r in range(world)
+            TrainLoader(finished, batch_size=batch, rank=r, world=world, epochs=None, num_workers=workers)
+            for r in range(world)
         ]
         taken = []
         for rank in ranks:
@@ -78,6 +82,41 @@ def test_a_run_goes_on_with_other_ranks_workers_and_batches(finished: Path, orde
             assert together.tolist() == order[done : done + world * batch].tolist()
             done += world * batch
     assert json.loads(state or "{}")["consumed"] + json.loads(state or "{}")["epoch"] * len(order) // 3 == done
+
+
+def test_a_loader_ends_with_the_epochs_of_the_build(finished: Path, workshop: Workshop, tmp_path: Path) -> None:
+    """Those of its recipe unless told otherwise; with None it goes on."""
+    loader = TrainLoader(finished, batch_size=10)
+    assert len(loader) == len(list(loader)) == len(loader.sequences) // 10
+    workshop.build(tmp_path / "out", workshop.recipe(target={"rows": 60}, epochs={"count": 3}))
+    count = len(mixer.feed.open(tmp_path / "out"))
+    assert len(list(TrainLoader(tmp_path / "out", batch_size=2))) == 3 * count // 2
+    assert len(list(TrainLoader(tmp_path / "out", batch_size=2, epochs=1))) == count // 2
+    endless = TrainLoader(tmp_path / "out", batch_size=2, epochs=None)
+    assert len(list(islice(endless, 2 * count))) == 2 * count
+
+
+@pytest.mark.parametrize("wrong", [1.7, True, np.True_, 10**20, "1", None])
+def test_what_is_no_index_is_refused_by_the_map_style_data_set(finished: Path, wrong: Any) -> None:
+    """As by the feed."""
+    dataset = SequenceDataset(mixer.feed.open(finished))
+    assert dataset[np.int64(-1)]["input_ids"].tolist() == dataset[len(dataset) - 1]["input_ids"].tolist()
+    for ask in (lambda: dataset[wrong], lambda: dataset.__getitems__([0, wrong])):
+        with pytest.raises(IndexError, match=r"outside the|is not an index"):
+            ask()
+
+
+@pytest.mark.parametrize("state", [None, {}, {"done": 1}, {"done": True, "cursor": None}, {"done": 10**30}, "state"])
+def test_what_is_no_state_is_refused(finished: Path, state: Any) -> None:
+    """By the loader and the iterable."""
+    sequences = mixer.feed.open(finished)
+    dataset = StepDataset(sequences, Cursor.start(sequences), batch_size=4)
+    cursor = dataset.state_dict()["cursor"]
+    for wrong in (state, {"done": state, "cursor": cursor}):
+        with pytest.raises(CursorError):
+            dataset.load_state_dict(wrong)
+    with pytest.raises(CursorError):
+        TrainLoader(sequences, batch_size=4).load_state_dict(state)
 
 
 def test_the_last_step_is_dropped_or_padded_as_asked(finished: Path) -> None:
@@ -208,9 +247,12 @@ def test_more_ranks_than_sequences_share_several_epochs(finished: Path, order: n
     """One step of all ranks is longer than an epoch, and no divisor of it: still the one stream, in turns."""
     count = len(order) // 3
     world = count + 3
-    first = [next(iter(TrainLoader(finished, batch_size=1, rank=rank, world=world))) for rank in (0, count - 1, count)]
+    first = [
+        next(iter(TrainLoader(finished, batch_size=1, rank=rank, world=world, epochs=None)))
+        for rank in (0, count - 1, count)
+    ]
     assert torch.cat([batch["input_ids"] for batch in first]).tolist() == order[[0, count - 1, count]].tolist()
-    with pytest.raises(UsageError, match=f"{world} ranks x 1 is larger than 1 epochs"):
+    with pytest.raises(UsageError, match=f"{world} ranks x 1 is larger than the one epoch"):
         TrainLoader(finished, batch_size=1, rank=0, world=world, epochs=1)
     padded = TrainLoader(finished, batch_size=1, rank=count, world=world, epochs=1, last="pad")
     assert [batch["input_ids"].tolist() for batch in padded] == [order[count : count + 1].tolist()]
@@ -286,12 +328,12 @@ def test_wrong_ranks_steps_and_states_are_refused(finished: Path) -> None:
     """With the reason, before anything is read."""
     with pytest.raises(UsageError, match="rank 2 of 2"):
         TrainLoader(finished, batch_size=1, rank=2, world=2)
-    with pytest.raises(UsageError, match="is larger than 1 epochs"):
+    with pytest.raises(UsageError, match="is larger than the one epoch"):
         TrainLoader(finished, batch_size=10**6, epochs=1)
     with pytest.raises(UsageError, match="drop or pad"):
         TrainLoader(finished, batch_size=1, last="keep")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="no end"):
-        len(TrainLoader(finished, batch_size=1))
+        len(TrainLoader(finished, batch_size=1, epochs=None))
     other = TrainLoader(finished, batch_size=1, seed=99)
     with pytest.raises(CursorError, match="another order: its seed is 99"):
         TrainLoader(finished, batch_size=1).load_state_dict(other.state_dict())

@@ -237,7 +237,7 @@ def test_the_example_is_a_config_of_torchtitan(finished: Path) -> None:
         "print(config.dataloader, config.training.global_batch_size, config.checkpoint.enable)\n"
     )
     options = ["--dataloader.dataset-path", str(finished), "--dataloader.no-infinite", "--dataloader.across-documents"]
-    options += ["--dataloader.seed", "7", "--dataloader.window", "64", "--dataloader.num-workers", "3"]
+    options += ["--dataloader.seed", "7", "--dataloader.shuffle-shards", "64", "--dataloader.num-workers", "3"]
     options += ["--dataloader.pin-memory"]
     done = subprocess.run(
         [sys.executable, "-c", script, "--module", "llama3_mixer", "--config", "llama3_8b_mixer", *options],
@@ -247,7 +247,7 @@ def test_the_example_is_a_config_of_torchtitan(finished: Path) -> None:
         check=True,
     )
     for part in (
-        f"dataset_path='{finished}'", "infinite=False", "across_documents=True", "seed=7", "window=64",
+        f"dataset_path='{finished}'", "infinite=False", "across_documents=True", "seed=7", "shuffle_shards=64",
         "num_workers=3", "pin_memory=True", " 1344 True",
     ):  # fmt: skip
         assert part in done.stdout
