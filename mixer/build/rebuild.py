@@ -88,27 +88,34 @@ def open_rebuild(
         )
     on_progress("pinning the sources")
     cache = PinCache(cache_dir, blocks)
-    stage = manifest.stages[0]
-    snapshots = []
-    for source in stage.sources:
-        entry = manifest.sources[source.source]
-        built = load_named(folder, SNAPSHOTS, entry.snapshot)
-        selection = load_named(folder, SELECTIONS, source.selection)
-        snapshots.append(_pinned_again(entry.name, built, selection, recipe, tokenizer, root=root, cache=cache))
+    snapshots = [
+        pinned_source(folder, manifest, number, recipe, tokenizer, root=root, cache=cache)
+        for number in range(len(manifest.sources))
+    ]
     return Rebuild(manifest=manifest, plan=plan_of(manifest, tuple(snapshots)), tokenizer=tokenizer)
 
 
-def _pinned_again(
-    name: str,
-    built: dict[str, Any],
-    selection: dict[str, Any],
+def pinned_source(
+    folder: Path,
+    manifest: Manifest,
+    number: int,
     recipe: Recipe,
     tokenizer: Tokenizer,
     *,
     root: Path,
     cache: PinCache,
 ) -> Snapshot:
-    """The snapshot of a source as it was built from."""
+    """One source of a build, pinned again as it was.
+
+    Raises:
+        DataError: it is missing or has changed since the build.
+        IntegrityError: its snapshot in the build is damaged.
+    """
+    entry = manifest.sources[number]
+    (chosen,) = (one for one in manifest.stages[0].sources if one.source == number)
+    built: dict[str, Any] = load_named(folder, SNAPSHOTS, entry.snapshot)
+    selection: dict[str, Any] = load_named(folder, SELECTIONS, chosen.selection)
+    name = entry.name
     if "origin" in built:
         return remote_snapshot(built, cache, kept_of(selection))  # each of its versions is checked when it is read
     source = recipe.sources[name]

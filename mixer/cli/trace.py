@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mixer.cli.options import Build, Json
+from mixer.cli.options import Build, Cache, Json, Root, cache_dir, remembered_blocks, remembered_root
+
+if TYPE_CHECKING:
+    from mixer.feed.sequences import SequenceSet
 
 
 def trace(
@@ -26,9 +30,14 @@ def trace(
     shuffle_shards: Annotated[
         int | None, typer.Option(metavar="SHARDS", help="The run's shuffle_shards, if it had any.")
     ] = None,
+    root: Root = None,
+    cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """List the rows that a step saw, or the sequences of a row."""
+    """List the rows that a step saw, or the sequences of a row.
+
+    Of a row that is in no sequence it says why: from the row itself, where the source is at hand.
+    """
     from mixer.errors import UsageError
     from mixer.feed.cursor import Cursor
     from mixer.feed.sequences import open_build
@@ -47,7 +56,39 @@ def trace(
         assert source is not None
         assert row is not None
         found = trace_row(sequences, cursor.order(sequences), source=source, row=row, epochs=count)
+    words = None if found or source is None or row is None else _why_not(sequences, source, row, root, cache)
     if json:
-        print_json({"manifest": sequences.manifest.id, "sequences": trace_json(found)})
+        value = {"manifest": sequences.manifest.id, "sequences": trace_json(found)}
+        print_json(value if words is None else value | {"why": words})
+    elif words is not None:
+        print(f"no sequence of the build holds row {row:,} of {source}: {words}")
     else:
         print_trace(found, out_console())
+
+
+def _why_not(sequences: SequenceSet, source: str, row: int, root: Path | None, cache: Path | None) -> str:
+    """Why a row is in no sequence, in words."""
+    from mixer.errors import MixerError
+    from mixer.extras import MissingPackages, require
+    from mixer.shards.drawn import drawings
+    from mixer.show.fate import drawings_in_words, fate_in_words
+
+    folder, manifest = sequences.folder, sequences.manifest
+    number = manifest.source_names.index(source)
+    place = root or remembered_root(folder)
+    try:
+        if place is None:
+            raise MissingPackages("the source is not at hand")
+        require("build", "reading a row")
+        from mixer.build.fate import row_fate
+
+        blocks = remembered_blocks(folder) if cache is None else None
+        fate = row_fate(
+            folder, manifest, number, row, is_in_a_sequence=False, root=place, cache_dir=cache_dir(cache), blocks=blocks
+        )
+        return f"{fate_in_words(fate)} ({fate.found.place.words()})"
+    except MixerError as error:
+        if root is not None:
+            raise  # asked for, and not there
+        reason = "" if isinstance(error, MissingPackages) else f" ({error.message})"
+        return drawings_in_words(manifest, drawings(folder, manifest, number, row)) + reason

@@ -9,19 +9,23 @@ import numpy as np
 
 from mixer.errors import UsageError
 from mixer.feed.cursor import Cursor, rank_offsets, stream
-from mixer.feed.drawn import drawings
 from mixer.feed.order import Order
 from mixer.feed.sequences import SequenceSet
 from mixer.feed.steps import MOST_EPOCHS, Steps, how_many
 from mixer.feed.whole import check_whole, shown
+from mixer.shards.drawn import drawings
+from mixer.shards.records import Manifest
+from mixer.shards.row_files import RowFiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedSegment:
-    """Tokens [start, start + length) of the document of one row."""
+    """Tokens [start, start + length) of the document of one row: number `row_in_file` of a file of its source."""
 
     source: str
     row: int
+    file: str
+    row_in_file: int
     pass_number: int
     start: int
     length: int
@@ -70,7 +74,8 @@ def trace_step(
     epoch_of, numbers = stream(order, cursor, offsets)
     _, positions = cursor.epochs.locate(cursor.place + offsets)
     places = zip(epoch_of.tolist(), positions.tolist(), numbers.tolist(), strict=True)
-    return [_traced(sequences, epoch, position, number) for epoch, position, number in places]
+    files = RowFiles(sequences.folder, sequences.manifest)
+    return [_traced(sequences, files, epoch, position, number) for epoch, position, number in places]
 
 
 def trace_row(sequences: SequenceSet, order: Order, *, source: str, row: int, epochs: int) -> list[TracedSequence]:
@@ -83,23 +88,15 @@ def trace_row(sequences: SequenceSet, order: Order, *, source: str, row: int, ep
         UsageError: the build has no such source, or the source no such row.
     """
     check_whole(epochs, "epochs", least=1, most=MOST_EPOCHS)
-    names = sequences.manifest.source_names
-    if source not in names:
-        raise UsageError(f"the build has no source {source!r}", where="--source", hint=f"it has {', '.join(names)}")
-    index = names.index(source)
-    available = sequences.manifest.sources[index].num_rows
-    if not 0 <= row < available:
-        raise UsageError(
-            f"{source} has no row {shown(row)}", where="--row", hint=f"its rows are 0 to {available - 1:,}"
-        )
-    numbers = np.fromiter(_holding(sequences, index, row), dtype=np.int64)
+    numbers = np.array(holding(sequences, source_number(sequences.manifest, source, row), row), dtype=np.int64)
+    files = RowFiles(sequences.folder, sequences.manifest)
     found = []
     for epoch in range(epochs):
         start, stop = order.epochs.part(epoch)
         here = numbers[(numbers >= start) & (numbers < stop)]
         positions = order.positions(epoch, here)
         for place in np.argsort(positions).tolist():
-            traced = _traced(sequences, epoch, int(positions[place]), int(here[place]))
+            traced = _traced(sequences, files, epoch, int(positions[place]), int(here[place]))
             own = tuple(segment for segment in traced.segments if (segment.source, segment.row) == (source, row))
             found.append(
                 TracedSequence(
@@ -114,8 +111,33 @@ def trace_row(sequences: SequenceSet, order: Order, *, source: str, row: int, ep
     return found
 
 
+def source_number(manifest: Manifest, source: str, row: int) -> int:
+    """The number of a source that has a row.
+
+    Raises:
+        UsageError: the build has no such source, or the source no such row.
+    """
+    names = manifest.source_names
+    if source not in names:
+        raise UsageError(f"the build has no source {source!r}", where="--source", hint=f"it has {', '.join(names)}")
+    available = manifest.sources[names.index(source)].num_rows
+    if not 0 <= row < available:
+        raise UsageError(
+            f"{source} has no row {shown(row)}", where="--row", hint=f"its rows are 0 to {available - 1:,}"
+        )
+    return names.index(source)
+
+
+def holding(sequences: SequenceSet, source: int, row: int) -> list[int]:
+    """The numbers of the sequences with a segment of a row, rising; only shards that can hold it are read.
+
+    Raises:
+        IntegrityError: such a shard is missing, or not as its manifest says.
+    """
+    return sorted(set(_holding(sequences, source, row)))
+
+
 def _holding(sequences: SequenceSet, source: int, row: int) -> Iterator[int]:
-    """The numbers of the sequences with a segment of a row, rising; only shards that can hold it are read."""
     manifest = sequences.manifest
     tasks: set[int] = set()
     for drawing in drawings(sequences.folder, manifest, source, row):
@@ -130,7 +152,7 @@ def _holding(sequences: SequenceSet, source: int, row: int) -> Iterator[int]:
             first += len(columns.input_ids)
 
 
-def _traced(sequences: SequenceSet, epoch: int, position: int, number: int) -> TracedSequence:
+def _traced(sequences: SequenceSet, files: RowFiles, epoch: int, position: int, number: int) -> TracedSequence:
     batch = sequences[number]
     names = sequences.manifest.source_names
     lengths = np.diff(batch.run_stops, prepend=0)
@@ -143,12 +165,16 @@ def _traced(sequences: SequenceSet, epoch: int, position: int, number: int) -> T
         shard_row=place.row,
         segments=tuple(
             TracedSegment(
-                source=names[int(batch.source[run])],
-                row=int(batch.row[run]),
+                source=names[source],
+                row=row,
+                file=file,
+                row_in_file=row_in_file,
                 pass_number=int(batch.pass_number[run]),
                 start=int(batch.start[run]),
                 length=int(lengths[run]),
             )
-            for run in np.flatnonzero(batch.source >= 0).tolist()
+            for run, source, row in zip(range(len(lengths)), batch.source.tolist(), batch.row.tolist())
+            if source >= 0
+            for file, row_in_file in [files.place(source, row)]
         ),
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mixer.errors import IntegrityError, TokenizerError, UsageError
 from mixer.shards.locate import Locator, Place
 from mixer.shards.records import Manifest
+from mixer.shards.row_files import RowFiles
 from mixer.show.console import visible
 from mixer.show.numbers import counted
 
@@ -25,13 +26,16 @@ HEAD_CHARS, TAIL_CHARS = 700, 300
 class Segment:
     """A document's tokens in one sequence: positions `start` to `stop`.
 
-    `document_start` is the first of them in its document; `source` is None and `row` and `pass_` are -1 for padding.
+    `document_start` is the first of them in its document; the row is number `row_in_file` of its `file`. `source` and
+    `file` are None and `row`, `row_in_file` and `pass_` -1 for padding.
     """
 
     start: int
     stop: int
     source: str | None
     row: int
+    file: str | None
+    row_in_file: int
     pass_: int
     document_start: int
     bos: bool
@@ -103,8 +107,10 @@ def read_sequence(folder: Path, manifest: Manifest, number: int, tokenizer: Toke
     columns = read_columns(whole.slice(place.row_in_batch, 1))
     names = manifest.source_names
     ids, segments, start = columns.input_ids[0], [], 0
+    files = RowFiles(folder, manifest)
     for run, stop in enumerate(columns.run_stop.tolist()):
-        source = int(columns.segment_source[run])
+        source, row = int(columns.segment_source[run]), int(columns.segment_row[run])
+        file, row_in_file = files.place(source, row) if source >= 0 else (None, -1)
         inner = ids[start:stop] if source >= 0 else ids[:0]
         bos = len(inner) > 0 and inner[0] == tokenizer.bos_id and manifest.sequence.bos
         eos = len(inner) > 0 and inner[-1] == tokenizer.eos_id and manifest.sequence.eos
@@ -113,7 +119,9 @@ def read_sequence(folder: Path, manifest: Manifest, number: int, tokenizer: Toke
                 start=start,
                 stop=stop,
                 source=names[source] if source >= 0 else None,
-                row=int(columns.segment_row[run]),
+                row=row,
+                file=file,
+                row_in_file=row_in_file,
                 pass_=int(columns.segment_pass[run]),
                 document_start=int(columns.segment_start[run]),
                 bos=bool(bos),
@@ -172,9 +180,20 @@ def _header(segment: Segment) -> str:
         return f"{span}  padding"
     first = segment.document_start
     return (
-        f"{span}  {segment.source} row {segment.row:,}, pass {segment.pass_}, "
+        f"{span}  {segment.source} row {segment.row:,} ({segment.file}, row {segment.row_in_file:,}), "
+        f"pass {segment.pass_}, "
         f"tokens {first:,}..{first + segment.stop - segment.start:,} of its document"
     )
+
+
+def print_row(header: str, text: str | None, console: Console, *, full: bool, wrap: bool) -> None:
+    """Print a row of a source: what is said of it, then its text, shortened in the middle unless full."""
+    from rich.text import Text
+
+    console.print(Text(visible(header), style="bold"), soft_wrap=not wrap)
+    if text is not None:
+        console.print()
+        console.print(_shortened(text, full=full), soft_wrap=not wrap)
 
 
 def _text(segment: Segment, *, full: bool) -> Any:
@@ -183,13 +202,22 @@ def _text(segment: Segment, *, full: bool) -> Any:
     text = Text()
     if segment.bos:
         text.append("<BOS>", style="reverse")
-    left_out = len(segment.text) - HEAD_CHARS - TAIL_CHARS
-    if full or left_out <= 0:
-        text.append(visible(segment.text))
-    else:
-        text.append(visible(segment.text[:HEAD_CHARS]))
-        text.append(f" … {left_out:,} characters left out … ", style="reverse")
-        text.append(visible(segment.text[-TAIL_CHARS:]))
+    text.append(_shortened(segment.text, full=full))
     if segment.eos:
         text.append("<EOS>", style="reverse")
+    return text
+
+
+def _shortened(content: str, *, full: bool) -> Any:
+    """A text, or its beginning and end."""
+    from rich.text import Text
+
+    text = Text()
+    left_out = len(content) - HEAD_CHARS - TAIL_CHARS
+    if full or left_out <= 0:
+        text.append(visible(content))
+    else:
+        text.append(visible(content[:HEAD_CHARS]))
+        text.append(f" … {left_out:,} characters left out … ", style="reverse")
+        text.append(visible(content[-TAIL_CHARS:]))
     return text

@@ -35,10 +35,9 @@ def print_trace(found: Sequence[TracedSequence], console: Console) -> None:
         )
         for segment in one.segments:
             stop = segment.start + segment.length
+            place = f"{visible(segment.file)}, row {segment.row_in_file:,}"
             console.print(
-                f"  {visible(segment.source)} row {segment.row:,}, pass {segment.pass_number}, "
+                f"  {visible(segment.source)} row {segment.row:,} ({place}), pass {segment.pass_number}, "
                 f"tokens {segment.start:,}..{stop:,}",
                 soft_wrap=True,
             )
-    if not found:
-        console.print("no sequence of the build holds it")

@@ -1,0 +1,87 @@
+"""Why a row of a source is in no sequence of a build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mixer.build.rebuild import pinned_source
+from mixer.recipe import Recipe
+from mixer.shards.drawn import Drawing, drawings
+from mixer.shards.records import Manifest
+from mixer.sources import PinCache
+from mixer.sources.remote.block_cache import BlockCache
+from mixer.sources.row import FoundRow, read_row
+from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
+
+Why = Literal["never_drawn", "where", "null_text", "empty_text", "bad_row", "too_long", "left_out", "drawn"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What became of a row.
+
+    `why` is `never_drawn` where the build ends before its draw, `where` where the predicate drops it, the reason for
+    which it was skipped, `left_out` where the end of a cut task fell before its tokens, or `drawn`: its tokens are in
+    sequences. `found` is the row itself, `drawings` when it was drawn.
+    """
+
+    why: Why
+    found: FoundRow
+    drawings: tuple[Drawing, ...]
+
+
+def row_fate(
+    folder: Path,
+    manifest: Manifest,
+    source: int,
+    row: int,
+    *,
+    is_in_a_sequence: bool,
+    root: Path,
+    cache_dir: Path,
+    blocks: BlockCache | None = None,
+) -> Fate:
+    """Read a row from its source and say what became of it.
+
+    Args:
+        folder: the build.
+        manifest: its manifest.
+        source: the source's number.
+        row: the row's ordinal in the snapshot.
+        is_in_a_sequence: whether a sequence of the build has a token of it.
+        root: the folder that the recipe's relative paths start from.
+        cache_dir: where row counts and tokenizers are kept.
+        blocks: where blocks of remote sources are kept; None: there, too.
+
+    Raises:
+        DataError: the source is missing, or changed since the build.
+        TokenizerError: the tokenizer is another one.
+        IntegrityError: a snapshot of the build is damaged.
+    """
+    recipe = Recipe.from_normalised(manifest.recipe)
+    tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
+    snapshot = pinned_source(folder, manifest, source, recipe, tokenizer, root=root, cache=PinCache(cache_dir, blocks))
+    name = manifest.sources[source].name
+    found = read_row(name, recipe.sources[name].model_copy(update={"contents": None}), snapshot, row)
+    drawn = tuple(drawings(folder, manifest, source, row))
+    return Fate(why=_why(found, drawn, recipe, tokenizer, is_in_a_sequence), found=found, drawings=drawn)
+
+
+def _why(
+    found: FoundRow, drawn: tuple[Drawing, ...], recipe: Recipe, tokenizer: Tokenizer, is_in_a_sequence: bool
+) -> Why:
+    if is_in_a_sequence:
+        return "drawn"
+    match found.reason:
+        case "where" | "null_text" | "empty_text" | "bad_row" as reason if reason == "where" or drawn:
+            return reason
+    if not drawn:
+        return "never_drawn"
+    longest = recipe.max_document_tokens
+    if longest is not None and found.text is not None:
+        num_tokens = len(tokenizer.reference.encode(found.text)) + recipe.sequence.bos + recipe.sequence.eos
+        if num_tokens > longest:
+            return "too_long"
+    return "left_out" if any(drawing.is_certain for drawing in drawn) else "never_drawn"
