@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from mixer.errors import DataError
 from mixer.sources.find import shown_names
 from mixer.sources.snapshot import Snapshot, SourceFile
 
@@ -25,11 +24,6 @@ class Changes:
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed) or len(set(self.kept_rows)) > 1
-
-    @property
-    def only_added(self) -> bool:
-        """Whether all files of before are there as they were, and others besides them."""
-        return bool(self.added) and not self.removed and not self.changed
 
     def words(self) -> str:
         """The changes in a line, such as `2 changed ('a.parquet', 'c.parquet'), 1 added ('b.parquet')`."""
@@ -52,29 +46,6 @@ def file_changes(old: Sequence[SourceFile], new: Sequence[SourceFile]) -> Change
     """What differs between the files of two snapshots, rows not looked at."""
     before, after = ({file.path: file for file in one} for one in (old, new))
     return _compared(before, after)
-
-
-def as_pinned(name: str, pinned: Snapshot, now: Snapshot) -> Snapshot:
-    """The files of a pinned snapshot as they are now; files that were added to its pattern since are left alone.
-
-    Args:
-        name: the source's name, for messages.
-        pinned: what a build was made from.
-        now: the same source, pinned again.
-
-    Raises:
-        DataError: files changed or are gone; it names them.
-    """
-    changes = difference(pinned, now)
-    if changes.removed or changes.changed:
-        raise DataError(
-            f"its files are not those of the build: {replace(changes, added=(), kept_rows=(0, 0)).words()}",
-            where=f"sources.{name}",
-            hint="point --root at the data that the build was made from",
-        )
-    found = {file.path: number for number, file in enumerate(now.files)}
-    states = now.states and tuple(now.states[found[file.path]] for file in pinned.files)
-    return replace(pinned, base=now.base, states=states)
 
 
 def _compared(

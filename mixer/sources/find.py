@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mixer.errors import DataError, RecipeError
-from mixer.sources.opening import COMPRESSIONS
+from mixer.sources.opening import COMPRESSIONS, opened
 
 if TYPE_CHECKING:
     from mixer.recipe import Source
@@ -113,10 +113,11 @@ def check_format(path: Path, format: str, place: str) -> None:
 
     Raises:
         RecipeError: they are those of another format.
+        DataError: it is no regular file.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(8)
+        with opened(path, f"{place}: {path}") as file:
+            head = file.read_at(0, 8)
     except OSError:
         return  # whoever reads the file says what is wrong with it
     found = next((name for start, name in _STARTS.items() if head.startswith(start)), None)

@@ -33,7 +33,7 @@ import json, sys, tempfile, os
 from pathlib import Path
 from mixer.sources import PinCache, SourceReader, pin
 from mixer.sources.remote import traffic
-from mixer.tokens.tokenizer import _keep
+from mixer.tokens.json_file import _keep
 sys.path[:0] = [sys.argv[1]]
 from sources_kit import Source
 found = {}
