@@ -91,7 +91,8 @@ class FetchFolder:
 
     def keep(self, chunk: Chunk, record: dict[str, Any]) -> None:
         """Remember what there is to know of a finished chunk."""
-        publish_bytes(self._record(chunk), canonical_json(record))
+        # Nothing is named by it, and it has seconds: canonical JSON has no fractions.
+        publish_bytes(self._record(chunk), json.dumps(record, sort_keys=True).encode())
 
     def finished(self, chunk: Chunk) -> dict[str, Any] | None:
         """What was kept of a chunk, if its file is still as it was written; None: it has to be fetched."""
