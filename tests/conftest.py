@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import shutil
 import signal
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import Workshop, write_mixture
+from workshop import Workshop, cached_tokenizer, write_mixture
 
 from mixer.build import build as build_module
 from mixer.mixing import tasks
@@ -39,12 +38,7 @@ def _load_each_tokenizer_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _loaded(name: Any, *, root: Path, cache_dir: Path) -> Any:
     if isinstance(name, str):
-        return _cached_tokenizer(name, root=root, cache_dir=cache_dir)
-    return load_tokenizer(name, root=root, cache_dir=cache_dir)
-
-
-@cache
-def _cached_tokenizer(name: str, *, root: Path, cache_dir: Path) -> Any:
+        return cached_tokenizer(name, root=root, cache_dir=cache_dir)
     return load_tokenizer(name, root=root, cache_dir=cache_dir)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from workshop import Workshop
+from workshop import Workshop, cached_tokenizer
 
 import mixer.feed
+from mixer.build import fate
 from mixer.build.fate import Fate, row_fate
 from mixer.cli.main import run
 from mixer.feed.trace import holding
@@ -58,6 +59,11 @@ def test_few_shards_are_read_for_a_row(workshop: Workshop, tmp_path: Path, monke
     assert 0 < len(read) <= len(passes) < len(manifest.shards)
 
 
+@pytest.fixture(autouse=True)
+def _load_the_tokenizer_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fate, "load_tokenizer", cached_tokenizer)
+
+
 def fates(workshop: Workshop, out: Path, name: str) -> list[Fate]:
     """The fate of each row of a source."""
     manifest, sequences = load_manifest(out), mixer.feed.open(out)
@@ -87,13 +93,13 @@ def test_every_row_has_one_fate_and_they_add_up(workshop: Workshop, tmp_path: Pa
         if counts.rows > manifest.stages[0].sources[number].pass_rows[0]:
             continue
         found = fates(workshop, tmp_path / "out", entry.name)
-        why = Counter(fate.why for fate in found)
+        why = Counter(one.why for one in found)
         assert {reason: why[reason] for reason in counts.skipped} == counts.skipped  # type: ignore[index]
         assert why["drawn"] + why["left_out"] == counts.documents
         assert why["where"] == entry.num_rows - manifest.stages[0].sources[number].pass_rows[0]
         seen |= set(why)
-        for fate in found:
-            assert fate.found.place.words()
+        for one in found:
+            assert one.found.place.words()
     assert seen >= {"drawn", "never_drawn", "where", "null_text", "too_long"}
 
 

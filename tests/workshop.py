@@ -7,6 +7,7 @@ import gzip
 import json
 import random
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mixer.build import build as build_module
 from mixer.digest import xxh3_file
 from mixer.recipe import Recipe, parse_recipe
 from mixer.shards.records import Manifest
+from mixer.tokens.tokenizer import load_tokenizer
 
 SOURCES: dict[str, dict[str, Any]] = {
     "crawl": {"weight": 40, "path": "crawl/*.jsonl.zst"},
@@ -106,3 +108,9 @@ class Workshop:
     def rows(out: Path, manifest: Manifest) -> list[list[dict]]:
         """The rows of each shard of a build."""
         return [pa.ipc.open_file(out / shard.path).read_all().to_pylist() for shard in manifest.shards]
+
+
+@cache
+def cached_tokenizer(name: str, *, root: Path, cache_dir: Path) -> Any:
+    """Loading Llama-3's tokenizer takes longer than the small builds of the tests."""
+    return load_tokenizer(name, root=root, cache_dir=cache_dir)

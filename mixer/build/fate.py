@@ -10,7 +10,7 @@ from mixer.build.rebuild import pinned_source
 from mixer.recipe import Recipe
 from mixer.shards.drawn import Drawing, drawings
 from mixer.shards.records import Manifest
-from mixer.sources import PinCache
+from mixer.sources import PinCache, Snapshot, SourceReader
 from mixer.sources.remote.block_cache import BlockCache
 from mixer.sources.row import FoundRow, read_row
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
@@ -65,8 +65,21 @@ def row_fate(
     snapshot = pinned_source(folder, manifest, source, recipe, tokenizer, root=root, cache=PinCache(cache_dir, blocks))
     name = manifest.sources[source].name
     found = read_row(name, recipe.sources[name].model_copy(update={"contents": None}), snapshot, row)
-    drawn = tuple(drawings(folder, manifest, source, row))
+    kept_number = None if found.reason == "where" else _number_in_block(name, recipe, snapshot, found, row)
+    drawn = tuple(drawings(folder, manifest, source, row, kept_number))
     return Fate(why=_why(found, drawn, recipe, tokenizer, is_in_a_sequence), found=found, drawings=drawn)
+
+
+def _number_in_block(name: str, recipe: Recipe, snapshot: Snapshot, found: FoundRow, row: int) -> int | None:
+    """The number of a kept row among the kept rows of its block; None where all are kept, and it is known."""
+    block = found.place.block
+    if snapshot.block_kept[block] == snapshot.block_rows[block]:
+        return None
+    source = recipe.sources[name].model_copy(update={"contents": None})
+    before = 0
+    for texts in SourceReader(name, source, snapshot, "skip").read(block, 0, int(snapshot.block_kept[block])):
+        before += int((texts.rows < row).sum())
+    return before
 
 
 def _why(
@@ -74,14 +87,16 @@ def _why(
 ) -> Why:
     if is_in_a_sequence:
         return "drawn"
-    match found.reason:
-        case "where" | "null_text" | "empty_text" | "bad_row" as reason if reason == "where" or drawn:
-            return reason
+    if found.reason == "where":
+        return "where"
     if not drawn:
         return "never_drawn"
+    match found.reason:
+        case "null_text" | "empty_text" | "bad_row" as reason:
+            return reason
     longest = recipe.max_document_tokens
     if longest is not None and found.text is not None:
         num_tokens = len(tokenizer.reference.encode(found.text)) + recipe.sequence.bos + recipe.sequence.eos
         if num_tokens > longest:
             return "too_long"
-    return "left_out" if any(drawing.is_certain for drawing in drawn) else "never_drawn"
+    return "left_out"

@@ -18,20 +18,16 @@ from mixer.shards.records import Manifest, StageCounts, StageSource
 class Drawing:
     """One time that a row was drawn, or may have been.
 
-    `tasks` [first, stop) are those in which its draw can be: one, unless the selection keeps some rows of the row's
-    block and not others; which ones it keeps is known from the source alone.
+    `tasks` [first, stop) are those in which its draw can be: one where it `is_certain`. Where the selection keeps some
+    rows of the row's block and not others, it is known from the source alone whether, and where, it was drawn.
     """
 
     pass_number: int
     tasks: tuple[int, int]
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether the row is known to have been drawn, and in which task."""
-        return self.tasks[1] == self.tasks[0] + 1
+    is_certain: bool
 
 
-def drawings(folder: Path, manifest: Manifest, source: int, row: int) -> list[Drawing]:
+def drawings(folder: Path, manifest: Manifest, source: int, row: int, kept_number: int | None = None) -> list[Drawing]:
     """Each time that a row was drawn, pass by pass; empty where the build ends before it.
 
     Args:
@@ -39,6 +35,7 @@ def drawings(folder: Path, manifest: Manifest, source: int, row: int) -> list[Dr
         manifest: its manifest.
         source: the source's number.
         row: its ordinal in the source's snapshot.
+        kept_number: its number among the kept rows of its block, where that is known.
 
     Raises:
         IntegrityError: the snapshot or a selection is missing or damaged.
@@ -47,12 +44,18 @@ def drawings(folder: Path, manifest: Manifest, source: int, row: int) -> list[Dr
     for counts in manifest.counts:
         for entry, drawn in zip(manifest.stages[counts.stage].sources, counts.sources, strict=True):
             if entry.source == source and drawn.rows:
-                found += _drawings_of_stage(folder, manifest, counts, entry, drawn.rows, row)
+                found += _drawings_of_stage(folder, manifest, counts, entry, drawn.rows, row, kept_number)
     return found
 
 
 def _drawings_of_stage(
-    folder: Path, manifest: Manifest, counts: StageCounts, entry: StageSource, num_drawn: int, row: int
+    folder: Path,
+    manifest: Manifest,
+    counts: StageCounts,
+    entry: StageSource,
+    num_drawn: int,
+    row: int,
+    kept_number: int | None,
 ) -> Iterator[Drawing]:
     stage, name = manifest.stages[counts.stage], manifest.sources[entry.source].name
     rows = [rows for file in load_named(folder, SNAPSHOTS, manifest.sources[entry.source].snapshot)["files"]
@@ -76,8 +79,10 @@ def _drawings_of_stage(
     last_pass = order.locate(end - 1)[0]
     for pass_number in range(order.locate(entry.first_draw)[0], last_pass + 1):
         start, stop = order.block_draws(block, pass_number)
-        if stop - start == int(block_rows[block]):
-            start, stop = start + row_in_block, start + row_in_block + 1
+        number = row_in_block if stop - start == int(block_rows[block]) else kept_number
+        if number is not None:
+            start, stop = start + number, start + number + 1
         start, stop = max(start, entry.first_draw), min(stop, end)
         if start < stop:
-            yield Drawing(pass_number=pass_number, tasks=(task_of(start), task_of(stop - 1) + 1))
+            tasks = task_of(start), task_of(stop - 1) + 1
+            yield Drawing(pass_number=pass_number, tasks=tasks, is_certain=number is not None)
