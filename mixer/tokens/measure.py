@@ -15,7 +15,7 @@ import pyarrow as pa
 from mixer import rng
 from mixer.errors import DataError
 from mixer.tokens.measurement import Measurement, measurement
-from mixer.tokens.measurement_cache import MeasurementCache, measurement_key
+from mixer.tokens.measurement_cache import MeasurementCache, is_thorough, measurement_key
 
 if TYPE_CHECKING:
     from mixer.recipe import Recipe, Source
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _WINDOWS, _WINDOW_ROWS = 64, 32
 _ENOUGH_BYTES = 16 << 20
-_REMOTE_WINDOWS, _ENOUGH_REMOTE_BYTES = 8, 4 << 20
+_FEW_WINDOWS, _FEW_BYTES = 8, 4 << 20
 """Of a remote source each window may be a row group of 100,000 rows to fetch."""
 _MORE_WITHOUT_TEXT = 8
 _BLOCKS_AHEAD, _SOURCES_AHEAD = 3, 2
@@ -131,8 +131,8 @@ class _Sample:
 
         self.name, self.source, self.snapshot, self.ahead, self.more = name, source, snapshot, ahead, more
         self.reader = SourceReader(name, source, snapshot, recipe.on_bad_row)
-        remote = self.reader.remote is not None
-        num_windows, num_bytes = (_REMOTE_WINDOWS, _ENOUGH_REMOTE_BYTES) if remote else (_WINDOWS, _ENOUGH_BYTES)
+        thorough = is_thorough(snapshot, recipe)
+        num_windows, num_bytes = (_WINDOWS, _ENOUGH_BYTES) if thorough else (_FEW_WINDOWS, _FEW_BYTES)
         self.enough_bytes = more * num_bytes
         self.windows = list(_windows(snapshot.block_kept, more * num_windows, recipe.seed, name))
         if self.reader.remote is not None and ahead is not None:

@@ -20,6 +20,11 @@ _VERSION = 1
 """Raised when a sample comes to be another for the same key."""
 
 
+def is_thorough(snapshot: Snapshot, recipe: Recipe) -> bool:
+    """Whether a source gets the larger sample: a local one, and one whose weight is made from it."""
+    return snapshot.origin is None or recipe.weights == "tokens"
+
+
 def measurement_key(name: str, source: Source, snapshot: Snapshot, fingerprint: str, recipe: Recipe) -> str:
     """The identity of all that a measurement depends on."""
     return identity(
@@ -35,6 +40,7 @@ def measurement_key(name: str, source: Source, snapshot: Snapshot, fingerprint: 
             "max_document_tokens": recipe.max_document_tokens,
             "on_bad_row": recipe.on_bad_row,
             "seed": recipe.seed,
+            "thorough": is_thorough(snapshot, recipe),
         }
     )
 
