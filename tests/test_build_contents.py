@@ -89,6 +89,7 @@ class Yard:
         cache = sources_cache(recipe, root=workshop.root, cache_dir=workshop.cache_dir)
         fetching = Fetching(workers=1, listener=lambda name: SILENT, sample=True)
         found = survey(recipe, tokenizer, root=workshop.root, cache=cache, fetching=fetching)
+        make_plan(found)  # refuses what a build would
         return found, prospects_of_sources(found)
 
     def plan(self, recipe: Recipe) -> Plan:
@@ -179,13 +180,14 @@ def test_a_forecast_fetches_a_sample(yard: Yard, tmp_path: Path) -> None:
     write_ids(yard.ids / "train-1.parquet", many[1000:])
     write_blobs(yard.buckets, many)
     recipe = yard.recipe(contents={"languages": ["C"]}, target={"rows": 1000})
-    plan, prospects = yard.prospects(recipe)
+    found, prospects = yard.prospects(recipe)
     asked = blobs_asked(yard.bucket)
     assert 0 < asked < 512 * 2
-    assert [one.as_json() for one in plan.snapshots] == [one.as_json() for one in yard.prospects(recipe)[0].snapshots]
+    again = yard.prospects(recipe)[0]
+    assert [one.as_json() for one in found.snapshots.values()] == [one.as_json() for one in again.snapshots.values()]
     assert blobs_asked(yard.bucket) == asked
-    code = prospects[plan.source_names.index("code")]
-    num_read = plan.samples["code"].num_read
+    code = prospects[list(found.snapshots).index("code")]
+    num_read = found.samples["code"].num_read
     assert 448 < num_read <= 512  # the last cell may be short
     assert f"of a sample of {num_read} rows" in code.notes[0]
     build = yard.workshop.build(tmp_path / "out", recipe.model_copy(update={"target": Target(passes={"code": 1})}))
@@ -239,10 +241,11 @@ def test_every_file_of_a_sample_counts(yard: Yard) -> None:
     write_ids(yard.ids / "train-0.parquet", many[:128])
     write_ids(yard.ids / "train-1.parquet", many[128:])
     write_blobs(yard.buckets, many)
-    plan, prospects = yard.prospects(yard.recipe(target={"rows": 100}))
-    assert plan.samples["code"].num_read == 256
+    found, prospects = yard.prospects(yard.recipe(target={"rows": 100}))
+    assert found.samples["code"].num_read == 256
     assert 40_000 < prospects[1].tokens_per_row.value < 41_000
-    assert plan.tokens_per_row[1] == prospects[1].tokens_per_row.value
+    assert list(found.measured)[1] == prospects[1].name == "code"
+    assert make_plan(found).tokens_per_row[1] == prospects[1].tokens_per_row.value
 
 
 def test_a_rare_selection_gets_a_larger_sample(yard: Yard) -> None:
@@ -322,7 +325,7 @@ def test_rows_on_the_hub_stay_at_their_commit(yard: Yard, hub: HubServer, tmp_pa
     }
     with pytest.raises(DataError, match="not fetched"):
         yard.plan(recipe)
-    assert yard.workshop.build(tmp_path / "two", recipe)["plan"] != first["plan"]
+    assert yard.workshop.build(tmp_path / "two", recipe).plan != first.plan
     now = yard.plan(recipe)
     assert now.snapshots[1].num_kept - plan.snapshots[1].num_kept == sum(map(bool, make_repositories(50, begin=300)))
 
@@ -520,7 +523,7 @@ def test_other_ids_are_another_fetch(yard: Yard, tmp_path: Path) -> None:
     path = yard.ids / "train-1.parquet"
     table = pq.read_table(path)
     pq.write_table(table.slice(0, len(table) // 2), path)
-    assert yard.workshop.build(tmp_path / "two", yard.recipe())["plan"] != first["plan"]
+    assert yard.workshop.build(tmp_path / "two", yard.recipe()).plan != first.plan
     assert len([folder for folder in (tmp_path / "cache/fetched").iterdir() if folder.is_dir()]) == 2
 
 
