@@ -61,7 +61,9 @@ def many_shards(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     # What came of each source is set so that it agrees with the draws; nothing of it is read here.
     draws = NUM_SHARDS * step
     rows = [source.weight * draws // stage.period_draws for source in stage.sources]
-    rows[0] += draws - sum(rows)
+    left = sorted(range(len(rows)), key=lambda n: -(stage.sources[n].weight * draws % stage.period_draws))
+    for number in left[: draws - sum(rows)]:
+        rows[number] += 1
     tokens = [0] * len(rows)
     tokens[0] = sums["tokens"]
     counts = [
