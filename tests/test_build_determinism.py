@@ -24,7 +24,7 @@ from mixer.shards.records import Limit
 from mixer.sources import PinCache
 from mixer.tokens.tokenizer import load_tokenizer
 
-NOT_COMPARED = "build-log.json"
+NOT_COMPARED = ("build-log.json", "evidence.json")
 RUN = """
 import json, os, sys
 from pathlib import Path
@@ -43,9 +43,10 @@ build(
 
 
 def record(out: Path) -> tuple[str, dict[str, str]]:
-    """The manifest's id, and the digest of every file but the log."""
+    """The manifest's id, and the digest of every file but the log, and the evidence, which is taken as time allows."""
     files = contents(out)
-    files.pop(NOT_COMPARED)
+    for name in NOT_COMPARED:
+        files.pop(name, None)
     return load_manifest(out).id, files
 
 

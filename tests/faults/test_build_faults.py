@@ -47,7 +47,9 @@ def flip(path: Path, place: int = 2000) -> None:
 
 
 def without_log(folder: Path) -> dict[str, str]:
-    return {path: digest for path, digest in contents(folder).items() if path != "build-log.json"}
+    return {
+        path: digest for path, digest in contents(folder).items() if path not in ("build-log.json", "evidence.json")
+    }
 
 
 def tree(folder: Path) -> dict[str, int]:
