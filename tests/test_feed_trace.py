@@ -85,7 +85,7 @@ def test_a_trace_can_be_read_by_people(finished: Path, capsys: pytest.CaptureFix
     assert run(["trace", str(finished), "--step", "0"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("epoch 0, position 0: sequence ")
-    assert re.fullmatch(r"  \w+ row \d+, pass \d+, tokens \d+\.\.\d+", lines[1])
+    assert re.fullmatch(r"  \w+ row \d+ \(\S+, row \d+\), pass \d+, tokens \d+\.\.\d+", lines[1])
 
 
 @pytest.mark.parametrize(
