@@ -37,7 +37,7 @@ def read(sequences, shard):
     ways = [lambda: sequences.ids(slice(first, stop)), lambda: sequences.ids(stop - 1).sum(), whole,
             lambda: sequences[stop - 1].labels(),
             lambda: trace_row(sequences, mixer.feed.Cursor.start(sequences).order(sequences),
-                              source=sequences.manifest.source_names[0], row=0, epochs=1)]
+                              source=traced[0], row=traced[1], epochs=1)]
     for way in ways:
         try:
             way()
@@ -48,6 +48,9 @@ def read(sequences, shard):
 build, shard, verify, mutants = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
 sequences = mixer.feed.open(build, verify=verify)
 path = build / sequences.manifest.shards[shard].path
+segment = sequences[int(sequences.shard_sequences[:shard].sum())]
+traced = sequences.manifest.source_names[segment.source[0]], int(segment.row[0])
+sequences.close()
 ends = []
 for mutant in sorted(mutants.iterdir()):
     os.replace(mutant, path)
