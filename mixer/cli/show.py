@@ -35,7 +35,10 @@ def show(
     cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """Show a sequence as text, with the source, row and file of each segment; or a row of a source."""
+    """Show a sequence, or a row of a source, as text.
+
+    Each segment of a sequence has a header with its source, row and file.
+    """
     require("build", "showing text")
     if (number is None) == (source is None) or (source is None) != (row is None):
         raise UsageError("give --sequence, or --source and --row", hint="see `mixer show --help`")
