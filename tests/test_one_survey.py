@@ -34,7 +34,8 @@ def test_all_totals_are_one_total(
     The header says how far an estimate may be off, and that of a target in tokens is none.
     """
     monkeypatch.setattr(measure, "_WINDOWS", 1)  # else all rows of these small sources are read, and nothing is off
-    recipe = workshop.recipe(target=target, weights=weights)
+    # A seed of its own: what another test has measured with all windows is in the cache that the build uses.
+    recipe = workshop.recipe(seed=77, target=target, weights=weights)
     tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
     surveyed = survey(recipe, tokenizer, root=workshop.root, cache=PinCache(tmp_path / "cache"))
     mix = forecast(surveyed.recipe, prospects_of_sources(surveyed))

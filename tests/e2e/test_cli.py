@@ -363,7 +363,7 @@ def test_a_build_in_the_background_of_a_shell_ends_with_sigterm(project, cli_env
     wait_for(lambda: any((tmp_path / "o" / "tasks").glob("[!.]*")))
     background.terminate()
     out, err = background.communicate(timeout=60)
-    assert (background.returncode, out) == (130, "")
+    assert (background.returncode, out) == (130, ""), err
     assert err.endswith("error: interrupted\n  hint: the same command goes on where it was\n")
 
 
