@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+# Here, and not at its first use in a build: numpy imports it late, and that import swallows a ^C or SIGTERM.
+from numpy.random import Philox
+
 from mixer.digest import identity
 
 
@@ -21,7 +24,7 @@ def key(seed: int, purpose: str, *parts: str | int) -> int:
 
 def words(key_128: int, count: int) -> np.ndarray:
     """The first `count` raw uint64 words of the Philox4x64-10 stream with this key, counter from 0."""
-    return np.random.Philox(key=key_128).random_raw(count)
+    return Philox(key=key_128).random_raw(count)
 
 
 def permutation(count: int, seed: int, purpose: str, *parts: str | int) -> np.ndarray:
