@@ -108,7 +108,7 @@ def test_the_cache_of_the_environment_is_held_to_the_same(
 def test_the_library_refuses_it_as_well(workshop: Workshop, tmp_path: Path, address: str | Path) -> None:
     """From Python, where no option was parsed."""
     recipe = workshop.recipe()
-    folders = {"root": workshop.root, "out": tmp_path / "out", "cache_dir": workshop.cache_dir, "manifest_copy": None}
+    folders = {"root": workshop.root, "out": tmp_path / "out", "cache_dir": workshop.cache_dir, "copies": None}
     for name in folders:
         with pytest.raises(UsageError) as refused:
             build(recipe, **folders | {name: address})  # type: ignore[arg-type]
