@@ -16,7 +16,7 @@ from manifest_kit import staged_manifest
 
 from mixer.digest import canonical_json
 from mixer.shards.decode import ShapeError, decode, encode
-from mixer.shards.records import Cut, Manifest, PlanRecord, SourceCounts, Stage, TaskRecord
+from mixer.shards.records import Cut, Manifest, PlanRecord, ShardFile, SourceCounts, Stage, TaskRecord
 
 LARGEST = 2**63 - 1
 JSON = st.recursive(
@@ -173,3 +173,12 @@ def test_counts_of_a_source_are_those_of_all_its_stages() -> None:
     assert [counts.rows for counts in manifest.source_counts] == [8, 9, 5]
     assert [counts.tokens for counts in manifest.source_counts] == [35, 21, 17]
     assert [manifest.cut_of(task) for task in (3, 4)] == [None, Cut(task=4, draws=2, sequences=1)]
+
+
+@pytest.mark.parametrize("key", ["bytes", "xxh3", "state"])
+def test_a_key_of_a_shards_file_may_not_be_missing(key: str) -> None:
+    """No id covers it, so nothing else would notice that its name was damaged."""
+    value = encode(ShardFile(bytes=1, xxh3="0" * 32))
+    del value[key]
+    with pytest.raises(ShapeError, match=f"{key} is missing"):
+        decode(ShardFile, value)

@@ -9,7 +9,7 @@ import re
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar
 
@@ -89,7 +89,7 @@ def _record_checker(kind: type) -> _Check:
             inner = f"{place}.{name}" if place else name
             if name in found:
                 made[name] = check_field(found[name], inner)
-            elif default is MISSING:
+            elif default is not None:  # a key with another default is written all the same, and must be there
                 raise ShapeError(f"{inner} is missing")
         return kind(**made)
 
