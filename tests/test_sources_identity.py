@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -147,17 +148,16 @@ def test_a_damaged_footer_is_an_error_and_no_traceback(tmp_path: Path, name: str
 
 
 def test_every_damaged_byte_of_an_arrow_footer_is_an_error_or_harmless(tmp_path: Path) -> None:
-    """No damage of the metadata ends in anything but an error of ours."""
+    """No damage of the metadata ends in anything but an error of ours; what is taken is another snapshot."""
     path = tmp_path / "file.arrow"
     write_arrow_file(path, ROWS, 4)
+    whole = pin("wiki", Source("file.arrow"), tmp_path).identity
     content = path.read_bytes()
     length = int.from_bytes(content[-10:-6], "little") + 10
     for place in range(len(content) - length, len(content)):
         path.write_bytes(content[:place] + bytes([content[place] ^ 0x5A]) + content[place + 1 :])
-        try:
-            pin("wiki", Source("file.arrow"), tmp_path)
-        except MixerError:
-            continue
+        with contextlib.suppress(MixerError):
+            assert pin("wiki", Source("file.arrow"), tmp_path).identity != whole, place
 
 
 def test_an_encrypted_footer_is_said(tmp_path: Path) -> None:
