@@ -106,7 +106,7 @@ def _measure(data: Path, server: Server, connections: int) -> dict[str, Any]:
         "cpu_seconds": round(_cpu_seconds() - before, 2),
         "server_cpu_seconds": round(_server_seconds(server) - server_before, 2),
         "load": round(load, 1),
-        "versions": {name: version(name) for name in ("mixer", "obstore", "pyarrow")},
+        "versions": {name: version(name) for name in ("mixer-data", "obstore", "pyarrow")},
     }
 
 

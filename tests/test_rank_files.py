@@ -343,11 +343,11 @@ def test_a_build_by_said_rules_is_made_and_shown(workshop: Workshop, tmp_path: P
     shutil.copy(write_ranks(tmp_path / "own.tiktoken"), workshop.root / "own.tiktoken")
     said = {"ranks": "own.tiktoken", "pattern": "o200k", "specials": {"<s>": 300, "</s>": 301}, "bos": 300, "eos": 301}
     manifest = workshop.build(tmp_path / "out", workshop.recipe(tokenizer=said, target={"tokens": 3000}))
-    assert manifest["recipe"]["tokenizer"] == said
-    assert (manifest["tokenizer"]["name"], manifest["tokenizer"]["vocab_size"]) == ("own.tiktoken", 302)
-    assert manifest["reference_check"]["documents"] > 0
-    loaded = load_tokenizer(manifest["recipe"]["tokenizer"], root=workshop.root, cache_dir=tmp_path / "cache")
-    assert loaded.fingerprint == manifest["tokenizer"]["fingerprint"]
+    assert manifest.recipe["tokenizer"] == said
+    assert (manifest.tokenizer.name, manifest.tokenizer.vocab_size) == ("own.tiktoken", 302)
+    assert manifest.reference_check.documents > 0
+    loaded = load_tokenizer(manifest.recipe["tokenizer"], root=workshop.root, cache_dir=tmp_path / "cache")
+    assert loaded.fingerprint == manifest.tokenizer.fingerprint
 
 
 @pytest.mark.parametrize("content", [b"", b"not base64 at all", b"YQ== 0\n", b"YQ== x\n", b"\xff\xfe"])

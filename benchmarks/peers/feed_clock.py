@@ -114,4 +114,5 @@ def main(
 def _report(package: str, read: Read, options: argparse.Namespace) -> None:
     batches, ids_of = read(options.folder, options.mode)
     report = measure(batches, ids_of, prove=options.prove)
-    print(json.dumps({**report, "versions": {package: version(package)}}))
+    distribution = {"mixer": "mixer-data"}.get(package, package)
+    print(json.dumps({**report, "versions": {package: version(distribution)}}))
