@@ -340,13 +340,15 @@ def test_rules_are_checked_with_the_recipe(said: Any, problem: str) -> None:
 
 def test_a_build_by_said_rules_is_made_and_shown(workshop: Workshop, tmp_path: Path) -> None:
     """The manifest keeps the rules, and who reads the build loads the tokenizer by them."""
-    shutil.copy(write_ranks(tmp_path / "own.tiktoken"), workshop.root / "own.tiktoken")
+    root = shutil.copytree(workshop.root, tmp_path / "root")
+    write_ranks(root / "own.tiktoken")
     said = {"ranks": "own.tiktoken", "pattern": "o200k", "specials": {"<s>": 300, "</s>": 301}, "bos": 300, "eos": 301}
-    manifest = workshop.build(tmp_path / "out", workshop.recipe(tokenizer=said, target={"tokens": 3000}))
+    recipe = workshop.recipe(tokenizer=said, target={"tokens": 3000})
+    manifest = workshop.build(tmp_path / "out", recipe, root=root)
     assert manifest.recipe["tokenizer"] == said
     assert (manifest.tokenizer.name, manifest.tokenizer.vocab_size) == ("own.tiktoken", 302)
     assert manifest.reference_check.documents > 0
-    loaded = load_tokenizer(manifest.recipe["tokenizer"], root=workshop.root, cache_dir=tmp_path / "cache")
+    loaded = load_tokenizer(manifest.recipe["tokenizer"], root=root, cache_dir=tmp_path / "cache")
     assert loaded.fingerprint == manifest.tokenizer.fingerprint
 
 

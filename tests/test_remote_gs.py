@@ -177,10 +177,8 @@ def test_a_build_from_google_is_the_build_from_local_copies(
     assert len(digests[0]) > 1
     snapshots = [load_named(tmp_path / "out", "snapshots", source.snapshot) for source in manifest.sources]
     assert all(snapshot["origin"].startswith(f"gs://{BUCKET}/") for snapshot in snapshots)
-    # The server takes the microsecond as the generation: two files may share one.
     generations = [file["etag"] for snapshot in snapshots for file in snapshot["files"]]
-    assert len(generations) == sum(path.is_file() for path in workshop.root.rglob("*"))
-    assert all(generation.isdigit() for generation in generations)
+    assert len(set(generations)) == sum(path.is_file() for path in workshop.root.rglob("*"))
     assert json.loads((tmp_path / "out/build-log.json").read_text())["traffic"]["requests"] > 0
 
 
