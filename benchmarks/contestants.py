@@ -30,18 +30,18 @@ class Report:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contestant:
-    """A command that is run in a fresh process. `size` is the text that was asked for; `needs` are packages."""
+    """A command that is run in a fresh process. `size` is the text that was asked for; `scan` are packages."""
 
     name: str
     size: str
     command: tuple[str, ...]
     report: Callable[[str], Report]
-    needs: tuple[str, ...] = ()
+    scan: tuple[str, ...] = ()
 
     @property
     def missing(self) -> list[str]:
         """The packages that are not installed."""
-        return [name for name in self.needs if importlib.util.find_spec(name) is None]
+        return [name for name in self.scan if importlib.util.find_spec(name) is None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +127,7 @@ def _limit(bench: Bench, mode: str, size: str, num_bytes: int) -> Contestant:
     part = bench.limit_part(num_bytes)
     # One call more than the text needs: the calls after the first are the warm ones.
     arguments = (mode, _text(bench, "arrow", part, "text.arrow"), _tokenizer(bench), str(num_bytes // part + 1))
-    return _peer("limit.py", f"gigatoken-{mode}", size, arguments, needs=("gigatoken", "awkward"))
+    return _peer("limit.py", f"gigatoken-{mode}", size, arguments, scan=("gigatoken", "awkward"))
 
 
 def _megatron(bench: Bench, size: str, num_bytes: int, text_bytes: Mapping[str, int]) -> Contestant:
@@ -137,7 +137,7 @@ def _megatron(bench: Bench, size: str, num_bytes: int, text_bytes: Mapping[str, 
         "megatron",
         size,
         arguments,
-        needs=("gigatoken",),
+        scan=("gigatoken",),
         text=text_bytes[f"jsonl={num_bytes}"],
     )
 
@@ -150,18 +150,18 @@ def _datatrove(bench: Bench, text_bytes: Mapping[str, int]) -> Contestant:
         str(bench.scratch / "datatrove"),
     )
     text = text_bytes[f"halves={num_bytes}"]
-    return _peer("datatrove_tokenizer.py", "datatrove", size, arguments, needs=("datatrove", "tokenizers"), text=text)
+    return _peer("datatrove_tokenizer.py", "datatrove", size, arguments, scan=("datatrove", "tokenizers"), text=text)
 
 
 def _ancestor(bench: Bench, shares: Mapping[str, float]) -> Contestant:
     size, num_bytes = bench.part
     mix = [f"{name}={share}" for name, share in shares.items()]
     arguments = (_text(bench, "sources", num_bytes), str(ANCESTOR_BUFFER_ROWS), *mix)
-    return _peer("ancestor.py", "ancestor", size, arguments, needs=("datasets", "tiktoken", "llama_models"))
+    return _peer("ancestor.py", "ancestor", size, arguments, scan=("datasets", "tiktoken", "llama_models"))
 
 
 def _peer(
-    script: str, name: str, size: str, arguments: tuple[str, ...], *, needs: tuple[str, ...], text: int | None = None
+    script: str, name: str, size: str, arguments: tuple[str, ...], *, scan: tuple[str, ...], text: int | None = None
 ) -> Contestant:
     """A script of `peers/`, whose last line is JSON; `text` is given where it does not count its bytes of text."""
 
@@ -175,7 +175,7 @@ def _peer(
         return Report(text_bytes=num_bytes, versions=said["versions"], inside=inside)
 
     command = (sys.executable, str(HERE / "peers" / script), *arguments)
-    return Contestant(name=name, size=size, command=command, report=report, needs=needs)
+    return Contestant(name=name, size=size, command=command, report=report, scan=scan)
 
 
 def _text(bench: Bench, form: str, num_bytes: int, file: str = "") -> str:

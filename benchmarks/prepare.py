@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mixer.recipe import Recipe, load_recipe
-from mixer.sources import SourceReader, pin
+from mixer.sources.pin import pin
+from mixer.sources.reader import SourceReader
 from mixer.tokens.tokenizer import load_tokenizer
 
 _ROWS_OF_A_GROUP = 2_000

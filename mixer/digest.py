@@ -12,7 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from mixer.regular import open_regular
+from mixer.system.regular_files import open_regular
 
 _READ_BYTES = 8 << 20
 

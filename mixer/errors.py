@@ -6,6 +6,7 @@ An error says where (`recipes/base.yaml: sources.wiki`), what, and what to do ne
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 
 class MixerError(Exception):
@@ -78,6 +79,14 @@ class TokenizerError(MixerError):
 
 class TaskError(MixerError):
     """A task of the build failed for a reason that is not in the data (a worker died, no memory, no disk)."""
+
+
+def shown_names(names: Sequence[str], max_shown: int = 10) -> str:
+    """Some names for a message."""
+    more = len(names) - max_shown
+    shown = ", ".join(f"'{name}'" for name in names[:max_shown])
+    shown = shown.encode(errors="backslashreplace").decode()  # names that are not UTF-8
+    return (shown + (f" and {more} more" if more > 0 else "")) or "nothing"
 
 
 def error_as_json(error: MixerError, **details: str) -> str:

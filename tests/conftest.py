@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from workshop import Workshop, cached_tokenizer, write_mixture
 
-from mixer.build import build as build_module
+from mixer.building import build as build_module
 from mixer.mixing import tasks
 from mixer.sample import make_sample
 from mixer.shards import shard

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mixer.build.plan import Plan
 from mixer.mixing.target import Extent
+from mixer.plan.plan import Plan
 from mixer.recipe import parse_recipe
 from mixer.shards.consistency import inconsistencies, sums
 from mixer.shards.decode import decode

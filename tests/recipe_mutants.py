@@ -16,8 +16,8 @@ from pathlib import Path
 
 from mixer.digest import canonical_json
 from mixer.errors import RecipeError
-from mixer.recipe import Recipe, load_recipe
-from mixer.sources.where import parse_where
+from mixer.recipe import load_recipe, recipe_of
+from mixer.sources.row_filter import parse_where
 
 MAX_SECONDS = 5.0
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -207,7 +207,7 @@ def fault_of(number: int, folder: Path) -> str | None:
                     parse_where(source.where)
                 except RecipeError as error:
                     return _fault_of_error(error)
-        if Recipe.from_normalised(json.loads(canonical_json(recipe.normalised()))).normalised() != recipe.normalised():
+        if recipe_of(json.loads(canonical_json(recipe.normalised()))).normalised() != recipe.normalised():
             return "the normal form does not read back"
     except RecipeError as error:
         if fault := _fault_of_error(error):

@@ -15,7 +15,7 @@ from servers import HubServer, Server, aws_environment, serve_bucket, serve_file
 from workshop import SOURCES, Workshop
 
 from mixer.recipe import Recipe
-from mixer.sources.remote import store
+from mixer.stores import connect
 
 BUCKET, REPO = "mixture", "lab/mixture"
 
@@ -52,13 +52,13 @@ def environment(**variables: str) -> Iterator[None]:
             patch.delenv(name, raising=False)
         for name, value in variables.items():
             patch.setenv(name, value)
-        store._disconnect_all()
-        store._stores.clear()
+        connect._disconnect_all()
+        connect._stores.clear()
         try:
             yield
         finally:
-            store._disconnect_all()
-            store._stores.clear()
+            connect._disconnect_all()
+            connect._stores.clear()
 
 
 @contextmanager

@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from mixer.sources import PinCache, SourceReader, pin
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.reader import SourceReader
 
 ITEM = pa.struct([("body", pa.string()), ("path", pa.string())])
 SCHEMA = pa.schema(

@@ -13,7 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mixer.fetch import Listener, Origin, Part, Rules, Selection, fetch_stack_v2
+from mixer.stack.blobs import Origin
+from mixer.stack.fetch import Listener, fetch_stack_v2
+from mixer.stack.fetch_plan import Part, Rules
+from mixer.stack.wanted_files import Selection
 
 FILE = pa.struct(
     [

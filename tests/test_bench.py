@@ -136,7 +136,7 @@ def test_a_contestant_whose_package_is_missing_is_recorded_and_not_run(tmp_path:
         size="1MB",
         command=("false",),
         report=lambda stdout: contestants.Report(text_bytes=0),
-        needs=("json", "no_such_package"),
+        scan=("json", "no_such_package"),
     )
     records = list(run.measure(bench, absent, watch_memory=False))
     assert records == [{"contestant": "x", "size": "1MB", "absent": "no_such_package not installed"}]

@@ -25,21 +25,22 @@ from stack_kit import SILENT, SourceFile, fetch, write_blobs, write_ids
 from workshop import SOURCES, Workshop
 
 import mixer
-from mixer.build.build import sources_cache
-from mixer.build.contents import Fetching, rows_of
-from mixer.build.deep import check_deep
-from mixer.build.plan import Plan, make_plan
-from mixer.build.sampled import sample_cells
-from mixer.build.survey import Survey, survey
+from mixer.building.build import sources_cache
 from mixer.errors import BuildStateError, DataError, RecipeError
-from mixer.fetch import Policy, Rules, Selection
-from mixer.forecast.measured import prospects_of_sources
-from mixer.forecast.prospect import Prospect
-from mixer.forecast.update import update_pins
-from mixer.recipe import Recipe, Target, parse_recipe
+from mixer.plan.plan import Plan, make_plan
+from mixer.recipe import Recipe, Target, parse_recipe, recipe_of
 from mixer.shards.manifest import load_manifest
 from mixer.shards.records import Manifest
+from mixer.stack.cells import sample_cells
+from mixer.stack.contents import Fetching, rows_of
+from mixer.stack.fetch_plan import Policy, Rules
+from mixer.stack.wanted_files import Selection
+from mixer.survey.profile import SourceProfile
+from mixer.survey.profiles import profiles_of_sources
+from mixer.survey.survey import Survey, survey
+from mixer.survey.update import update_pins
 from mixer.tokens.tokenizer import load_tokenizer
+from mixer.verify.sources import check_deep
 
 REPO = "lab/stack-ids"
 
@@ -82,7 +83,7 @@ class Yard:
     def blob(self, file: SourceFile) -> Path:
         return self.buckets / "softwareheritage/content" / file.blob_id
 
-    def prospects(self, recipe: Recipe) -> tuple[Survey, list[Prospect]]:
+    def profiles(self, recipe: Recipe) -> tuple[Survey, list[SourceProfile]]:
         """What `mixer plan` goes by."""
         workshop = self.workshop
         tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
@@ -90,7 +91,7 @@ class Yard:
         fetching = Fetching(workers=1, listener=lambda name: SILENT, sample=True)
         found = survey(recipe, tokenizer, root=workshop.root, cache=cache, fetching=fetching)
         make_plan(found)  # refuses what a build would
-        return found, prospects_of_sources(found)
+        return found, profiles_of_sources(found)
 
     def plan(self, recipe: Recipe) -> Plan:
         """The plan of a build, and nothing fetched for it."""
@@ -180,18 +181,18 @@ def test_a_forecast_fetches_a_sample(yard: Yard, tmp_path: Path) -> None:
     write_ids(yard.ids / "train-1.parquet", many[1000:])
     write_blobs(yard.buckets, many)
     recipe = yard.recipe(contents={"languages": ["C"]}, target={"rows": 1000})
-    found, prospects = yard.prospects(recipe)
+    found, profiles = yard.profiles(recipe)
     asked = blobs_asked(yard.bucket)
     assert 0 < asked < 512 * 2
-    again = yard.prospects(recipe)[0]
+    again = yard.profiles(recipe)[0]
     assert [one.as_json() for one in found.snapshots.values()] == [one.as_json() for one in again.snapshots.values()]
     assert blobs_asked(yard.bucket) == asked
-    code = prospects[list(found.snapshots).index("code")]
+    code = profiles[list(found.snapshots).index("code")]
     num_read = found.samples["code"].num_read
     assert 448 < num_read <= 512  # the last cell may be short
     assert f"of a sample of {num_read} rows" in code.notes[0]
     build = yard.workshop.build(tmp_path / "out", recipe.model_copy(update={"target": Target(passes={"code": 1})}))
-    whole, truth = yard.prospects(recipe)[1][1], counts_of(build, "code")
+    whole, truth = yard.profiles(recipe)[1][1], counts_of(build, "code")
     assert whole.num_rows.value == sum(len(files) > 1 for files in many)
     assert whole.num_rows.interval == (whole.num_rows.value, whole.num_rows.value)
     low, high = code.num_rows.interval
@@ -202,11 +203,11 @@ def test_a_forecast_fetches_a_sample(yard: Yard, tmp_path: Path) -> None:
 
 def test_a_sample_of_few_rows_is_all_of_them(yard: Yard) -> None:
     """With no error left in it."""
-    plan, prospects = yard.prospects(yard.recipe())
+    plan, profiles = yard.profiles(yard.recipe())
     assert plan.samples["code"].num_read == len(REPOSITORIES)
-    assert prospects[1].num_rows.value == sum(map(bool, REPOSITORIES))
-    assert prospects[1].num_rows.interval[0] == prospects[1].num_rows.interval[1]
-    assert prospects[1].tokens_per_row.interval[0] == prospects[1].tokens_per_row.interval[1]
+    assert profiles[1].num_rows.value == sum(map(bool, REPOSITORIES))
+    assert profiles[1].num_rows.interval[0] == profiles[1].num_rows.interval[1]
+    assert profiles[1].tokens_per_row.interval[0] == profiles[1].tokens_per_row.interval[1]
 
 
 def test_the_error_of_a_sample_counts_what_is_read_together_as_one(yard: Yard) -> None:
@@ -226,8 +227,8 @@ def test_the_error_of_a_sample_counts_what_is_read_together_as_one(yard: Yard) -
     missed = []
     for seed in range(8):
         recipe = yard.recipe(contents={"languages": ["Go"]}, seed=seed, target={"rows": 100})
-        _, prospects = yard.prospects(recipe)
-        (low, high), (least, most) = prospects[1].num_rows.interval, prospects[1].tokens_per_row.interval
+        _, profiles = yard.profiles(recipe)
+        (low, high), (least, most) = profiles[1].num_rows.interval, profiles[1].tokens_per_row.interval
         missed += [not low <= len(texts) <= high, not least <= truth <= most]
     assert sum(missed) <= 2
 
@@ -241,11 +242,11 @@ def test_every_file_of_a_sample_counts(yard: Yard) -> None:
     write_ids(yard.ids / "train-0.parquet", many[:128])
     write_ids(yard.ids / "train-1.parquet", many[128:])
     write_blobs(yard.buckets, many)
-    found, prospects = yard.prospects(yard.recipe(target={"rows": 100}))
+    found, profiles = yard.profiles(yard.recipe(target={"rows": 100}))
     assert found.samples["code"].num_read == 256
-    assert 40_000 < prospects[1].tokens_per_row.value < 41_000
-    assert list(found.measured)[1] == prospects[1].name == "code"
-    assert make_plan(found).tokens_per_row[1] == prospects[1].tokens_per_row.value
+    assert 40_000 < profiles[1].tokens_per_row.value < 41_000
+    assert list(found.measured)[1] == profiles[1].name == "code"
+    assert make_plan(found).tokens_per_row[1] == profiles[1].tokens_per_row.value
 
 
 def test_a_rare_selection_gets_a_larger_sample(yard: Yard) -> None:
@@ -255,12 +256,12 @@ def test_a_rare_selection_gets_a_larger_sample(yard: Yard) -> None:
     ]
     write_ids(yard.ids / "train-0.parquet", many)
     write_blobs(yard.buckets, many)
-    plan, prospects = yard.prospects(yard.recipe(contents={"languages": ["Go"]}, target={"rows": 9}))
+    plan, profiles = yard.profiles(yard.recipe(contents={"languages": ["Go"]}, target={"rows": 9}))
     assert plan.samples["code"].num_read > 64 * 63
-    low, high = prospects[1].num_rows.interval
+    low, high = profiles[1].num_rows.interval
     assert low <= 3 <= high
     with pytest.raises(DataError, match="fetched as a sample has any text") as caught:
-        yard.prospects(yard.recipe(contents={"languages": ["Brainfuck"]}, target={"rows": 9}))
+        yard.profiles(yard.recipe(contents={"languages": ["Brainfuck"]}, target={"rows": 9}))
     assert caught.value.where == "sources.code"
 
 
@@ -276,10 +277,10 @@ def test_a_forecast_refuses_nothing_by_an_estimate(yard: Yard) -> None:
         recipe = yard.workshop.recipe(
             sources={"code": code}, seed=seed, target={"rows": all_rows}, when_exhausted="error"
         )
-        yard.prospects(recipe)
+        yard.profiles(recipe)
     too_many = recipe.model_copy(update={"target": Target(rows=3001)})
     with pytest.raises(RecipeError):
-        yard.prospects(too_many)
+        yard.profiles(too_many)
 
 
 @given(rows=st.lists(st.integers(0, 300), min_size=1, max_size=12), seed=st.integers(0, 2**32))
@@ -476,7 +477,7 @@ def test_contents_have_one_normal_form() -> None:
         == parse(text="files[].text").normalised()["sources"]["code"]["text"]
     )
     one, two = parse(contents={"languages": ["C", "Go"]}), parse(contents={"languages": ["Go", "C", "C"]})
-    assert one.normalised() == two.normalised() == Recipe.from_normalised(one.normalised()).normalised()
+    assert one.normalised() == two.normalised() == recipe_of(one.normalised()).normalised()
     assert parse(contents={"max_bytes": "1MB"}).sources["code"].contents.max_bytes == 1_000_000  # type: ignore[union-attr]
     assert rows_of(one.sources["code"]).contents is None
 

@@ -15,28 +15,28 @@ import pytest
 from workshop import Workshop, contents, write_mixture
 
 from mixer import rng
-from mixer.build.folder import BuildFolder
-from mixer.build.plan import make_plan
-from mixer.build.survey import survey
-from mixer.build.task import TaskRunner
+from mixer.building.folder import BuildFolder
+from mixer.building.task import TaskRunner
+from mixer.plan.plan import make_plan
 from mixer.shards.manifest import load_manifest
 from mixer.shards.records import Limit
-from mixer.sources import PinCache
+from mixer.sources.pin_cache import PinCache
+from mixer.survey.survey import survey
 from mixer.tokens.tokenizer import load_tokenizer
 
 NOT_COMPARED = ("build-log.json", "evidence.json")
 RUN = """
 import json, os, sys
 from pathlib import Path
-from mixer.build.build import build
+from mixer.building.build import build
 from mixer.mixing import tasks
-from mixer.recipe import Recipe
+from mixer.recipe import Recipe, recipe_of
 
 recipe, root, out, cache, workers, task_tokens = sys.argv[1:]
 tasks.MIN_TASK_TOKENS = int(task_tokens)
 os.setpgrp()
 build(
-    Recipe.from_normalised(json.loads(recipe)), root=Path(root), out=Path(out), cache_dir=Path(cache),
+    recipe_of(json.loads(recipe)), root=Path(root), out=Path(out), cache_dir=Path(cache),
     workers=int(workers), on_progress=lambda progress: print(progress.num_tasks - progress.num_resumed, flush=True),
 )
 """

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from stack_kit import FILE, SCHEMA
 
 from mixer.errors import UsageError
-from mixer.fetch.decoding import AS_NAMED, UNKNOWN_ENCODING, WRONG_ENCODING, decode
-from mixer.fetch.ids import IdsFile
-from mixer.fetch.plan import Part, Rules, make_plan, parse_part
-from mixer.fetch.selection import Selection, select
-from mixer.fetch.window import in_order
+from mixer.stack.decoding import AS_NAMED, UNKNOWN_ENCODING, WRONG_ENCODING, decode
+from mixer.stack.fetch_plan import Part, Rules, make_plan, parse_part
+from mixer.stack.ids import IdsFile
+from mixer.stack.in_order import in_order
+from mixer.stack.wanted_files import Selection, select
 
 # Decoding
 

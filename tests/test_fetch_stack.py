@@ -21,8 +21,10 @@ from stack_kit import SCHEMA, SourceFile, expected_rows, expected_text, fetch, r
 from workshop import contents
 
 from mixer.errors import BuildStateError, DataError, RecipeError
-from mixer.fetch import Origin, Part, Policy, Rules, Selection
-from mixer.fetch.repositories import with_text
+from mixer.stack.blobs import Origin
+from mixer.stack.fetch_plan import Part, Policy, Rules
+from mixer.stack.repositories import with_text
+from mixer.stack.wanted_files import Selection
 
 
 def make_repositories(count: int, seed: int = 3) -> list[list[SourceFile]]:

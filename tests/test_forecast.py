@@ -13,20 +13,22 @@ from hypothesis import strategies as st
 from manifest_kit import passes
 from workshop import Workshop
 
-from mixer.build.plan import make_plan
-from mixer.build.survey import Survey, survey
 from mixer.errors import RecipeError, UsageError
-from mixer.forecast.estimate import Cause, Estimate, student_point, total, uncertain, within
-from mixer.forecast.facts import PACKAGED, facts_of, load_facts, prospects_of_facts
-from mixer.forecast.forecast import Forecast, forecast
-from mixer.forecast.match import matching_row_weights
-from mixer.forecast.measured import prospect_of, prospects_of_sources
-from mixer.forecast.prospect import Prospect
-from mixer.forecast.training import parse_tokens, training
+from mixer.plan.forecast import Forecast, forecast
+from mixer.plan.match import matching_row_weights
+from mixer.plan.plan import make_plan
+from mixer.plan.training import parse_tokens, training
 from mixer.recipe import Recipe, load_recipe, parse_recipe
-from mixer.sources import PinCache, SourceReader, pin
-from mixer.tokens.measure import measure_sources
-from mixer.tokens.measurement import Measurement, measurement
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.reader import SourceReader
+from mixer.survey.estimate import Cause, Estimate, student_point, total, uncertain, within
+from mixer.survey.measure import measure_sources
+from mixer.survey.measurement import Measurement, measurement
+from mixer.survey.profile import SourceProfile
+from mixer.survey.profiles import profile_of, profiles_of_sources
+from mixer.survey.published import PACKAGED, facts_of, load_facts, profiles_of_facts
+from mixer.survey.survey import Survey, survey
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
 REPOSITORY = Path(__file__).parents[1]
@@ -71,10 +73,10 @@ def test_one_row_of_many_tells_nothing_of_its_error() -> None:
     """The interval of its mean has no ends, and that of its share is everything."""
     found = sample_of([5], [0], 100)
     assert math.isinf(found.standard_error)
-    prospect = prospect_of("a", found, num_rows=100)
-    assert prospect.tokens_per_row.interval == (0.0, math.inf)
+    profile = profile_of("a", found, num_rows=100)
+    assert profile.tokens_per_row.interval == (0.0, math.inf)
     other = Estimate(value=5.0)
-    assert (prospect.tokens_per_row / total([prospect.tokens_per_row, other])).share_interval == (0.0, 1.0)
+    assert (profile.tokens_per_row / total([profile.tokens_per_row, other])).share_interval == (0.0, 1.0)
 
 
 @settings(deadline=None, max_examples=60)
@@ -114,7 +116,7 @@ def test_an_interval_holds_the_truth_nearly_as_often_as_it_says(kind: str, sigma
         picked = picked[: ends[0] + 1] if len(ends) else picked
         tokens = np.concatenate(picked)
         found = measurement(tokens, np.arange(len(tokens)) // 32, num_bytes=1, total_rows=len(rows))
-        low, high = prospect_of("a", found, num_rows=len(rows)).tokens_per_row.interval
+        low, high = profile_of("a", found, num_rows=len(rows)).tokens_per_row.interval
         held += low <= truth <= high
     assert held >= 0.86 * 400
 
@@ -205,7 +207,7 @@ def test_shares_have_the_interval_that_trying_gives(parts: list[tuple[float, flo
 
 def plan_of_facts(*overrides: str) -> Forecast:
     recipe = load_recipe(ZYDA2, overrides)
-    return forecast(recipe, prospects_of_facts(recipe, load_facts(PACKAGED)))
+    return forecast(recipe, profiles_of_facts(recipe, load_facts(PACKAGED)))
 
 
 ROWS = {
@@ -395,7 +397,7 @@ def test_every_published_recipe_of_remote_sources_has_facts() -> None:
     for name, dolma in (("zyda2-100bt", "zyda2-100bt-dolma"), ("dclm-fineweb-originals", "dolma-books-wiki")):
         recipe = load_recipe(ZYDA2.parent / f"{name}.yaml")
         assert facts_of("dolma", recipe.sources["dolma"], facts) == dolma
-        mix = forecast(recipe, prospects_of_facts(recipe, facts))
+        mix = forecast(recipe, profiles_of_facts(recipe, facts))
         assert all("not confirmed" in " ".join(source.notes) for source in mix.sources)
 
 
@@ -414,7 +416,7 @@ def test_a_source_without_facts_is_an_error_that_lists_what_is_known() -> None:
     text = {"target": {"rows": 1}, "sources": {name: {"weight": 1, "path": "x.jsonl"} for name in ("a", "dclm", "b")}}
     recipe = parse_recipe(text, where="test", default_name="t")
     with pytest.raises(UsageError, match="no facts about a and b; there are facts about dclm") as caught:
-        prospects_of_facts(recipe, load_facts(PACKAGED))
+        profiles_of_facts(recipe, load_facts(PACKAGED))
     assert "finemath (HuggingFaceTB/finemath)" in caught.value.message
     assert "without --facts" in (caught.value.hint or "")
 
@@ -422,7 +424,7 @@ def test_a_source_without_facts_is_an_error_that_lists_what_is_known() -> None:
 def test_where_is_not_in_the_facts_and_that_is_said() -> None:
     """They are about all rows."""
     recipe = load_recipe(ZYDA2, ["sources.dclm.where=language_score > 0.9"])
-    found = {prospect.name: prospect.notes for prospect in prospects_of_facts(recipe, load_facts(PACKAGED))}
+    found = {profile.name: profile.notes for profile in profiles_of_facts(recipe, load_facts(PACKAGED))}
     assert found["dclm"] == ("dclm: the facts are about all of its rows, and `where` keeps fewer",)
 
 
@@ -444,10 +446,10 @@ def test_facts_of_the_users_own_are_added(tmp_path: Path) -> None:
     facts = load_facts(PACKAGED, tmp_path)
     assert set(facts) == {"crawl", *load_facts(PACKAGED)}
     text = {"target": {"rows": 10}, "sources": {"crawl": {"weight": 1, "path": "x.jsonl"}}}
-    (prospect,) = prospects_of_facts(parse_recipe(text, where="test", default_name="t"), facts)
-    assert prospect.tokens_per_row.value == 5.0
-    assert prospect.tokens_per_row.interval == pytest.approx((5 / 1.01 ** math.sqrt(2), 5 * 1.01 ** math.sqrt(2)))
-    assert prospect.basis == "facts/crawl.yaml: a web crawl: 1,000 rows, 5,000 tokens of llama3"
+    (profile,) = profiles_of_facts(parse_recipe(text, where="test", default_name="t"), facts)
+    assert profile.tokens_per_row.value == 5.0
+    assert profile.tokens_per_row.interval == pytest.approx((5 / 1.01 ** math.sqrt(2), 5 * 1.01 ** math.sqrt(2)))
+    assert profile.basis == "facts/crawl.yaml: a web crawl: 1,000 rows, 5,000 tokens of llama3"
 
 
 @pytest.mark.parametrize(
@@ -495,9 +497,9 @@ def test_matching_weights_are_weights_that_a_recipe_takes(sources: list[tuple[fl
     assert sum(source.token_share.value for source in mix.sources) == pytest.approx(1)
 
 
-def flat(name: str, tokens_per_row: float) -> Prospect:
+def flat(name: str, tokens_per_row: float) -> SourceProfile:
     """A source of 1,000 rows, all alike."""
-    return Prospect(
+    return SourceProfile(
         name=name,
         num_rows=Estimate(value=1000.0),
         tokens_per_row=Estimate(value=tokens_per_row),
@@ -528,9 +530,9 @@ def surveyed(workshop: Workshop, recipe: Recipe, tokenizer: Tokenizer) -> Survey
     return survey(recipe, tokenizer, root=workshop.root, cache=PinCache(workshop.cache_dir))
 
 
-def prospects_in(workshop: Workshop, recipe: Recipe, tokenizer: Tokenizer) -> tuple[Recipe, list[Prospect]]:
+def profiles_in(workshop: Workshop, recipe: Recipe, tokenizer: Tokenizer) -> tuple[Recipe, list[SourceProfile]]:
     found = surveyed(workshop, recipe, tokenizer)
-    return found.recipe, prospects_of_sources(found)
+    return found.recipe, profiles_of_sources(found)
 
 
 @pytest.mark.usefixtures("small_tasks")
@@ -542,7 +544,7 @@ def test_the_build_lands_within_the_intervals_of_the_plan(
     held = 0
     for seed in range(5):
         recipe = workshop.recipe(seed=seed, weights=weights, target={"tokens": 9_000})
-        mix = forecast(*prospects_in(workshop, recipe, llama3))
+        mix = forecast(*profiles_in(workshop, recipe, llama3))
         manifest = workshop.build(tmp_path / str(seed), recipe)
         built = zip(manifest.source_names, manifest.source_counts, manifest.stages[0].sources, strict=True)
         for source, (name, counts, entry) in zip(mix.sources, built, strict=True):
@@ -558,7 +560,7 @@ def test_the_plan_of_a_number_of_rows_is_the_build(workshop: Workshop, llama3: T
     only = {"edu": {"weight": 3, "path": "edu/*.parquet"}, "maths": {"weight": 1, "path": "maths/*.parquet"}}
     only["maths"]["text"] = "body"
     recipe = workshop.recipe(sources=only, target={"passes": {"maths": 7}})
-    mix = forecast(*prospects_in(workshop, recipe, llama3))
+    mix = forecast(*profiles_in(workshop, recipe, llama3))
     manifest = workshop.build(tmp_path / "out", recipe)
     assert [source.rows.value for source in mix.sources] == [counts.rows for counts in manifest.source_counts]
     assert [source.passes.value for source in mix.sources] == passes(manifest)
@@ -571,7 +573,7 @@ def test_weights_in_tokens_are_planned_as_they_are_built(workshop: Workshop, lla
     """The same sample, so the same integer weights."""
     recipe = workshop.recipe(weights="tokens")
     plan = make_plan(surveyed(workshop, recipe, llama3))
-    mix = forecast(*prospects_in(workshop, recipe, llama3))
+    mix = forecast(*profiles_in(workshop, recipe, llama3))
     weights = [source.weight for source in plan.stage.sources]
     asked = [source.weight for source in plan.recipe.sources.values()]
     for source, weight, share in zip(mix.sources, weights, asked):

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from mixer.build.build import build
+from mixer.building.build import build
 from mixer.errors import FormatError
 from mixer.recipe import load_recipe
 from mixer.shards.manifest import load_manifest
 from mixer.shards.records import FORMAT_VERSION
 from mixer.shards.shard import open_shard
-from mixer.shards.verify import find_damage
-from mixer.sources import default_cache_dir
+from mixer.sources.pin_cache import default_cache_dir
+from mixer.verify.files import find_damage
 
 GOLDEN = Path(__file__).parent / "golden"
 BUILDS = sorted(path.parent for path in GOLDEN.glob("v*/*/manifest.json"))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from workshop import Workshop
 
-from mixer.recipe import Recipe, parse_recipe
+from mixer.recipe import Recipe, parse_recipe, recipe_of
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
 SMALL_BYTES, LARGE_BYTES = 40_000_000, 80_000_000
@@ -23,7 +23,7 @@ PROSE = "The quick brown fox doesn't jump over 12 lazy dogs; it sleeps (mostly) 
 SCRIPT = """
 import re, resource, sys
 from pathlib import Path
-from mixer.build.build import build
+from mixer.building.build import build
 from mixer.recipe import parse_recipe
 
 folder = Path(sys.argv[1])

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifest_kit import plan_to
 
-from mixer.build.engine import _next_job
-from mixer.build.ledger import Ledger
-from mixer.build.plan import Plan
+from mixer.building.ledger import Ledger
+from mixer.building.workers import _next_job
 from mixer.errors import RecipeError, TokenizerError
 from mixer.mixing.target import Extent
 from mixer.mixing.tasks import Task
+from mixer.plan.plan import Plan
 from mixer.shards.records import Cut, Limit, ReferenceCheck, SourceCounts, TaskRecord
 
 Sizes = list[list[int]]

@@ -8,14 +8,14 @@ import pytest
 from workshop import Workshop
 
 import mixer.feed
-from mixer.build.build import build, sources_cache
+from mixer.building.build import build, sources_cache
 from mixer.cli.main import run
 from mixer.errors import UsageError
 from mixer.export import export
 from mixer.feed import open_build
-from mixer.local import check_local
 from mixer.sample import make_sample
 from mixer.shards.manifest import load_manifest
+from mixer.system.local_paths import check_local
 
 ADDRESSES = ["s3://bucket/out", "gs://bucket/out", "hf://datasets/a/b", "https://host/out", "S3://bucket/out"]
 

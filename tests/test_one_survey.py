@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from workshop import Workshop
 
-from mixer.build.plan import Plan, make_plan
-from mixer.build.survey import survey
-from mixer.forecast.forecast import forecast
-from mixer.forecast.measured import prospects_of_sources
-from mixer.show.progress import BuildProgress, expected_tokens
-from mixer.sources import PinCache
-from mixer.tokens import measure
+from mixer.plan.forecast import forecast
+from mixer.plan.plan import Plan, make_plan
+from mixer.report.progress import BuildProgress, expected_tokens
+from mixer.sources.pin_cache import PinCache
+from mixer.survey import measure
+from mixer.survey.profiles import profiles_of_sources
+from mixer.survey.survey import survey
 from mixer.tokens.tokenizer import load_tokenizer
 
 
@@ -33,12 +33,12 @@ def test_all_totals_are_one_total(
 
     The header says how far an estimate may be off, and that of a target in tokens is none.
     """
-    monkeypatch.setattr(measure, "_WINDOWS", 1)  # else all rows of these small sources are read, and nothing is off
-    # A seed of its own: what another test has measured with all windows is in the cache that the build uses.
+    monkeypatch.setattr(measure, "_CLUSTERS", 1)  # else all rows of these small sources are read, and nothing is off
+    # A seed of its own: what another test has measured with all clusters is in the cache that the build uses.
     recipe = workshop.recipe(seed=77, target=target, weights=weights)
     tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
     surveyed = survey(recipe, tokenizer, root=workshop.root, cache=PinCache(tmp_path / "cache"))
-    mix = forecast(surveyed.recipe, prospects_of_sources(surveyed))
+    mix = forecast(surveyed.recipe, profiles_of_sources(surveyed))
     plans: list[Plan] = []
     progress = BuildProgress(quiet=False)
 

@@ -177,9 +177,9 @@ def test_the_table_is_what_tiktoken_says(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("name", ["llama3", "o200k", "cl100k", "r50k", "qwen"])
 def test_long_pretokens_change_no_id(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Of any known pattern: every document goes through the windows, which are made short."""
+    """Of any known pattern: every document goes through the stretches, which are made short."""
     monkeypatch.setattr(long_pretokens, "_LONG_PRETOKEN", 64)
-    monkeypatch.setattr(long_pretokens, "_WINDOW", 100)
+    monkeypatch.setattr(long_pretokens, "_STRETCH", 100)
     monkeypatch.setattr(long_pretokens, "_FIRST_OVERLAP", 2)
     monkeypatch.setattr(long_pretokens, "_PIECE", 150)
     monkeypatch.setattr(encode, "LONG_DOCUMENT_BYTES", 1)

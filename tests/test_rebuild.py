@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from workshop import Workshop, contents, write_mixture
 
-from mixer.build.deep import check_deep
-from mixer.build.repair import repair
 from mixer.errors import DataError, IntegrityError
 from mixer.shards.manifest import load_manifest
-from mixer.shards.verify import find_damage
+from mixer.verify.files import find_damage
+from mixer.verify.repair import repair
+from mixer.verify.sources import check_deep
 
 
 def deep(workshop: Workshop, out: Path, root: Path | None = None) -> Any:

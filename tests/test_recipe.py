@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from mixer.digest import canonical_json, identity
 from mixer.errors import RecipeError, UsageError
-from mixer.recipe import Recipe, TextSpec, load_recipe, parse_bytes, parse_count, parse_recipe, recipe_schema
+from mixer.recipe import Recipe, TextSpec, load_recipe, parse_bytes, parse_count, parse_recipe, recipe_of, recipe_schema
 from mixer.recipe.sizes import COUNT_PATTERN
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -239,7 +239,7 @@ def test_a_weight_is_what_was_written(weight, tmp_path):
     write(tmp_path, r=f"when_exhausted: stop\nsources: {{a: {{weight: {weight}, path: x}}}}")
     recipe = load_recipe(tmp_path / "r.yaml")
     assert Fraction(str(recipe.sources["a"].weight)) == Fraction(weight)
-    assert Recipe.from_normalised(json.loads(canonical_json(recipe.normalised()))) == recipe
+    assert recipe_of(json.loads(canonical_json(recipe.normalised()))) == recipe
 
 
 def test_a_whole_float_is_a_count():
@@ -327,8 +327,8 @@ def test_the_normal_form_reads_back_as_the_same_recipe(written):
     """A manifest holds a recipe without loss, through canonical JSON."""
     recipe = parse_recipe(written, where="r.yaml", default_name="r")
     stored = json.loads(canonical_json(recipe.normalised()))
-    assert Recipe.from_normalised(stored) == recipe
-    assert Recipe.from_normalised(stored).normalised() == recipe.normalised()
+    assert recipe_of(stored) == recipe
+    assert recipe_of(stored).normalised() == recipe.normalised()
 
 
 @settings(deadline=None, max_examples=30)
@@ -882,4 +882,4 @@ def test_the_mixture_of_llama3_on_zyda2_loads():
 def test_every_recipe_of_the_project_loads_and_reads_back(path):
     """No recipe is left behind when the rules change."""
     recipe = load_recipe(path)
-    assert Recipe.from_normalised(recipe.normalised()) == recipe
+    assert recipe_of(recipe.normalised()) == recipe

@@ -18,12 +18,15 @@ from servers import Faults, Server, aws_environment, serve_bucket
 from sources_kit import Source, json_lines, write_parquet
 from workshop import Workshop
 
-from mixer.build.deep import check_deep
 from mixer.errors import DataError
-from mixer.sources import PinCache, Snapshot, SourceReader, pin
-from mixer.sources.remote import retry, traffic
-from mixer.sources.remote.blocks import MAX_BLOCKS_AHEAD, FetchAhead
-from mixer.sources.remote.retry import RetryPolicy
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.prefetch import MAX_BLOCKS_AHEAD, FetchAhead
+from mixer.sources.reader import SourceReader
+from mixer.sources.snapshot import Snapshot
+from mixer.stores import retry, traffic
+from mixer.stores.retry import RetryPolicy
+from mixer.verify.sources import check_deep
 
 ROWS = [{"text": f"row {n} " + "x" * 200, "n": n} for n in range(600)]
 

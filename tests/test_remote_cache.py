@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mixer.sources.remote import traffic
-from mixer.sources.remote.block_cache import BlockCache, CacheEntry, write_at
+from mixer.stores import traffic
+from mixer.stores.block_cache import BlockCache, CacheEntry, write_at
 
 MIB = 1 << 20
 

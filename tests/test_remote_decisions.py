@@ -15,20 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mixer.errors import DataError, RecipeError
-from mixer.sources.remote import retry
-from mixer.sources.remote.address import is_remote, parse_address
-from mixer.sources.remote.find import parse_addresses
-from mixer.sources.remote.globs import fixed_folder, fixed_prefix, matching
-from mixer.sources.remote.ranges import column_ranges, merged, parts
-from mixer.sources.remote.retry import (
-    BUSY,
-    SERVER,
-    Patience,
-    RetryPolicy,
-    TransferFailed,
-    failure_of_status,
-    wait_seconds,
-)
+from mixer.sources.column_ranges import column_ranges
+from mixer.stores import retry
+from mixer.stores.address import is_remote, parse_address
+from mixer.stores.globs import fixed_folder, fixed_prefix, matching
+from mixer.stores.listing import parse_addresses
+from mixer.stores.ranges import merged, parts
+from mixer.stores.retry import BUSY, SERVER, RetryPolicy, RetryState, TransferFailed, failure_of_status, wait_seconds
 
 
 @pytest.mark.parametrize(
@@ -203,14 +196,14 @@ def test_patience_ends_with_the_last_failure_and_how_many_there_were(monkeypatch
     """Progress begins the count anew, but not the time waited in all."""
     waits: list[float] = []
     monkeypatch.setattr(retry.time, "sleep", waits.append)
-    patience = Patience("s3://b/k", RetryPolicy(max_failures=3, first_wait_seconds=1))
+    retry_state = RetryState("s3://b/k", RetryPolicy(max_failures=3, first_wait_seconds=1))
     for _ in range(5):
-        patience.failed(TransferFailed(SERVER, "the server answered 500"))
-        patience.progressed()
-    patience.failed(TransferFailed(SERVER, "the server answered 500"))
-    patience.failed(TransferFailed(BUSY, "the server answered 429", 2.0))
+        retry_state.failed(TransferFailed(SERVER, "the server answered 500"))
+        retry_state.progressed()
+    retry_state.failed(TransferFailed(SERVER, "the server answered 500"))
+    retry_state.failed(TransferFailed(BUSY, "the server answered 429", 2.0))
     with pytest.raises(DataError) as caught:
-        patience.failed(TransferFailed(SERVER, "the server answered 502"))
+        retry_state.failed(TransferFailed(SERVER, "the server answered 502"))
     assert caught.value.message.startswith("the server answered 502 (8 attempts failed")
     assert caught.value.where == "s3://b/k"
     assert len(waits) == 7

@@ -33,10 +33,13 @@ from workshop import SOURCES, Workshop, contents
 
 from mixer.errors import DataError
 from mixer.shards.manifest import load_named
-from mixer.sources import PinCache, Snapshot, SourceReader, pin
-from mixer.sources.remote import retry, traffic
-from mixer.sources.remote.gs import GoogleStore, _credentials
-from mixer.sources.remote.retry import RetryPolicy, TransferFailed
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.reader import SourceReader
+from mixer.sources.snapshot import Snapshot
+from mixer.stores import retry, traffic
+from mixer.stores.gs import GoogleStore, _credentials
+from mixer.stores.retry import RetryPolicy, TransferFailed
 
 ROWS = [{"text": f"row {n} " + "x" * 50, "n": n} for n in range(70)]
 NAMES = [f"deep/{n}0% a+b é.jsonl" for n in range(6)] + ["deep/further/6.jsonl"]

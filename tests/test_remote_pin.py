@@ -13,11 +13,14 @@ from servers import HubServer, Server, aws_environment, serve_bucket, serve_file
 from sources_kit import Source, json_lines, write_arrow_file, write_parquet, write_zstd_lines
 
 from mixer.errors import DataError, FormatError, RecipeError
-from mixer.sources import PinCache, Snapshot, SourceReader, pin
-from mixer.sources.changes import difference
-from mixer.sources.needs import needs_of
-from mixer.sources.remote import traffic
-from mixer.sources.remote.kept import recall, remote_snapshot, repin
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.reader import SourceReader
+from mixer.sources.remote_snapshots import recall, remote_snapshot, repin
+from mixer.sources.scan import needs_of
+from mixer.sources.snapshot import Snapshot
+from mixer.sources.snapshot_changes import difference
+from mixer.stores import traffic
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 REPO = "lab/data"
@@ -200,12 +203,12 @@ def test_rows_of_lines_are_counted_once(tmp_path: Path, cache: PinCache) -> None
     folder = tmp_path / "buckets/data"
     add(folder, "a.jsonl")
     source = Source("s3://data/*.jsonl")
-    needs = needs_of("wiki", source)
+    scan = needs_of("wiki", source)
     with serve_bucket(tmp_path / "buckets") as server, environment(**aws_environment(server)):
-        assert repin(source, needs, cache).block_rows.tolist() == [10]
+        assert repin(source, scan, cache).block_rows.tolist() == [10]
     add(folder, "b.jsonl", ROWS[:3])
     with serve_bucket(tmp_path / "buckets") as server, environment(**aws_environment(server)):
-        assert repin(source, needs, cache).block_rows.tolist() == [10, 3]
+        assert repin(source, scan, cache).block_rows.tolist() == [10, 3]
         read = [request.target for request in server.requests() if request.range]
     assert [target.rpartition("/")[2] for target in read] == ["b.jsonl"]
 
@@ -216,11 +219,11 @@ def test_a_snapshot_that_cannot_be_read_is_made_again(bucket: tuple[Path, Server
     add(folder, "a.parquet")
     source = Source("s3://data/a.parquet")
     snapshot = pin("wiki", source, folder, cache)
-    needs = needs_of("wiki", source)
+    scan = needs_of("wiki", source)
     kept = next((cache.folder / "snapshots").iterdir())
     for damaged in (b"", b"{", b"[]", b'{"origin": 3}', b'{"origin": "s3://data/", "files": [{}]}'):
         kept.write_bytes(damaged)
-        assert recall(source, needs, cache) is None
+        assert recall(source, scan, cache) is None
         assert pin("wiki", source, folder, cache).identity == snapshot.identity
 
 

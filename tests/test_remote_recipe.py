@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mixer.errors import RecipeError
-from mixer.recipe import Recipe, parse_recipe
+from mixer.recipe import Recipe, parse_recipe, recipe_of
 
 
 def parse(source: dict[str, Any], **keys: Any) -> Recipe:
@@ -21,7 +21,7 @@ def test_a_data_set_of_the_hub_takes_the_place_of_a_path() -> None:
     normalised = recipe.normalised()["sources"]["wiki"]
     assert (normalised["hub"], normalised["config"]) == ("Zyphra/Zyda-2@refs/convert/parquet", "fwe3")
     assert "path" not in normalised
-    assert Recipe.from_normalised(recipe.normalised()) == recipe
+    assert recipe_of(recipe.normalised()) == recipe
 
 
 def test_a_recipe_with_paths_has_the_identity_that_it_had_before() -> None:

@@ -33,7 +33,7 @@ import json, sys, time
 from pathlib import Path
 from mixer.recipe import Source
 from mixer.sources import PinCache, pin
-import mixer.sources.remote.hub  # so that what it takes to load the client is not counted
+import mixer.stores.hub  # so that what it takes to load the client is not counted
 
 def peak_bytes():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -12,12 +12,12 @@ import pytest
 from workshop import Workshop, cached_tokenizer
 
 import mixer.feed
-from mixer.build import fate
-from mixer.build.fate import Fate, row_fate
 from mixer.cli.main import run
 from mixer.feed.trace import holding
 from mixer.shards.drawn import drawings
 from mixer.shards.manifest import load_manifest
+from mixer.verify import row_fate as fate
+from mixer.verify.row_fate import Fate, row_fate
 
 
 def held(out: Path) -> dict[tuple[int, int], set[int]]:

@@ -27,7 +27,7 @@ from mixer.shards.ids import manifest_id
 from mixer.shards.manifest import load_manifest, load_named, prefix_of
 from mixer.shards.records import Manifest
 from mixer.shards.shard import shard_schema
-from mixer.shards.verify import check_files, find_damage
+from mixer.verify.files import check_files, find_damage
 
 LISTS = {
     "cu_seqlens": "i",

@@ -11,26 +11,26 @@ from hypothesis import strategies as st
 from manifest_kit import Drawn, manifest_of, plan_to
 from rich.console import Console
 
-from mixer.build.ledger import Progress
-from mixer.build.plan import Plan
+from mixer.building.ledger import Progress
 from mixer.cli.options import build_folder, manifests_dir, remembered_root
 from mixer.errors import UsageError
 from mixer.mixing.target import Extent
+from mixer.plan.plan import Plan
+from mixer.report.console import visible
+from mixer.report.inspect import print_summary, summary_json
+from mixer.report.numbers import aligned_percent, counted, duration, num_bytes, percent, short
+from mixer.report.pinning import PinProgress
+from mixer.report.progress import BuildProgress
+from mixer.report.sequence import locate
+from mixer.report.tables import Summary, summarise
+from mixer.report.words import surprises, totals_in_words
 from mixer.shards.locate import Locator
 from mixer.shards.records import (
     ReferenceCheck,
     SourceCounts,
     TaskRecord,
 )
-from mixer.show.console import visible
-from mixer.show.inspect import print_summary, summary_json
-from mixer.show.numbers import aligned_percent, counted, duration, num_bytes, percent, short
-from mixer.show.pinning import PinProgress
-from mixer.show.progress import BuildProgress
-from mixer.show.sequence import locate
-from mixer.show.tables import Summary, summarise
-from mixer.show.words import surprises, totals_in_words
-from mixer.sources import PinCount
+from mixer.sources.pin_progress import PinCount
 
 
 def test_short_counts():

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from sources_kit import Source, write_parquet
 
-from mixer.sources import Snapshot, difference, pin
+from mixer.sources.pin import pin
+from mixer.sources.snapshot import Snapshot
+from mixer.sources.snapshot_changes import difference
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 SOURCE = Source("*.parquet")

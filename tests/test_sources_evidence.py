@@ -12,8 +12,10 @@ from sources_kit import WRITERS, Source, write_json_lines, write_parquet
 
 from mixer.digest import xxh3_file
 from mixer.errors import DataError
-from mixer.sources import EvidenceCollector, PinCache, check_evidence, pin
-from mixer.sources.whole import WholeDigest
+from mixer.sources.evidence import EvidenceCollector, check_evidence
+from mixer.sources.file_digest import WholeDigest
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 

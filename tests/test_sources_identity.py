@@ -18,7 +18,11 @@ from sources_kit import WRITERS, Source, read_all, write_arrow_file, write_arrow
 
 from mixer.digest import xxh3_file
 from mixer.errors import DataError, FormatError, MixerError
-from mixer.sources import PinCache, PinCount, Snapshot, SourceReader, pin
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.pin_progress import PinCount
+from mixer.sources.reader import SourceReader
+from mixer.sources.snapshot import Snapshot
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 TERABYTE = 1 << 40
@@ -188,11 +192,11 @@ def test_pinning_counts_the_bytes_of_a_large_file_as_they_are_read(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file of hours is no silence of hours; in the end every byte counts once."""
-    monkeypatch.setattr("mixer.sources.counting._TOLD_BYTES", 1000)
+    monkeypatch.setattr("mixer.sources.pin_progress._TOLD_BYTES", 1000)
     rows = [{"text": os.urandom(500).hex(), "n": n} for n in range(500)]
     WRITERS[name](tmp_path / name, rows, 10)
-    monkeypatch.setattr("mixer.sources.whole._READ_BYTES", 4096)
-    monkeypatch.setattr("mixer.sources.lines.PIECE_BYTES", 4096)
+    monkeypatch.setattr("mixer.sources.file_digest._READ_BYTES", 4096)
+    monkeypatch.setattr("mixer.sources.formats.lines.PIECE_BYTES", 4096)
     told: list[PinCount] = []
     snapshot = pin("wiki", Source(name), tmp_path, None, told.append)
     assert len(told) >= 4

@@ -15,9 +15,13 @@ from datasets import Dataset, DatasetDict, disable_progress_bars
 from sources_kit import WRITERS, Source, TextSpec, json_lines, read_texts, write_parquet
 
 from mixer.errors import FormatError, RecipeError
-from mixer.sources import PinCache, PinCount, Snapshot, default_cache_dir, jsonl, parquet, pin
+from mixer.sources.file_digest import WholeDigest
 from mixer.sources.find import find_files
-from mixer.sources.whole import WholeDigest
+from mixer.sources.formats import jsonl, parquet
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache, default_cache_dir
+from mixer.sources.pin_progress import PinCount
+from mixer.sources.snapshot import Snapshot
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 
@@ -212,7 +216,7 @@ def test_the_cache_saves_reading_until_a_file_changes(tmp_path: Path, monkeypatc
     read: list[str] = []
     digest, count = WholeDigest.finish, jsonl.count_blocks
     monkeypatch.setattr(WholeDigest, "finish", lambda self, file: read.append("digest") or digest(self, file))
-    monkeypatch.setattr(jsonl, "count_blocks", lambda file, needs: read.append("count") or count(file, needs))
+    monkeypatch.setattr(jsonl, "count_blocks", lambda file, scan: read.append("count") or count(file, scan))
     path = tmp_path / "a.jsonl"
     path.write_bytes(json_lines(ROWS))
     cache = PinCache(tmp_path / "cache")

@@ -17,7 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sources_kit import WRITERS, Source, TextSpec, json_lines, open_source, read_all, read_texts
 
-from mixer.sources import SourceReader, arrow, jsonl, lines, parquet, pin, reader
+from mixer.sources import reader
+from mixer.sources.formats import arrow, jsonl, lines, parquet
+from mixer.sources.pin import pin
+from mixer.sources.reader import SourceReader
 
 TEXT = st.none() | st.text('aé\n"\\{}🙂 \r', max_size=12)
 ROW = st.fixed_dictionaries(
@@ -80,7 +83,7 @@ def test_any_range_of_any_block_is_a_slice_of_all_rows(
         for module in (lines, parquet, arrow):
             patch.setattr(module, "PIECE_BYTES", sizes[0])
         patch.setattr(reader, "MAX_CHUNK_BYTES", sizes[1])
-        patch.setattr(jsonl, "check_columns", lambda paths, needs: None)  # So few rows may lack a key by chance.
+        patch.setattr(jsonl, "check_columns", lambda paths, scan: None)  # So few rows may lack a key by chance.
         WRITERS[name](Path(folder, name), rows, block_rows)
         source = Source(name, text=text[0], where=where[0])
         snapshot = pin("wiki", source, Path(folder))

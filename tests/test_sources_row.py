@@ -13,7 +13,9 @@ from servers import aws_environment, serve_bucket
 from sources_kit import WRITERS, Source, read_all, write_parquet
 
 from mixer.errors import DataError
-from mixer.sources import PinCache, pin, place_of_row, read_row
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.row import place_of_row, read_row
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 PLACES = {

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixer.errors import RecipeError
-from mixer.sources.where import parse_where
+from mixer.sources.row_filter import parse_where
 
 BATCH = pa.record_batch(
     {

@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from mixer.errors import DataError, RecipeError
-from mixer.recipe import Recipe, parse_recipe
+from mixer.recipe import Recipe, parse_recipe, recipe_of
 from mixer.recipe.template import parse_template
-from mixer.sources import SourceReader, pin
+from mixer.sources.pin import pin
+from mixer.sources.reader import SourceReader
 
 ROWS: list[dict[str, Any]] = [
     {
@@ -120,7 +121,7 @@ def test_a_template_is_part_of_the_identity_and_no_template_is_none() -> None:
     assert plain == {"list": "files", "field": "text", "separator": "", "prefix": "", "order": "stored"}
     recipe = make_recipe(TEMPLATE, "a")
     assert recipe.normalised()["sources"]["code"]["text"]["template"] == TEMPLATE["template"]
-    assert Recipe.from_normalised(recipe.normalised()) == recipe
+    assert recipe_of(recipe.normalised()) == recipe
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from workshop import Workshop
 
 from mixer.errors import RecipeError, TokenizerError
 from mixer.recipe import Source, parse_recipe
-from mixer.sources import SourceReader, pin
+from mixer.sources.pin import pin
+from mixer.sources.reader import SourceReader
 from mixer.tokens import encode, long_pretokens
 from mixer.tokens.engines import GigatokenEngine, TokenizersEngine
 from mixer.tokens.patterns import PATTERNS
@@ -212,7 +213,7 @@ def test_documents_of_long_pretokens_have_the_ids_of_tiktoken(
 ) -> None:
     """Stretches of any kind in any order; what counts as long is made short."""
     monkeypatch.setattr(long_pretokens, "_LONG_PRETOKEN", 256)
-    monkeypatch.setattr(long_pretokens, "_WINDOW", 200)
+    monkeypatch.setattr(long_pretokens, "_STRETCH", 200)
     monkeypatch.setattr(long_pretokens, "_FIRST_OVERLAP", 4)
     monkeypatch.setattr(long_pretokens, "_PIECE", 1000)
     monkeypatch.setattr(encode, "LONG_DOCUMENT_BYTES", 1)

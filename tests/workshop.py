@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from mixer.build import build as build_module
+from mixer.building import build as build_module
 from mixer.digest import xxh3_file
 from mixer.recipe import Recipe, parse_recipe
 from mixer.shards.records import Manifest

@@ -48,15 +48,15 @@ def build(
     The same recipe and sources give the same shards, whatever the number of workers and interruptions.
     """
     require("build", "building")
-    from mixer.build.build import build as run_build
-    from mixer.build.build import copy_name
+    from mixer.building.build import build as run_build
+    from mixer.building.build import copy_name
     from mixer.recipe import load_recipe
-    from mixer.show.console import out_console, print_json, say
-    from mixer.show.fetch import listen
-    from mixer.show.inspect import print_summary, summary_json
-    from mixer.show.pinning import PinProgress
-    from mixer.show.progress import BuildProgress
-    from mixer.show.tables import summarise
+    from mixer.report.console import out_console, print_json, say
+    from mixer.report.fetch import listen
+    from mixer.report.inspect import print_summary, summary_json
+    from mixer.report.pinning import PinProgress
+    from mixer.report.progress import BuildProgress
+    from mixer.report.tables import summarise
 
     loaded = load_recipe(recipe, overrides or [])
     out = out or Path("out") / loaded.name

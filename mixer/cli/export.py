@@ -37,9 +37,9 @@ def export(
 ) -> None:
     """Write a build's tokens in another trainer's format."""
     from mixer.export import export
+    from mixer.report.console import print_json
+    from mixer.report.numbers import counted, duration
     from mixer.shards.manifest import load_manifest
-    from mixer.show.console import print_json
-    from mixer.show.numbers import counted, duration
 
     started = time.monotonic()
     num_shards = len(load_manifest(out).shards)
@@ -53,8 +53,8 @@ def export(
 
 def _progress(num_shards: int) -> Callable[[int], None]:
     """Says on stderr, now and then, how many shards are done."""
-    from mixer.show.console import say
-    from mixer.show.numbers import counted, exact
+    from mixer.report.console import say
+    from mixer.report.numbers import counted, exact
 
     last_line = time.monotonic()
 

@@ -73,18 +73,13 @@ def fetch(
     The same rows, options and blobs give the same files, whatever the number of workers, hosts and interruptions.
     """
     require("build", "fetching")
-    from mixer.fetch import (
-        SOFTWARE_HERITAGE,
-        Origin,
-        Policy,
-        Rules,
-        Selection,
-        fetch_stack_v2,
-        parse_part,
-    )
     from mixer.recipe import parse_bytes
-    from mixer.show.console import print_json, say
-    from mixer.show.fetch import listen, report_in_words
+    from mixer.report.console import print_json, say
+    from mixer.report.fetch import listen, report_in_words
+    from mixer.stack.blobs import SOFTWARE_HERITAGE, Origin
+    from mixer.stack.fetch import fetch_stack_v2
+    from mixer.stack.fetch_plan import Policy, Rules, parse_part
+    from mixer.stack.wanted_files import Selection
 
     selection = Selection(
         languages=tuple(language or ()),

@@ -7,10 +7,10 @@ from mixer.cli.options import Build, Json
 
 def inspect(out: Build, json: Json = False) -> None:
     """Show what each source got, in rows and in tokens."""
+    from mixer.report.console import out_console, print_json
+    from mixer.report.inspect import print_summary, summary_json
+    from mixer.report.tables import summarise
     from mixer.shards.manifest import load_manifest
-    from mixer.show.console import out_console, print_json
-    from mixer.show.inspect import print_summary, summary_json
-    from mixer.show.tables import summarise
 
     summary = summarise(load_manifest(out))
     if json:

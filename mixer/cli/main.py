@@ -27,7 +27,7 @@ from mixer.cli.trace import trace
 from mixer.cli.verify import verify
 from mixer.errors import MixerError, UsageError, error_as_json
 from mixer.extras import extra_with, missing_package
-from mixer.show.console import visible
+from mixer.report.console import visible
 
 
 class Interrupted(MixerError):

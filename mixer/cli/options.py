@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mixer.errors import UsageError
-from mixer.local import check_local
+from mixer.system.local_paths import check_local
 
 if TYPE_CHECKING:
-    from mixer.sources.remote.block_cache import BlockCache
+    from mixer.stores.block_cache import BlockCache
 
 
 def on_this_machine(param: typer.CallbackParam, path: Path | None) -> Path | None:
@@ -53,7 +53,7 @@ def cache_dir(given: Path | None) -> Path:
     Raises:
         UsageError: `$MIXER_CACHE` is the address of a store, or neither it nor a home folder is there.
     """
-    from mixer.sources import default_cache_dir
+    from mixer.sources.pin_cache import default_cache_dir
 
     try:
         folder = given or default_cache_dir()
@@ -92,7 +92,7 @@ def known_root(folder: Path, recipe: Path | None, root: Path | None, verb: str) 
 
 def remembered_blocks(folder: Path) -> BlockCache | None:
     """Where a build kept blocks of remote sources and fetched contents, if its log tells and it is there."""
-    from mixer.sources.remote.block_cache import BlockCache
+    from mixer.stores.block_cache import BlockCache
 
     match _build_log(folder).get("cache"):
         case {"dir": str(place), "size": int(size)} if Path(place).is_dir():

@@ -11,11 +11,11 @@ import typer
 from mixer.cli.options import Cache, Json, RecipeFile, Root, cache_dir, manifests_dir
 from mixer.errors import UsageError
 from mixer.extras import require
-from mixer.machine import usable_cores
+from mixer.system.processes import usable_cores
 
 if TYPE_CHECKING:
-    from mixer.forecast.prospect import Prospect
     from mixer.recipe import Recipe
+    from mixer.survey.profile import SourceProfile
 
 
 class Match(StrEnum):
@@ -60,12 +60,12 @@ def plan(
     """
     if not facts:  # facts are read without what reads sources
         require("build", "planning")
-    from mixer.forecast.forecast import forecast
-    from mixer.forecast.match import matching_row_weights
-    from mixer.forecast.training import parse_tokens, training
+    from mixer.plan.forecast import forecast
+    from mixer.plan.match import matching_row_weights
+    from mixer.plan.training import parse_tokens, training
     from mixer.recipe import load_recipe
-    from mixer.show.console import out_console, print_json, say
-    from mixer.show.forecast import forecast_json, print_forecast, print_match
+    from mixer.report.console import out_console, print_json, say
+    from mixer.report.forecast import forecast_json, print_forecast, print_match
 
     batch = None if batch_tokens is None else parse_tokens(batch_tokens, option="--batch-tokens")
     speed = None if tokens_per_second is None else parse_tokens(tokens_per_second, option="--tokens-per-second")
@@ -74,18 +74,18 @@ def plan(
     loaded = load_recipe(recipe, overrides or [])
     updated: dict[str, str] = {}
     if facts:
-        prospects = _known(loaded, manifests_dir(recipe) / "facts")
+        profiles = _known(loaded, manifests_dir(recipe) / "facts")
     else:
         place = root or recipe.parent
         if update:
             updated = _updated(loaded, place, cache_dir(cache), quiet=json)
-        loaded, prospects = _measured(loaded, place, cache_dir(cache), quiet=json)
-    mix = forecast(loaded, prospects)
+        loaded, profiles = _measured(loaded, place, cache_dir(cache), quiet=json)
+    mix = forecast(loaded, profiles)
     run = training(mix, batch_tokens=batch, tokens_per_second=speed, build_mb_per_second=build_mb_per_second)
     weights = None
     if match is Match.tokens:
         asked = {name: source.weight for name, source in loaded.sources.items()}
-        weights = matching_row_weights(asked, [prospect.tokens_per_row.value for prospect in prospects])
+        weights = matching_row_weights(asked, [profile.tokens_per_row.value for profile in profiles])
     if json:
         print_json(forecast_json(mix, run, weights) | ({"updated": updated} if update else {}))
         return
@@ -98,32 +98,32 @@ def plan(
         print_match(weights, console)
 
 
-def _known(recipe: Recipe, folder: Path) -> list[Prospect]:
+def _known(recipe: Recipe, folder: Path) -> list[SourceProfile]:
     """The sources as mixer's own facts and those beside the recipe say."""
-    from mixer.forecast.facts import PACKAGED, load_facts, prospects_of_facts
+    from mixer.survey.published import PACKAGED, load_facts, profiles_of_facts
 
-    return prospects_of_facts(recipe, load_facts(PACKAGED, folder))
+    return profiles_of_facts(recipe, load_facts(PACKAGED, folder))
 
 
 def _updated(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> dict[str, str]:
     """What differs in each remote source, which is pinned as it is from now on."""
-    from mixer.build.build import sources_cache
-    from mixer.forecast.update import update_pins
-    from mixer.show.pinning import PinProgress
+    from mixer.building.build import sources_cache
+    from mixer.report.pinning import PinProgress
+    from mixer.survey.update import update_pins
 
     return update_pins(
         recipe, root=root, cache=sources_cache(recipe, root=root, cache_dir=cache), on_pin=PinProgress(quiet=quiet)
     )
 
 
-def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[Recipe, list[Prospect]]:
+def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[Recipe, list[SourceProfile]]:
     """The recipe as a build numbers its sources, and the sources as samples of them say."""
-    from mixer.build.build import sources_cache
-    from mixer.build.contents import Fetching
-    from mixer.build.survey import survey
-    from mixer.forecast.measured import prospects_of_sources
-    from mixer.show.fetch import listen
-    from mixer.show.pinning import PinProgress
+    from mixer.building.build import sources_cache
+    from mixer.report.fetch import listen
+    from mixer.report.pinning import PinProgress
+    from mixer.stack.contents import Fetching
+    from mixer.survey.profiles import profiles_of_sources
+    from mixer.survey.survey import survey
     from mixer.tokens.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache)
@@ -134,4 +134,4 @@ def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[
         sample=True,
     )
     surveyed = survey(recipe, tokenizer, root=root, cache=known, fetching=fetching, on_pin=PinProgress(quiet=quiet))
-    return surveyed.recipe, prospects_of_sources(surveyed)
+    return surveyed.recipe, profiles_of_sources(surveyed)

@@ -35,9 +35,9 @@ def repair(
     What comes out must have the content that the manifest says, so a repair cannot change a build.
     """
     require("build", "repairing")
-    from mixer.build.repair import repair as run_repair
-    from mixer.show.console import print_json, say
-    from mixer.show.numbers import counted, duration
+    from mixer.report.console import print_json, say
+    from mixer.report.numbers import counted, duration
+    from mixer.verify.repair import repair as run_repair
 
     started = time.perf_counter()
     folder = build_folder(out)

@@ -23,9 +23,9 @@ def sample(
     from dataclasses import asdict
 
     from mixer.recipe import parse_bytes
+    from mixer.report.console import out_console, print_json, say
+    from mixer.report.sample import print_sample
     from mixer.sample import make_sample
-    from mixer.show.console import out_console, print_json, say
-    from mixer.show.sample import print_sample
 
     report = make_sample(folder, parse_bytes(size))
     if json:

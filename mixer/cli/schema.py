@@ -13,6 +13,6 @@ def schema(json: Annotated[bool, typer.Option("--json", help="Changes nothing: i
     """Print the JSON schema of recipes, for editors."""
     require("build", "the schema of recipes")
     from mixer.recipe import recipe_schema
-    from mixer.show.console import print_json
+    from mixer.report.console import print_json
 
     print_json(recipe_schema())

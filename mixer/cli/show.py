@@ -47,9 +47,9 @@ def show(
         assert row is not None
         _show_row(out, source, row, root=root, cache=cache, json=json, full=full, width=width)
         return
+    from mixer.report.console import out_console, print_json
+    from mixer.report.sequence import locate, print_sequence, read_sequence
     from mixer.shards.manifest import load_manifest
-    from mixer.show.console import out_console, print_json
-    from mixer.show.sequence import locate, print_sequence, read_sequence
     from mixer.tokens.tokenizer import load_tokenizer
 
     folder, manifest = build_folder(out), load_manifest(out)
@@ -79,12 +79,12 @@ def _show_row(
     width: int | None,
 ) -> None:
     """Read a row from its source, and say where it stands and what became of it."""
-    from mixer.build.fate import row_fate
     from mixer.feed.sequences import open_build
     from mixer.feed.trace import holding, source_number
-    from mixer.show.console import out_console, print_json
-    from mixer.show.fate import fate_in_words
-    from mixer.show.sequence import print_row
+    from mixer.report.console import out_console, print_json
+    from mixer.report.row_fate import fate_in_words
+    from mixer.report.sequence import print_row
+    from mixer.verify.row_fate import row_fate
 
     sequences = open_build(out)
     folder, manifest = sequences.folder, sequences.manifest

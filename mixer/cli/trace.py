@@ -42,8 +42,8 @@ def trace(
     from mixer.feed.cursor import Cursor
     from mixer.feed.sequences import open_build
     from mixer.feed.trace import trace_row, trace_step
-    from mixer.show.console import out_console, print_json
-    from mixer.show.trace import print_trace, trace_json
+    from mixer.report.console import out_console, print_json
+    from mixer.report.trace import print_trace, trace_json
 
     if (step is None) == (source is None) or (source is None) != (row is None):
         raise UsageError("give --step, or --source and --row", hint="see `mixer trace --help`")
@@ -70,8 +70,8 @@ def _why_not(sequences: SequenceSet, source: str, row: int, root: Path | None, c
     """Why a row is in no sequence, in words."""
     from mixer.errors import MixerError
     from mixer.extras import MissingPackages, require
+    from mixer.report.row_fate import drawings_in_words, fate_in_words
     from mixer.shards.drawn import drawings
-    from mixer.show.fate import drawings_in_words, fate_in_words
 
     folder, manifest = sequences.folder, sequences.manifest
     number = manifest.source_names.index(source)
@@ -80,7 +80,7 @@ def _why_not(sequences: SequenceSet, source: str, row: int, root: Path | None, c
         if place is None:
             raise MissingPackages("the source is not at hand")
         require("build", "reading a row")
-        from mixer.build.fate import row_fate
+        from mixer.verify.row_fate import row_fate
 
         blocks = remembered_blocks(folder) if cache is None else None
         fate = row_fate(

@@ -41,10 +41,10 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check a build, and name each damaged shard and record batch."""
+    from mixer.report.console import print_json, say
+    from mixer.report.verify import fine_line, print_damage
     from mixer.shards.manifest import load_manifest
-    from mixer.shards.verify import find_damage
-    from mixer.show.console import print_json, say
-    from mixer.show.verify import fine_line, print_damage
+    from mixer.verify.files import find_damage
 
     if deep:
         require("build", "--deep")
@@ -79,8 +79,8 @@ def verify(
 
 def _check_deep(folder: Path, manifest: Manifest, root: Path, cache: Path | None) -> dict[str, int]:
     """Blocks and fetched contents are looked for where the build had them, unless a cache is given."""
-    from mixer.build.deep import check_deep
-    from mixer.show.console import say
+    from mixer.report.console import say
+    from mixer.verify.sources import check_deep
 
     blocks = remembered_blocks(folder) if cache is None else None
     checked = check_deep(folder, manifest, root=root, cache_dir=cache_dir(cache), blocks=blocks, on_progress=say)

@@ -18,9 +18,9 @@ from mixer.export.megatron import write_megatron
 from mixer.export.nanotron import write_nanotron
 from mixer.export.olmo import write_olmo
 from mixer.feed.sequences import SequenceSet, open_build
-from mixer.files import publish_bytes, sync_file
-from mixer.local import check_local
 from mixer.shards.decode import encode
+from mixer.system.local_paths import check_local
+from mixer.system.publish import publish_bytes, sync_file
 
 FORMATS: dict[str, Callable[[SequenceSet, Path, OnShard], np.dtype]] = {
     "bin": write_flat,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mixer.errors import BuildStateError
-from mixer.files import sync_file
+from mixer.system.publish import sync_file
 
 OnShard = Callable[[int], None]
 """Called with the number of shards that are done."""

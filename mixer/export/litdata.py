@@ -25,8 +25,8 @@ from mixer.export.folder import OnShard
 from mixer.export.samples import FILE_BYTES, Part, offset_table, parts_of, publish_parts
 from mixer.export.shards import token_dtype
 from mixer.feed.sequences import SequenceSet
-from mixer.files import publish_bytes
 from mixer.packing.columns import NO_ID, Columns
+from mixer.system.publish import publish_bytes
 
 _DTYPE_CODES = {"int32": 16, "uint16": 20}
 _ONE_TENSOR = '[1, {"type": null, "context": null, "children_spec": []}]'

@@ -23,8 +23,8 @@ from mixer.export.folder import OnShard
 from mixer.export.samples import FILE_BYTES, Part, offset_table, parts_of, publish_parts
 from mixer.export.shards import token_dtype
 from mixer.feed.sequences import SequenceSet
-from mixer.files import publish_bytes
 from mixer.packing.columns import Columns
+from mixer.system.publish import publish_bytes
 
 
 def write_mds(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np.dtype:

@@ -14,7 +14,7 @@ from mixer.export.documents import documents_of
 from mixer.export.folder import OnShard, has_size
 from mixer.export.shards import read_shard, token_dtype
 from mixer.feed.sequences import SequenceSet
-from mixer.files import publish_bytes
+from mixer.system.publish import publish_bytes
 
 
 def write_nanotron(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np.dtype:

@@ -14,10 +14,10 @@ import numpy as np
 from mixer.export.folder import OnShard
 from mixer.export.shards import read_shard
 from mixer.feed.sequences import SequenceSet
-from mixer.files import publish_bytes
 from mixer.packing.columns import Columns
 from mixer.shards.records import Manifest
 from mixer.shards.shard import RUN_COLUMNS
+from mixer.system.publish import publish_bytes
 
 FILE_BYTES = 1 << 26
 """Of ids in a file: what both readers' own writers take by default, and far from the 4 GiB that offsets can tell."""

@@ -15,9 +15,9 @@ import numpy as np
 
 from mixer.errors import CursorError, UsageError
 from mixer.feed.epochs import Epochs
+from mixer.feed.integers import MOST, check_whole, shown
 from mixer.feed.order import Order
 from mixer.feed.sequences import SequenceSet
-from mixer.feed.whole import MOST, check_whole, shown
 
 _VERSION = 2
 _ORDER = "full"

@@ -15,7 +15,7 @@ import numpy as np
 
 from mixer import rng
 from mixer.feed.epochs import Epochs
-from mixer.feed.whole import MOST, check_whole
+from mixer.feed.integers import MOST, check_whole
 
 ROUNDS = 6
 _MULTIPLIERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from mixer.feed.integers import is_whole, shown
 from mixer.feed.mapped import MappedShards, Verify, check_verify, num_batches
-from mixer.feed.whole import is_whole, shown
-from mixer.local import check_local
 from mixer.packing.columns import Columns
 from mixer.shards.locate import Locator
 from mixer.shards.manifest import load_manifest
 from mixer.shards.records import Manifest
 from mixer.shards.shard import RUN_COLUMNS
+from mixer.system.local_paths import check_local
 
 IGNORED = -100
 """The label of a position that is not learnt from."""

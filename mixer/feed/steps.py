@@ -11,8 +11,8 @@ import numpy as np
 
 from mixer.errors import UsageError
 from mixer.feed.cursor import Cursor, rank_offsets, stream
+from mixer.feed.integers import check_whole
 from mixer.feed.order import Order
-from mixer.feed.whole import check_whole
 from mixer.shards.records import Manifest
 
 Last = Literal["drop", "pad"]

@@ -24,10 +24,10 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 from mixer.errors import CursorError
 from mixer.feed.cursor import Cursor
+from mixer.feed.integers import MOST, check_whole, shown
 from mixer.feed.order import Order
 from mixer.feed.sequences import Batch, SequenceSet, open_build
 from mixer.feed.steps import Last, NumEpochs, Steps, check_unmoved, num_epochs
-from mixer.feed.whole import MOST, check_whole, shown
 
 Tensors = dict[str, torch.Tensor]
 

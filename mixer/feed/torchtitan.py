@@ -23,9 +23,9 @@ import torch
 from torchtitan.components.dataloader import BaseDataLoader
 
 from mixer.errors import CursorError, UsageError
+from mixer.feed.integers import shown
 from mixer.feed.sequences import open_build
 from mixer.feed.torch import TrainLoader
-from mixer.feed.whole import shown
 
 
 class MixerDataLoader(BaseDataLoader):

@@ -9,10 +9,10 @@ import numpy as np
 
 from mixer.errors import UsageError
 from mixer.feed.cursor import Cursor, rank_offsets, stream
+from mixer.feed.integers import check_whole, shown
 from mixer.feed.order import Order
 from mixer.feed.sequences import SequenceSet
 from mixer.feed.steps import MOST_EPOCHS, Steps, how_many
-from mixer.feed.whole import check_whole, shown
 from mixer.shards.drawn import drawings
 from mixer.shards.records import Manifest
 from mixer.shards.row_files import RowFiles

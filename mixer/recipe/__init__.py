@@ -1,6 +1,6 @@
 """Recipes: what a user writes in YAML, checked and frozen."""
 
-from mixer.recipe.load import load_recipe, parse_recipe
+from mixer.recipe.load import load_recipe, parse_recipe, recipe_of
 from mixer.recipe.model import ContentsSpec, EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec, TokenizerSpec
 from mixer.recipe.schema import recipe_schema
 from mixer.recipe.sizes import parse_bytes, parse_count
@@ -18,5 +18,6 @@ __all__ = [
     "parse_bytes",
     "parse_count",
     "parse_recipe",
+    "recipe_of",
     "recipe_schema",
 ]

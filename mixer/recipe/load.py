@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mixer.digest import decimal_number
 from mixer.errors import RecipeError
 from mixer.recipe.layers import Draft
 from mixer.recipe.mistaken import MAGIC_BYTES, Mistaken, mistaken_bytes, mistaken_folder, mistaken_text
@@ -58,6 +59,15 @@ def parse_recipe(mapping: Mapping[str, Any], *, where: str, default_name: str) -
     draft = Draft(where=where)
     draft.add(mapping, where)
     return _finished(draft, default_name)
+
+
+def recipe_of(normalised: dict[str, Any]) -> Recipe:
+    """The recipe of which `normalised` is the normal form: what `Recipe.normalised` gave.
+
+    Raises:
+        RecipeError: it is not a recipe.
+    """
+    return parse_recipe(_with_numbers(normalised), where="normalised recipe", default_name="")
 
 
 def _finished(draft: Draft, default_name: str) -> Recipe:
@@ -147,3 +157,16 @@ def _recipe_text(path: Path, where: str) -> bytes:
 
 def _shown(path: Path) -> str:
     return printable(os.path.normpath(path))
+
+
+def _with_numbers(normalised: dict[str, Any]) -> dict[str, Any]:
+    """A normal form with its decimals as the numbers that a recipe has."""
+    sources = {}
+    for name, source in normalised.get("sources", {}).items():
+        source = {**source, "weight": decimal_number(source["weight"])}
+        contents = source.get("contents")
+        if contents is not None and contents.get("min_bytes_per_token") is not None:
+            ratio = float(contents["min_bytes_per_token"])
+            source["contents"] = {**contents, "min_bytes_per_token": ratio}
+        sources[name] = source
+    return {**normalised, "sources": sources}

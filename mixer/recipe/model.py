@@ -20,7 +20,6 @@ from pydantic import (
     model_validator,
 )
 
-from mixer.digest import decimal_number
 from mixer.recipe.fields import (
     MAX_SOURCES,
     Bytes,
@@ -273,27 +272,3 @@ class Recipe(_Part):
         nothing here: the plan numbers the sources by name.
         """
         return self.model_dump(mode="json")
-
-    @classmethod
-    def from_normalised(cls, normalised: dict[str, Any]) -> Recipe:
-        """The recipe of which `normalised` is the normal form.
-
-        Raises:
-            RecipeError: it is not a recipe.
-        """
-        from mixer.recipe.load import parse_recipe  # which makes a Recipe, so it imports this module
-
-        return parse_recipe(_with_numbers(normalised), where="normalised recipe", default_name="")
-
-
-def _with_numbers(normalised: dict[str, Any]) -> dict[str, Any]:
-    """A normal form with its decimals as the numbers that a recipe has."""
-    sources = {}
-    for name, source in normalised.get("sources", {}).items():
-        source = {**source, "weight": decimal_number(source["weight"])}
-        contents = source.get("contents")
-        if contents is not None and contents.get("min_bytes_per_token") is not None:
-            ratio = float(contents["min_bytes_per_token"])
-            source["contents"] = {**contents, "min_bytes_per_token": ratio}
-        sources[name] = source
-    return {**normalised, "sources": sources}

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mixer.errors import UsageError
-from mixer.local import check_local
 from mixer.sample.choose import choose_rows
 from mixer.sample.collect import collect
 from mixer.sample.documents import Row
 from mixer.sample.installation import find_installation
 from mixer.sample.write import WRITERS
+from mixer.system.local_paths import check_local
 
 _FORMAT = 1  # raise it with every change that makes other bytes from the same installation
 _MARKER = "SAMPLE.json"

@@ -10,14 +10,14 @@ from typing import Any
 
 from mixer.digest import canonical_json, identity
 from mixer.errors import FormatError, IntegrityError
-from mixer.files import publish_bytes
-from mixer.local import check_local
-from mixer.regular import parse_json, read_regular
 from mixer.shards.consistency import inconsistencies
 from mixer.shards.decode import ShapeError, decode, encode
 from mixer.shards.ids import manifest_id, prefix_id
 from mixer.shards.records import FORMAT_VERSION, Manifest
 from mixer.shards.shard import REBUILD_HINT
+from mixer.system.local_paths import check_local
+from mixer.system.publish import publish_bytes
+from mixer.system.regular_files import parse_json, read_regular
 
 MANIFEST = "manifest.json"
 SNAPSHOTS, SELECTIONS = "snapshots", "selections"

@@ -7,13 +7,13 @@ from typing import Any
 
 from mixer.digest import canonical_json
 from mixer.errors import FormatError, IntegrityError
-from mixer.files import publish_bytes
-from mixer.regular import parse_json, read_regular
 from mixer.shards.decode import ShapeError, decode, encode
 from mixer.shards.ids import plan_id, record_digest
 from mixer.shards.manifest import check_version
 from mixer.shards.records import FORMAT_VERSION, PlanRecord, TaskRecord, record_path
 from mixer.shards.shard import REBUILD_HINT
+from mixer.system.publish import publish_bytes
+from mixer.system.regular_files import parse_json, read_regular
 
 PLAN = "plan.json"
 

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from mixer.errors import DataError, MixerError
-from mixer.sources.cache import PinCache
+from mixer.sources.file_digest import WholeDigest
+from mixer.sources.file_state import change_of
 from mixer.sources.opening import opened, reading
+from mixer.sources.pin_cache import PinCache
 from mixer.sources.snapshot import Snapshot
-from mixer.sources.state import change_of
-from mixer.sources.whole import WholeDigest
 
 EVIDENCE = "evidence.json"
 """Its place in the folder of a build."""

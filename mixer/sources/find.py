@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mixer.errors import DataError, RecipeError
+from mixer.errors import DataError, RecipeError, shown_names
 from mixer.sources.opening import COMPRESSIONS, opened
 
 if TYPE_CHECKING:
@@ -197,14 +197,6 @@ def _listing(folder: Path) -> str:
     except OSError as err:
         return f"what cannot be listed ({err.strerror})"
     return shown_names(names)
-
-
-def shown_names(names: Sequence[str], max_shown: int = _MAX_NAMES_SHOWN) -> str:
-    """Some names for a message."""
-    more = len(names) - max_shown
-    shown = ", ".join(f"'{name}'" for name in names[:max_shown])
-    shown = shown.encode(errors="backslashreplace").decode()  # names that are not UTF-8
-    return (shown + (f" and {more} more" if more > 0 else "")) or "nothing"
 
 
 def _files_hint(pattern: str, folders: Sequence[Path]) -> str:

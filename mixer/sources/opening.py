@@ -17,7 +17,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from mixer.errors import DataError
-from mixer.sources.state import FileState, kind_of
+from mixer.sources.file_state import FileState, kind_of
 
 # What a compressed file's name ends in, and Arrow's name for the codec.
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}

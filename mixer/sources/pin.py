@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING
 
 from mixer.digest import identity
 from mixer.errors import DataError
-from mixer.sources import jsonl
-from mixer.sources.cache import PinCache, default_cache_dir
-from mixer.sources.counting import OnFile, OnRead, counted
+from mixer.sources.file_digest import WholeDigest
+from mixer.sources.file_state import FileState, change_of
 from mixer.sources.find import FoundFiles, check_format, common_format, find_files, patterns_of
-from mixer.sources.footer import footer_digest, read_footer
-from mixer.sources.formats import FORMATS
-from mixer.sources.needs import Needs, needs_of
+from mixer.sources.formats import FORMATS, jsonl
+from mixer.sources.formats.footer import footer_digest, read_footer
 from mixer.sources.opening import OpenedFile, opened, reading
-from mixer.sources.remote.address import is_remote
+from mixer.sources.pin_cache import PinCache, default_cache_dir
+from mixer.sources.pin_progress import OnFile, OnRead, counted
+from mixer.sources.scan import ScanSpec, needs_of
 from mixer.sources.snapshot import Snapshot, SourceFile, make_snapshot
-from mixer.sources.state import FileState, change_of
-from mixer.sources.whole import WholeDigest
+from mixer.stores.address import is_remote
 
 if TYPE_CHECKING:
     from mixer.recipe import Source
@@ -58,22 +57,22 @@ def pin(
         RecipeError: the paths, the format, `where` or the columns do not fit what is there.
         DataError: a file cannot be read, or changes meanwhile; or one of `only` is not there.
     """
-    needs = needs_of(name, source)
+    scan = needs_of(name, source)
     if _is_elsewhere(source):
-        from mixer.sources.remote.kept import pin_remote  # with the clients of stores: not for local files
+        from mixer.sources.remote_snapshots import pin_remote  # with the clients of stores: not for local files
 
-        return pin_remote(source, needs, cache or PinCache(default_cache_dir()), on_file)
-    files = find_files(patterns_of(source), root, needs.place)
+        return pin_remote(source, scan, cache or PinCache(default_cache_dir()), on_file)
+    files = find_files(patterns_of(source), root, scan.place)
     if only is not None:
-        files = _only(files, only, needs.place)
-    format = common_format(files.paths, needs.place) if source.format == "auto" else source.format
+        files = _only(files, only, scan.place)
+    format = common_format(files.paths, scan.place) if source.format == "auto" else source.format
     paths = [files.base / path for path in files.paths]
     if source.format != "auto":
-        check_format(paths[0], source.format, needs.place)
+        check_format(paths[0], source.format, scan.place)
     if format == "jsonl":
-        jsonl.check_columns(paths, needs)  # Keys come and go from line to line: one file speaks for all.
+        jsonl.check_columns(paths, scan)  # Keys come and go from line to line: one file speaks for all.
     with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1, len(paths))) as pool:
-        work = partial(_pin_file, format=format, needs=needs, cache=cache)
+        work = partial(_pin_file, format=format, scan=scan, cache=cache)
         sizes = [_size_of(path) for path in paths]
         try:
             pinned = list(pool.map(counted(work, sizes, on_file), paths, sizes))
@@ -105,10 +104,10 @@ def pin_anew(
     """
     if not _is_elsewhere(source):
         return None, pin(name, source, root, cache, on_file)
-    from mixer.sources.remote.kept import recall, repin
+    from mixer.sources.remote_snapshots import recall, repin
 
-    needs = needs_of(name, source)
-    return recall(source, needs, cache), repin(source, needs, cache, on_file)
+    scan = needs_of(name, source)
+    return recall(source, scan, cache), repin(source, scan, cache, on_file)
 
 
 def _is_elsewhere(source: Source) -> bool:
@@ -137,19 +136,19 @@ class _PinnedFile:
     kept: list[int]
 
 
-def _pin_file(path: Path, on_read: OnRead, *, format: str, needs: Needs, cache: PinCache | None) -> _PinnedFile:
-    place = needs.at(path)
+def _pin_file(path: Path, on_read: OnRead, *, format: str, scan: ScanSpec, cache: PinCache | None) -> _PinnedFile:
+    place = scan.at(path)
     with reading(place), opened(path, place) as file:
         state = file.state()
         known = cache.recall(state) if cache else {}
-        predicate = needs.predicate.text if needs.predicate else None
-        key = identity([format, needs.text.list, list(needs.paths), predicate])
+        predicate = scan.predicate.text if scan.predicate else None
+        key = identity([format, scan.text.list, list(scan.paths), predicate])
         footer = read_footer(file, format, place)
         counts, digest = _counts(known.get(key)), known.get("xxh3")
         if footer is None and not isinstance(digest, str):
-            counts, digest = _read_whole(file, on_read, counts, format, needs)
+            counts, digest = _read_whole(file, on_read, counts, format, scan)
         elif counts is None:
-            counts = FORMATS[format].count_blocks(_reporting(file, on_read), needs)
+            counts = FORMATS[format].count_blocks(_reporting(file, on_read), scan)
         change = change_of(state, file.state())
         if change is not None:
             raise DataError(f"the file changed while it was read: {change}", where=place, hint="wait for its writer")
@@ -170,11 +169,11 @@ def _counts(fact: object) -> tuple[list[int], list[int]] | None:
 
 
 def _read_whole(
-    file: OpenedFile, on_read: OnRead, counts: tuple[list[int], list[int]] | None, format: str, needs: Needs
+    file: OpenedFile, on_read: OnRead, counts: tuple[list[int], list[int]] | None, format: str, scan: ScanSpec
 ) -> tuple[tuple[list[int], list[int]], str]:
     """The rows of each block, and the xxh3-128 (hex) of the file, in one reading where the format allows it."""
     digest = WholeDigest(on_read)
-    counts = counts or FORMATS[format].count_blocks(replace(file, on_read=digest.update), needs)
+    counts = counts or FORMATS[format].count_blocks(replace(file, on_read=digest.update), scan)
     return counts, digest.finish(file)
 
 

@@ -13,18 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mixer.errors import DataError
-from mixer.sources.footer import footer_digest, read_footer
+from mixer.sources.file_state import change_of
 from mixer.sources.formats import FORMATS
-from mixer.sources.needs import Needs, needs_of
+from mixer.sources.formats.footer import footer_digest, read_footer
+from mixer.sources.formats.piece import Piece
 from mixer.sources.opening import OpenedFile, opened, reading
-from mixer.sources.piece import Piece
+from mixer.sources.scan import ScanSpec, needs_of
 from mixer.sources.snapshot import Snapshot, SourceFile
-from mixer.sources.state import change_of
 from mixer.sources.text import documents, invalid_rows, text_offsets
 
 if TYPE_CHECKING:
     from mixer.recipe import Source
-    from mixer.sources.remote.blocks import RemoteBlocks
+    from mixer.sources.prefetch import RemoteBlocks
 
 MAX_CHUNK_BYTES = 16 << 20
 MAX_OPEN_BYTES = 32 << 20
@@ -78,10 +78,10 @@ class SourceReader:
 
     def __init__(self, name: str, source: Source, snapshot: Snapshot, on_bad_row: str = "error") -> None:
         # What is read of each row.
-        self.needs = needs_of(name, source)
+        self.scan = needs_of(name, source)
         self._snapshot = snapshot
         # Where the blocks of a remote source come from; None for a local one.
-        self.remote = None if isinstance(snapshot.base, Path) else _remote_blocks(snapshot, self.needs)
+        self.remote = None if isinstance(snapshot.base, Path) else _remote_blocks(snapshot, self.scan)
         self._on_bad_row = on_bad_row
         self._stream: _Stream | None = None
         # What is wrong with the bad rows met in the open block, by ordinal.
@@ -135,14 +135,14 @@ class SourceReader:
         Raises:
             DataError: the file is not as it was pinned, or cannot be read.
         """
-        needs = self.remote.needs_of(block) if self.remote else self.needs
+        scan = self.remote.needs_of(block) if self.remote else self.scan
         read_block = FORMATS[self._snapshot.format].read_block
         with self._opened(block) as file, reading(self._at(block)):
-            yield file, read_block(file, int(self._snapshot.block_in_file[block]), needs, first)
+            yield file, read_block(file, int(self._snapshot.block_in_file[block]), scan, first)
 
     def _iter_chunks(self, block: int, first: int) -> Iterator[Texts]:
         """The kept rows of a block from number `first` on, in chunks."""
-        predicate = self.needs.predicate
+        predicate = self.scan.predicate
         with self.pieces(block, 0 if predicate else first) as (_, pieces):
             position = 0
             for piece in pieces:
@@ -161,7 +161,7 @@ class SourceReader:
         """The text of some rows of a piece, given by their numbers in it (int64, rising)."""
         whole = len(wanted) == wanted[-1] - wanted[0] + 1
         batch = piece.batch.slice(wanted[0], len(wanted)) if whole else piece.batch.take(pa.array(wanted))
-        text = documents(batch, self.needs.text)
+        text = documents(batch, self.scan.text)
         rows = wanted + (int(self._snapshot.block_first_row[block]) + piece.first_row)
         reasons = dict.fromkeys(wanted[invalid_rows(text)].tolist(), "the text is not valid UTF-8")
         reasons |= {row: piece.bad[row] for row in set(piece.bad).intersection(wanted.tolist() if piece.bad else ())}
@@ -180,7 +180,7 @@ class SourceReader:
         row = int(texts.rows[texts.bad][0])
         first_block = int(np.searchsorted(self._snapshot.block_file, self._snapshot.block_file[block]))
         row_in_file = row - int(self._snapshot.block_first_row[first_block])
-        paths = " and ".join(f"'{path}'" for path in self.needs.text_paths)
+        paths = " and ".join(f"'{path}'" for path in self.scan.text_paths)
         raise DataError(
             f"row {row_in_file}{self._reasons[row]}; expected one record with text at {paths}",
             where=self._at(block),
@@ -223,7 +223,7 @@ class SourceReader:
         return self._snapshot.base / self._snapshot.files[self._snapshot.block_file[block]].path
 
     def _at(self, block: int) -> str:
-        file = self.remote.needs_of(block).at(Path()) if self.remote else self.needs.at(self._path(block))
+        file = self.remote.needs_of(block).at(Path()) if self.remote else self.scan.at(self._path(block))
         return f"{file}: block {self._snapshot.block_in_file[block]}"
 
 
@@ -238,10 +238,10 @@ def _change_of_pinned(file: OpenedFile, pinned: SourceFile, format: str, place: 
     return None
 
 
-def _remote_blocks(snapshot: Snapshot, needs: Needs) -> RemoteBlocks:
-    from mixer.sources.remote.blocks import RemoteBlocks  # with the clients of stores: not for local files
+def _remote_blocks(snapshot: Snapshot, scan: ScanSpec) -> RemoteBlocks:
+    from mixer.sources.prefetch import RemoteBlocks  # with the clients of stores: not for local files
 
-    return RemoteBlocks(snapshot, needs)
+    return RemoteBlocks(snapshot, scan)
 
 
 def _cut(texts: Texts) -> Iterator[Texts]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mixer.sources import parquet
-from mixer.sources.footer import read_footer
+from mixer.sources.formats import parquet
+from mixer.sources.formats.footer import read_footer
+from mixer.sources.formats.piece import Piece
 from mixer.sources.opening import OpenedFile
-from mixer.sources.piece import Piece
 from mixer.sources.reader import SourceReader
 from mixer.sources.snapshot import Snapshot
 from mixer.sources.text import documents, invalid_rows
@@ -119,11 +119,11 @@ def _found(place: RowPlace, piece: Piece, reader: SourceReader) -> FoundRow:
     if number in piece.bad:
         return FoundRow(place=place, text=None, reason="bad_row", detail=piece.bad[number])
     batch = piece.batch.slice(number, 1)
-    text = documents(batch, reader.needs.text)
+    text = documents(batch, reader.scan.text)
     if invalid_rows(text):
         return FoundRow(place=place, text=None, reason="bad_row", detail=_INVALID)
     content = text[0].as_py()
-    predicate = reader.needs.predicate
+    predicate = reader.scan.predicate
     if predicate is not None and not predicate.mask(batch)[0].as_py():
         return FoundRow(place=place, text=content, reason="where")
     reason = "null_text" if content is None else "empty_text" if not content else None

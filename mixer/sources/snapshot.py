@@ -12,10 +12,10 @@ import numpy as np
 
 from mixer.digest import identity
 from mixer.errors import FormatError
-from mixer.sources.state import FileState
+from mixer.sources.file_state import FileState
 
 if TYPE_CHECKING:
-    from mixer.sources.remote.fetch import RemoteBase
+    from mixer.sources.remote_copies import RemoteBase
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mixer.recipe.template import Template, parse_template
-from mixer.sources.where import column_at
+from mixer.sources.row_filter import column_at
 
 if TYPE_CHECKING:
     from mixer.recipe import TextSpec

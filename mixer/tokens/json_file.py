@@ -9,7 +9,7 @@ from typing import Any
 
 from mixer.digest import xxh3
 from mixer.errors import TokenizerError
-from mixer.files import publish_or_set_aside
+from mixer.system.publish import publish_or_set_aside
 from mixer.tokens.encode import Tokenizer
 from mixer.tokens.fingerprint import fingerprint
 from mixer.tokens.ranks import MAX_ID

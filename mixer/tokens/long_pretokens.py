@@ -2,10 +2,10 @@
 
 A tokenizer splits text into pretokens and merges bytes inside each. Engines take n log n steps and dozens of bytes
 for every byte of a pretoken, which a run of 100 MB turns into minutes and gigabytes. Here such a run is encoded in
-windows, with the same ids:
+stretches, with the same ids:
 
 BPE by ranks has a local law: a row of tokens is THE encoding of its bytes exactly if every two neighbours are the
-encoding of theirs. So windows that overlap in one token, equal on both sides, make the encoding of the whole
+encoding of theirs. So stretches that overlap in one token, equal on both sides, make the encoding of the whole
 (van Antwerpen and Neubeck, "So many tokens, so little time: introducing a faster, more flexible byte-pair
 tokenizer", GitHub blog, 2024). Where the overlap differs, because the cut was felt that far, an earlier one is tried.
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LONG_DOCUMENT_BYTES = 1 << 20
 """Only documents from this size are looked at."""
 _LONG_PRETOKEN = 1 << 16
-_WINDOW = 1 << 14
+_STRETCH = 1 << 14
 _FIRST_OVERLAP = 32
 _PIECE = 1 << 20
 
@@ -160,49 +160,49 @@ class LongPretokens:
                 space = _num_bytes(text, first, last) if alone else 0
 
     def _encode_run(self, run: memoryview) -> Iterator[np.ndarray]:
-        """The ids of one pretoken, window by window."""
-        start, size = 0, _WINDOW
+        """The ids of one pretoken, stretch by stretch."""
+        start, size = 0, _STRETCH
         stop, ids = self._merge(run, start, size)
         while stop < len(run):
-            found = self._next_window(run, start, ids)
+            found = self._next_stretch(run, start, ids)
             if found is None:
                 size *= 2
                 stop, ids = self._merge(run, start, size)
                 continue
             keep, start, stop, following = found
             yield ids[:keep]
-            size, ids = _WINDOW, following
+            size, ids = _STRETCH, following
         yield ids
 
-    def _next_window(self, run: memoryview, start: int, ids: np.ndarray) -> tuple[int, int, int, np.ndarray] | None:
-        """The window that follows the one that begins at `start` and has these ids.
+    def _next_stretch(self, run: memoryview, start: int, ids: np.ndarray) -> tuple[int, int, int, np.ndarray] | None:
+        """The stretch that follows the one that begins at `start` and has these ids.
 
         Returns:
-            How many of the ids stay; where the following window begins and stops, and its ids, the first of which is
-            the first that does not stay. None: no window that begins at a token of this one begins with that token.
+            How many of the ids stay; where the following stretch begins and stops, and its ids, the first of which is
+            the first that does not stay. None: no stretch that begins at a token of this one begins with that token.
         """
         offsets = start + np.concatenate([[0], np.cumsum(self._token_bytes[ids])])
         overlap = _FIRST_OVERLAP
         while overlap < len(ids):
             keep = len(ids) - overlap
             while keep > 0 and run[offsets[keep]] & 0xC0 == 0x80:
-                keep -= 1  # a window begins with a whole character
+                keep -= 1  # a stretch begins with a whole character
             if keep == 0:
                 return None
             begin = int(offsets[keep])
-            stop, following = self._merge(run, begin, _WINDOW)
+            stop, following = self._merge(run, begin, _STRETCH)
             if following[0] == ids[keep]:
                 return keep, begin, stop, following
             overlap *= 2
         return None
 
     def _merge(self, run: memoryview, start: int, size: int) -> tuple[int, np.ndarray]:
-        """Where a window of about `size` bytes stops, behind a whole character, and its ids as one pretoken."""
+        """Where a stretch of about `size` bytes stops, behind a whole character, and its ids as one pretoken."""
         stop = min(start + size, len(run))
         while stop < len(run) and run[stop] & 0xC0 == 0x80:
             stop += 1
         text = str(run[start:stop], "utf-8")
-        if text != self._last[0]:  # the windows of a run of one character are alike
+        if text != self._last[0]:  # the stretches of a run of one character are alike
             self._last = text, self._merger.encode_to_numpy(text, disallowed_special=())
         return stop, self._last[1]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mixer.errors import RecipeError, TokenizerError
-from mixer.files import publish_or_set_aside
 from mixer.recipe import TokenizerSpec
+from mixer.system.publish import publish_or_set_aside
 from mixer.tokens.encode import Tokenizer
 from mixer.tokens.fingerprint import fingerprint
 from mixer.tokens.known import BY_DIGEST, KnownRanks

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from mixer.build.build import copy_name
+from mixer.building.build import copy_name
 from mixer.cli.main import run
 from mixer.cli.options import cache_dir
 from mixer.errors import UsageError

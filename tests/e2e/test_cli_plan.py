@@ -14,8 +14,8 @@ from remote_kit import on_s3
 from workshop import contents
 
 from mixer.cli.main import run
-from mixer.forecast.facts import PACKAGED
-from mixer.show.tables import summarise
+from mixer.report.tables import summarise
+from mixer.survey.published import PACKAGED
 
 REPOSITORY = Path(__file__).parents[2]
 ZYDA2 = REPOSITORY / "recipes" / "llama3-8b-zyda2.yaml"

@@ -19,11 +19,11 @@ from servers import Server, aws_environment, serve_bucket
 from stack_kit import SourceFile, expected_rows, read_rows, write_blobs, write_ids
 from workshop import contents
 
-from mixer import machine
-from mixer.build.folder import BuildFolder
+from mixer.building.folder import BuildFolder
 from mixer.cli.main import run
 from mixer.errors import BuildStateError, UsageError
-from mixer.machine import ALWAYS_ALLOWED_WORKERS, checked_workers, usable_cores
+from mixer.system import processes as machine
+from mixer.system.processes import ALWAYS_ALLOWED_WORKERS, checked_workers, usable_cores
 
 LINUX_ONLY = [
     "copy_file_range",
@@ -52,8 +52,8 @@ ctypes.CDLL = CDLL
 """
 # The libraries would not load if `sys` itself said so; spawned workers run sitecustomize as well.
 MAIN = """
-import types, mixer.machine
-mixer.machine.sys = types.SimpleNamespace(platform="darwin")
+import types, mixer.system.processes
+mixer.system.processes.sys = types.SimpleNamespace(platform="darwin")
 from mixer.cli.main import main
 main()
 """
@@ -145,7 +145,7 @@ def test_a_fetch_works_without_linux(elsewhere: Elsewhere, bucket: Server, tmp_p
 
 
 def test_linux_is_asked_in_one_module_alone() -> None:
-    """Nothing but `mixer/machine.py` names a call that only Linux has."""
+    """Nothing but `mixer/system/processes.py` names a call that only Linux has."""
     package = Path(machine.__file__).parent
     names = [*(f"os.{name}" for name in LINUX_ONLY), "prctl", "mallopt", "/proc/", "ctypes", "sys.platform"]
     for path in package.rglob("*.py"):

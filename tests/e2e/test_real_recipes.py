@@ -17,9 +17,9 @@ import pytest
 from servers import Faults, HubServer, Server, serve_bucket, serve_files, serve_hub
 
 from mixer.recipe import load_recipe
+from mixer.report.tables import summarise
 from mixer.shards.manifest import load_manifest
 from mixer.shards.records import Manifest
-from mixer.show.tables import summarise
 
 REPOSITORY = Path(__file__).parents[2]
 REPOS = {

@@ -14,7 +14,10 @@ import zstandard
 from sources_kit import WRITERS, Source, TextSpec, json_lines, open_source, read_all, read_texts, write_parquet
 
 from mixer.errors import DataError, MixerError, RecipeError
-from mixer.sources import Snapshot, SourceReader, lines, pin
+from mixer.sources.formats import lines
+from mixer.sources.pin import pin
+from mixer.sources.reader import SourceReader
+from mixer.sources.snapshot import Snapshot
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 NESTED = [{**row, "tags": ["a"], "files": [{"path": "p", "body": "b"}]} for row in ROWS]

@@ -17,13 +17,13 @@ import pytest
 from manifest_kit import counts_of, passes
 from workshop import Workshop, contents
 
-from mixer.build import engine
-from mixer.build import task as task_module
-from mixer.build.engine import Progress
-from mixer.build.task import TaskRunner
+from mixer.building import task as task_module
+from mixer.building import workers as engine
+from mixer.building.task import TaskRunner
+from mixer.building.workers import Progress
 from mixer.errors import BuildStateError, DataError, IntegrityError, MixerError, RecipeError, TaskError, UsageError
 from mixer.shards.manifest import load_manifest
-from mixer.shards.verify import find_damage
+from mixer.verify.files import find_damage
 
 pytestmark = pytest.mark.usefixtures("small_tasks")
 

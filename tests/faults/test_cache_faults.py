@@ -20,10 +20,12 @@ from servers import aws_environment, serve_bucket
 from sources_kit import Source, json_lines, write_parquet
 
 from mixer.errors import BuildStateError
-from mixer.files import publish_bytes, publish_or_set_aside, remove_stale
-from mixer.sources import PinCache, SourceReader, pin
-from mixer.sources.remote import traffic
-from mixer.sources.remote.block_cache import BlockCache, write_at
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.reader import SourceReader
+from mixer.stores import traffic
+from mixer.stores.block_cache import BlockCache, write_at
+from mixer.system.publish import publish_bytes, publish_or_set_aside, remove_stale
 
 ROWS = [{"text": f"row {n} " + os.urandom(50).hex() * 50, "n": n} for n in range(400)]
 TEXTS = [row["text"] for row in ROWS]
@@ -227,7 +229,7 @@ def test_blocks_that_killed_writers_left_are_removed_when_a_cache_is_first_used(
     BlockCache(folder=tmp_path, max_bytes=1 << 20).make("00" * 32, ".parquet", filled(10)).close()
     (tmp_path / "blocks/00/.entry-abc_1234.tmp").write_bytes(b"half")
     script = (
-        "import sys; from pathlib import Path; from mixer.sources.remote.block_cache import BlockCache; "
+        "import sys; from pathlib import Path; from mixer.stores.block_cache import BlockCache; "
         "BlockCache(folder=Path(sys.argv[1]), max_bytes=1000).make('01' * 32, '.x', lambda descriptor: []).close()"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=60)
@@ -240,7 +242,7 @@ def test_a_form_that_cannot_be_kept_is_set_aside_and_gone_at_the_end(tmp_path: P
     script = """
 import os, sys
 from pathlib import Path
-from mixer.files import publish_or_set_aside
+from mixer.system.publish import publish_or_set_aside
 path = publish_or_set_aside(Path(sys.argv[1]) / "file/tokenizers/a.json", b"form")
 if os.fork() == 0:
     sys.exit(0)

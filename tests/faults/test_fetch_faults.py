@@ -27,12 +27,13 @@ from servers import Faults, Server, aws_environment, serve_bucket
 from stack_kit import SCHEMA, SourceFile, expected_rows, fetch, read_rows, write_blobs, write_ids
 
 from mixer.errors import BuildStateError, DataError, MixerError, RecipeError, UsageError
-from mixer.fetch import Origin, Policy, Rules, Selection, blobs, chunk
-from mixer.fetch.blobs import BlobStore, Missing, fetch_blob
-from mixer.fetch.ids import find_ids
-from mixer.fetch.plan import make_plan
-from mixer.sources.remote import traffic
-from mixer.sources.remote.retry import RetryPolicy
+from mixer.stack import blobs, chunk
+from mixer.stack.blobs import BlobStore, Missing, Origin, fetch_blob
+from mixer.stack.fetch_plan import Policy, Rules, make_plan
+from mixer.stack.ids import find_ids
+from mixer.stack.wanted_files import Selection
+from mixer.stores import traffic
+from mixer.stores.retry import RetryPolicy
 
 ROOT = Path(__file__).parents[2]
 REPOSITORIES = [[SourceFile(content=f"{row} {n}\n".encode() * 200) for n in range(row % 3)] for row in range(120)]

@@ -18,9 +18,12 @@ from sources_kit import Source, json_lines, write_parquet
 from workshop import Workshop, contents
 
 from mixer.errors import DataError, MixerError, RecipeError, TaskError
-from mixer.sources import PinCache, SourceReader, pin
-from mixer.sources.remote import retry, traffic, wire
-from mixer.sources.remote.retry import RetryPolicy
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.reader import SourceReader
+from mixer.stores import http as wire
+from mixer.stores import retry, traffic
+from mixer.stores.retry import RetryPolicy
 
 ROWS = [{"text": f"row {n} " + "x" * 50, "n": n} for n in range(40)]
 RANDOM_KINDS = ("reset", "reset-inside", "short", "429", "500", "502", "503", "slow-down")
@@ -316,7 +319,7 @@ def test_blocks_that_fail_in_the_middle_of_a_build_say_which(
         assert isinstance(remote, Remote)
         recipe = remote.recipe()
         with pytest.MonkeyPatch.context() as patch:
-            from mixer.build import build as build_module
+            from mixer.building import build as build_module
 
             real = build_module.run_tasks
 

@@ -14,7 +14,8 @@ import pytest
 from sources_kit import WRITERS, Source, read_all, read_texts, write_json_lines, write_parquet
 
 from mixer.errors import DataError
-from mixer.sources import SourceReader, pin
+from mixer.sources.pin import pin
+from mixer.sources.reader import SourceReader
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 OTHERS = [{"text": f"ROW {n}", "n": n} for n in range(10)]

@@ -3,10 +3,10 @@
 import shutil
 from pathlib import Path
 
-from mixer.build.build import build
+from mixer.building.build import build
 from mixer.recipe import load_recipe
 from mixer.shards.records import FORMAT_VERSION
-from mixer.sources import default_cache_dir
+from mixer.sources.pin_cache import default_cache_dir
 
 
 def main() -> None:

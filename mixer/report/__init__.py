@@ -1,0 +1,1 @@
+"""What people read: tables, sentences, sequences, progress. No parsing, no work."""

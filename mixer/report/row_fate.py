@@ -1,0 +1,43 @@
+"""Why a row is in no sequence of a build, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from mixer.report.console import visible
+
+if TYPE_CHECKING:
+    from mixer.shards.drawn import Drawing
+    from mixer.shards.records import Manifest
+    from mixer.verify.row_fate import Fate
+
+_WHY = {
+    "never_drawn": "it was never drawn: the build ends before its turn",
+    "where": "the source's `where` drops it",
+    "null_text": "it was drawn and skipped: it has no text (null_text)",
+    "empty_text": "it was drawn and skipped: its text is empty (empty_text)",
+    "bad_row": "it was drawn and skipped: it cannot be read (bad_row)",
+    "too_long": "it was drawn and skipped: it is longer than max_document_tokens (too_long)",
+    "left_out": "it was drawn in the last task, and left out after the target was met",
+    "drawn": "its tokens are in the sequences of the build",
+}
+
+
+def fate_in_words(fate: Fate) -> str:
+    """What became of a row whose source was read."""
+    detail = f": {fate.found.detail}" if fate.found.detail else ""
+    return visible(f"{_WHY[fate.why]}{detail}")
+
+
+def drawings_in_words(manifest: Manifest, drawn: Sequence[Drawing]) -> str:
+    """What is known of a row that is in no sequence, without its source."""
+    if not drawn:
+        return f"{_WHY['never_drawn']}, or the source's `where` drops it"
+    if not all(drawing.is_certain for drawing in drawn):
+        return "the source's `where` drops it, or it was drawn and skipped; its source, which is not here, would tell"
+    tasks = sorted({drawing.tasks[0] for drawing in drawn})
+    cut = any(manifest.cut_of(task) is not None for task in tasks)
+    left_out = ", or left out after the target was met" if cut else ""
+    named = ", ".join(map(str, tasks))
+    return f"it was drawn in task {named} and skipped{left_out}; its source, which is not here, would tell why"

@@ -1,1 +1,0 @@
-"""What people read: tables, words, sequences and progress; no parsing, no work."""

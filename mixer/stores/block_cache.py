@@ -1,0 +1,369 @@
+"""Blocks of remote files on this disk: a folder of bounded size that any number of processes share.
+
+An entry is a file as long as the remote one, with the needed ranges at their own places and holes elsewhere, so that
+the readers of local files read it as it is. It appears whole or not at all, is checked against its digest whenever it
+is opened, and is not removed while somebody reads it. The one that was used longest ago goes first.
+
+    blocks/CACHEDIR.TAG           says that the folder is ours, and to programs for backups that they may leave it out
+    blocks/ab/KEY.parquet         an entry; flock: shared by its readers, exclusive to remove it
+    blocks/ab/.entry-RANDOM.tmp   an entry that is being written; locked by its writer
+    blocks/ab/KEY.parquet.json    its ranges and the xxh3-128 of their bytes
+    blocks/locks/0 .. 1023        flock: of a key, by its number: who holds it fetches, others wait for the entry
+    blocks/used                   bytes of all entries; its flock is that of adding and removing
+
+Only what is provably an entry is ever removed: by its name, and with a file of facts beside it. Where the folder cannot
+be written to, blocks go through temporary files of the system instead, and are fetched again when they are read again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from mixer.digest import canonical_json
+from mixer.errors import BuildStateError, TaskError
+from mixer.stores import traffic
+from mixer.system.publish import publish_bytes
+
+Ranges = list[tuple[int, int]]
+"""Half-open ranges of bytes, rising, apart from each other."""
+
+_LOCKS = 1024
+_SLACK = 16
+"""What is removed at a time: down to a sixteenth below the bound, so that not every new entry looks at all others."""
+_TAG = "CACHEDIR.TAG"
+_TAG_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
+# Blocks of remote files, kept by mixer, which removes those that were used longest ago.
+"""
+_ENTRY = re.compile(r"[0-9a-f]{30,62}\.[a-z]+")
+_TEMPORARY = re.compile(r"\.entry-\w+\.tmp")
+_FOLDER = "[0-9a-f]" * 2
+_RETRY_SECONDS = 60.0
+"""After a failure to write to the folder it is left alone for so long: else every block would be fetched twice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheEntry:
+    """An entry that is open: it stays in its place until it is closed."""
+
+    path: Path
+    descriptor: int
+    # Whether it is not in the cache, and is gone when it is closed.
+    is_temporary: bool = False
+
+    def close(self) -> None:
+        """Let the entry be removed."""
+        os.close(self.descriptor)
+        if self.is_temporary:
+            self.path.unlink(missing_ok=True)
+
+
+class _Folders:
+    """What this process knows of the folders of caches: those that are ours, and those that cannot be written to."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ours: set[Path] = set()
+        self._failed: dict[Path, float] = {}
+
+    def fail(self, folder: Path) -> None:
+        """Leave a folder alone for a while."""
+        with self._lock:
+            self._failed[folder] = time.monotonic()
+
+    def has_failed(self, folder: Path) -> bool:
+        """Whether a folder is to be left alone."""
+        with self._lock:
+            return time.monotonic() - self._failed.get(folder, -_RETRY_SECONDS) < _RETRY_SECONDS
+
+    def claim(self, folder: Path) -> None:
+        """Make sure that a folder is ours, once a process: a new or empty one is marked.
+
+        Raises:
+            BuildStateError: it holds other things.
+            OSError: it cannot be read or written.
+        """
+        with self._lock:
+            if folder in self._ours and (folder / _TAG).exists():
+                return
+            _mark(folder)
+            for path in folder.glob(f"{_FOLDER}/.entry-*.tmp"):
+                _remove_left(path)
+            self._ours.add(folder)
+
+
+_folders = _Folders()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockCache:
+    """The cache in a folder.
+
+    Entries that are open or being written are not removed: a cache that is smaller than what the workers read at one
+    time grows over its bound for as long.
+    """
+
+    folder: Path
+    # On the disk, holes not counted.
+    max_bytes: int
+
+    def find(self, key: str, suffix: str) -> CacheEntry | None:
+        """The entry of a key, if it is there and whole. The caller closes it."""
+        entry = _open_whole(self._path(key, suffix))
+        if entry is not None:
+            traffic.count(cache_hits=1)
+        return entry
+
+    def make(self, key: str, suffix: str, fill: Callable[[int], Ranges]) -> CacheEntry:
+        """A new entry; or the one that somebody else made while this waited. The caller closes it.
+
+        Args:
+            key: hexadecimal digits that stand for the bytes.
+            suffix: what the entry's name ends in; readers tell compressions by it.
+            fill: writes the bytes into a new file, given its descriptor, and returns where; it may raise.
+
+        Raises:
+            BuildStateError: the cache's folder holds other things.
+            TaskError: neither the cache nor a temporary file can be written.
+            Exception: what `fill` raises.
+        """
+        blocks = self.folder / "blocks"
+        if not _folders.has_failed(blocks):
+            try:
+                _folders.claim(blocks)
+                with _locked(blocks / "locks" / str(int(key[:8], 16) % _LOCKS)):
+                    entry = self.find(key, suffix)
+                    if entry is None:
+                        path = self._path(key, suffix)
+                        traffic.count(cache_misses=1, cache_damaged=int(path.exists()))
+                        entry = self._publish(path, fill)
+                        with suppress(OSError):  # the entry is there: only its count is not
+                            self._admit(entry)
+                    return entry
+            except OSError as error:
+                _folders.fail(blocks)
+                return self._set_aside(suffix, fill, error)
+        return self._set_aside(suffix, fill, None)
+
+    def _path(self, key: str, suffix: str) -> Path:
+        return self.folder / "blocks" / key[:2] / (key[2:] + suffix)
+
+    def _set_aside(self, suffix: str, fill: Callable[[int], Ranges], cause: OSError | None) -> CacheEntry:
+        """An entry outside of the cache, in a temporary file of the system."""
+        traffic.count(cache_bypassed=1)
+        temporary = ""
+        try:
+            descriptor, temporary = tempfile.mkstemp(prefix="mixer-", suffix=suffix)
+            fill(descriptor)
+        except BaseException as error:
+            if temporary:
+                os.close(descriptor)
+                Path(temporary).unlink(missing_ok=True)
+            if not isinstance(error, OSError):
+                raise
+            reasons = " and ".join(dict.fromkeys(str(one.strerror or one) for one in (cause, error) if one is not None))
+            raise TaskError(
+                f"cannot write to the cache, nor to {tempfile.gettempdir()}: {reasons}",
+                where=str(self.folder),
+                hint="make room, or set cache: {dir, size} in the recipe; the same command goes on where it was",
+            ) from error
+        return CacheEntry(path=Path(temporary), descriptor=descriptor, is_temporary=True)
+
+    def _publish(self, path: Path, fill: Callable[[int], Ranges]) -> CacheEntry:
+        descriptor, temporary = _locked_temporary(path.parent)
+        try:
+            ranges = fill(descriptor)
+            facts = {"ranges": [list(one) for one in ranges], "xxh3": _digest(Path(temporary), ranges)}
+            _facts_path(path).write_bytes(canonical_json(facts))  # nobody looks for them before the entry is there
+            os.replace(temporary, path)
+        except BaseException:
+            os.close(descriptor)
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return CacheEntry(path=path, descriptor=descriptor)
+
+    def _admit(self, entry: CacheEntry) -> None:
+        """Count a new entry, and make room if there are too many."""
+        used_path = self.folder / "blocks" / "used"
+        with _locked(used_path) as lock:
+            text = os.pread(lock, 32, 0).strip()
+            used = int(text) + _disk_bytes(os.fstat(entry.descriptor)) if text.isdigit() else None
+            if used is None or used > self.max_bytes:
+                used = self._make_room()
+            os.pwrite(lock, f"{used:<31}\n".encode(), 0)
+
+    def _make_room(self) -> int:
+        """Remove the entries used longest ago until the rest fits; returns the bytes of those that are left."""
+        found = []
+        for path in (self.folder / "blocks").glob(f"{_FOLDER}/*"):
+            _remove_left(path)
+            if _ENTRY.fullmatch(path.name):
+                with suppress(FileNotFoundError):
+                    state = path.stat()
+                    found.append((state.st_mtime_ns, _disk_bytes(state), path))
+        used = sum(num_bytes for _, num_bytes, _ in found)
+        if used > self.max_bytes:
+            for _, num_bytes, path in sorted(found):
+                if used <= self.max_bytes - self.max_bytes // _SLACK:
+                    break
+                if _remove_unused(path):
+                    used -= num_bytes
+                    traffic.count(cache_evicted=1)
+        return used
+
+
+def write_at(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all bytes at their place in a file.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _locked_temporary(folder: Path) -> tuple[int, str]:
+    """A new file, locked: that tells it from what a killed process left behind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".entry-", suffix=".tmp")
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, temporary
+        os.close(descriptor)  # cleaned away by another process before it was locked
+
+
+def _open_whole(path: Path) -> CacheEntry | None:
+    """The entry, if it is there and its bytes are those that were written."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None  # not there, or not to be read: then it is fetched
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if os.fstat(descriptor).st_nlink and _is_whole(path):
+            with suppress(OSError):  # a cache that can only be read
+                os.utime(descriptor)
+            entry, descriptor = CacheEntry(path=path, descriptor=descriptor), -1
+            return entry
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return None
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        facts = json.loads(_facts_path(path).read_bytes())
+        return bool(_digest(path, facts["ranges"]) == facts["xxh3"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _digest(path: Path, ranges: Sequence[Sequence[int]]) -> str:
+    """The xxh3-128 (hex) of the bytes in some ranges of a file, one after the other."""
+    import xxhash
+
+    state = xxhash.xxh3_128()
+    if any(stop > start for start, stop in ranges):
+        with pa.memory_map(str(path)) as file:
+            for start, stop in ranges:
+                state.update(file.read_at(stop - start, start) if stop <= file.size() else b"")
+    return state.hexdigest()
+
+
+def _mark(folder: Path) -> None:
+    """Make a folder, and mark it as ours where it is empty; others may do so at the same time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tag = folder / _TAG
+    if not tag.exists():
+        others = [path.name for path in folder.iterdir() if not path.name.startswith(f".{_TAG}.")]
+        if others and not tag.exists():
+            raise BuildStateError(
+                f"the folder has no {_TAG} of mixer, so what is in it is somebody else's: '{min(others)}'",
+                where=str(folder),
+                hint="give another cache (--cache, or cache: {dir} in the recipe), or remove the folder if it is one "
+                "that an earlier mixer made",
+            )
+        publish_bytes(tag, _TAG_TEXT)
+    elif tag.read_bytes() != _TAG_TEXT:
+        raise BuildStateError(
+            f"the folder's {_TAG} is not one of mixer: it is another program's cache",
+            where=str(folder),
+            hint="give another cache (--cache, or cache: {dir} in the recipe)",
+        )
+
+
+def _remove_left(path: Path) -> None:
+    """Remove what a killed process left of an entry that it was writing; of a living one it is locked."""
+    if _TEMPORARY.fullmatch(path.name):
+        _remove_unlocked(path)
+
+
+def _remove_unused(path: Path) -> bool:
+    """Remove an entry unless somebody reads it, or nothing proves that it is one; returns whether it was removed."""
+    if not _has_facts(path) or not _remove_unlocked(path):
+        return False
+    if not path.exists():
+        _facts_path(path).unlink(missing_ok=True)
+    return True
+
+
+def _has_facts(path: Path) -> bool:
+    """Whether the file beside an entry is one that is written with entries."""
+    try:
+        facts = json.loads(_facts_path(path).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(facts, dict) and facts.keys() == {"ranges", "xxh3"}
+
+
+def _remove_unlocked(path: Path) -> bool:
+    """Remove a file unless somebody holds a lock of it; returns whether it was removed."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino != os.fstat(descriptor).st_ino:
+            return False  # removed and made again meanwhile
+        path.unlink(missing_ok=True)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _facts_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _disk_bytes(state: os.stat_result) -> int:
+    return state.st_blocks * 512
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """Exclusive use of a lock file, and its descriptor."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)

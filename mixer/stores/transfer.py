@@ -1,0 +1,76 @@
+"""Bytes of remote files, brought here over as many connections and attempts as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from mixer.stores.address import Address
+from mixer.stores.block_cache import Ranges, write_at
+from mixer.stores.connect import open_store
+from mixer.stores.ranges import parts
+from mixer.stores.retry import SHORT, RetryState, TransferFailed
+from mixer.stores.store import RemoteFile
+
+CONNECTIONS_PER_COPY = 4
+
+
+def read_bytes(address: Address, file: RemoteFile, start: int, stop: int) -> bytes:
+    """The bytes [start, stop) of a file, in memory.
+
+    Raises:
+        DataError: they cannot be had.
+    """
+    buffer = bytearray(stop - start)
+
+    def keep(data: bytes, offset: int) -> None:
+        buffer[offset - start : offset - start + len(data)] = data
+
+    _transfer(address, file, keep, (start, stop))
+    return bytes(buffer)
+
+
+def copy_ranges(address: Address, file: RemoteFile, ranges: Ranges, descriptor: int) -> None:
+    """Write ranges of a file to their places in a copy, several at a time.
+
+    Args:
+        address: any address of the file's store and revision.
+        file: the file.
+        ranges: which bytes.
+        descriptor: of the copy.
+
+    Raises:
+        DataError: they cannot be had, or not of this version.
+        OSError: the disk is full.
+    """
+    write = partial(_transfer, address, file, partial(write_at, descriptor))
+    wanted = parts(ranges)
+    if len(wanted) < 2:
+        for one in wanted:
+            write(one)
+        return
+    # A pool for each call: no thread is left when a worker is forked, and starting some costs nothing beside a request.
+    with ThreadPoolExecutor(min(CONNECTIONS_PER_COPY, len(wanted))) as pool:
+        try:
+            for _ in pool.map(write, wanted):
+                pass
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _transfer(address: Address, file: RemoteFile, write: Callable[[bytes, int], None], wanted: tuple[int, int]) -> None:
+    """Hand on the bytes of a range as they come; after a failure, from where it stopped."""
+    store, retry_state = open_store(address), RetryState(str(address.with_path(file.path)))
+    offset, stop = wanted
+    while offset < stop:
+        try:
+            for piece in store.stream(file, offset, stop):
+                write(piece, offset)
+                offset += len(piece)
+                retry_state.progressed()
+            if offset < stop:
+                raise TransferFailed(SHORT, "the body was shorter than its length")
+        except TransferFailed as failure:
+            retry_state.failed(failure)

@@ -1,0 +1,74 @@
+"""Profiles from the sources themselves: pinned, and a sample of their rows tokenized."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mixer.survey.estimate import Cause, Estimate, uncertain
+from mixer.survey.profile import SourceProfile
+
+if TYPE_CHECKING:
+    from mixer.survey.measurement import Measurement
+    from mixer.survey.result import Survey
+
+
+def profiles_of_sources(surveyed: Survey) -> list[SourceProfile]:
+    """What a survey tells of each source, in its order: what a build goes by, with its error. Pure."""
+    profiles = []
+    for name, snapshot in surveyed.snapshots.items():
+        if name in surveyed.samples:
+            profiles.append(_profile_of_sample(name, surveyed))
+            continue
+        notes = () if snapshot.note is None else (f"{name}: {snapshot.note}",)
+        profiles.append(profile_of(name, surveyed.measured[name], num_rows=snapshot.num_kept, notes=notes))
+    return profiles
+
+
+def _profile_of_sample(name: str, surveyed: Survey) -> SourceProfile:
+    """A source of whose contents only a sample is there: how many of its rows will have any text is not certain."""
+    sample = surveyed.samples[name]
+    measured, kept = surveyed.measured[name], sample.kept
+    rows = uncertain(
+        float(sample.num_kept),
+        standard_error=sample.num_rows * kept.standard_error,
+        cause=Cause(name=f"rows of {name}", degrees_of_freedom=float(kept.degrees_of_freedom)),
+    )
+    notes = [f"{name}: its contents are not fetched yet; of a sample of {sample.num_read:,} rows they are"]
+    if (note := surveyed.snapshots[name].note) is not None:
+        notes.append(f"{name}: {note}")
+    return profile_of(name, measured, num_rows=sample.num_kept, rows=rows, notes=tuple(notes))
+
+
+def profile_of(
+    name: str,
+    measured: Measurement,
+    *,
+    num_rows: int,
+    rows: Estimate | None = None,
+    notes: tuple[str, ...] = (),
+) -> SourceProfile:
+    """A source whose mean row was measured. Pure.
+
+    Args:
+        name: the source.
+        measured: its rows, measured.
+        num_rows: how many it has.
+        rows: the same with its error, where it is not known for certain.
+        notes: what else there is to say of it.
+    """
+    mean, degrees = measured.tokens_per_row, float(measured.degrees_of_freedom)
+    return SourceProfile(
+        name=name,
+        num_rows=rows or Estimate(value=float(num_rows)),
+        tokens_per_row=uncertain(
+            mean,
+            standard_error=measured.standard_error,
+            cause=Cause(name=f"sample of {name}", degrees_of_freedom=degrees),
+        ),
+        row_deviation=measured.row_deviation / mean,
+        degrees_of_freedom=degrees,
+        # Bytes and tokens of a row rise and fall together: their ratio is known far better than either.
+        bytes_per_token=Estimate(value=measured.bytes_per_row / mean),
+        basis=f"a sample of {measured.num_rows:,} of {num_rows:,} rows, {measured.num_bytes:,} bytes of text",
+        notes=notes,
+    )

@@ -1,0 +1,43 @@
+"""What a survey gives: all that a plan may go by. Nothing is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mixer.recipe import Recipe
+    from mixer.shards.records import TokenizerEntry
+    from mixer.sources.snapshot import Snapshot
+    from mixer.survey.measurement import Measurement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampledRows:
+    """What a sample says of a source whose contents are not all fetched."""
+
+    # Of the whole source, and of the sample.
+    num_rows: int
+    num_read: int
+    # The share of the rows that will have any text and are kept; its mean stands in `tokens_per_row`.
+    kept: Measurement
+
+    @property
+    def num_kept(self) -> int:
+        """The rows that the source will probably have with its text."""
+        return max(1, round(self.num_rows * self.kept.tokens_per_row))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """A recipe with what is known of its sources, by name, in the order in which they are numbered.
+
+    With `samples`, of sources whose contents are not all fetched, it is the survey of a forecast and of no build.
+    """
+
+    recipe: Recipe
+    tokenizer: TokenizerEntry
+    snapshots: Mapping[str, Snapshot]
+    measured: Mapping[str, Measurement]
+    samples: Mapping[str, SampledRows] = field(default_factory=dict)

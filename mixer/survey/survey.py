@@ -1,0 +1,147 @@
+"""Everything that is read before a decision: the snapshots of a recipe's sources, and a sample of their rows measured.
+
+`mixer plan` and `mixer build` make the same survey, so that what one foretells is what the other goes by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from mixer.errors import DataError, RecipeError
+from mixer.recipe import Recipe
+from mixer.shards.records import TokenizerEntry
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.pin_progress import PinCount
+from mixer.sources.snapshot import Snapshot
+from mixer.stack.cells import CellSample
+from mixer.stack.contents import Contents, Fetching
+from mixer.survey.kept_share import kept_share
+from mixer.survey.measure import measure_sample, measure_sources
+from mixer.survey.result import SampledRows, Survey
+from mixer.tokens.tokenizer import Tokenizer
+
+OnPin = Callable[[str, PinCount], None]
+_SOURCES_AT_ONCE = 4
+"""Sources that are pinned side by side; each reads over up to sixteen connections."""
+
+
+def silent(name: str, count: PinCount) -> None:
+    """Tell nobody how far a source is pinned."""
+
+
+def survey(
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    *,
+    root: Path,
+    cache: PinCache,
+    fetching: Fetching | None = None,
+    on_pin: OnPin = silent,
+) -> Survey:
+    """Pin the sources and measure tokens per row. Contents that rows only point at are fetched on the way.
+
+    Args:
+        recipe: the recipe.
+        tokenizer: the recipe's tokenizer, loaded.
+        root: the folder that the sources' relative paths start from.
+        cache: what is known of files seen before.
+        fetching: how contents are fetched that are not there yet; None: it is an error that they are not.
+        on_pin: called with a source's name and how far its files are pinned; from several threads.
+
+    Raises:
+        RecipeError: the recipe does not fit what is there.
+        DataError: a source is missing, unreadable or empty.
+        BuildStateError, TaskError: contents are being fetched by another, or cannot be written.
+    """
+    # Sources are numbered by name: the order of the keys of a YAML mapping means nothing.
+    recipe = recipe.model_copy(update={"sources": dict(sorted(recipe.sources.items()))})
+    check_specials(recipe, tokenizer)
+    pinned, samples = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
+    for name, snapshot in pinned.items():
+        if snapshot.num_rows and not snapshot.num_kept:
+            raise RecipeError(
+                f"'{recipe.sources[name].where}' keeps none of the {snapshot.num_rows:,} rows",
+                where=f"sources.{name}.where",
+                hint="compare with values that the source has",
+            )
+        if snapshot.num_kept == 0:
+            raise DataError(
+                "the source has no rows to draw: its files are empty", where=f"sources.{name}", hint="check its path"
+            )
+    whole = {name: source for name, source in recipe.sources.items() if name not in samples}
+    measured = measure_sources(whole, [pinned[name] for name in whole], tokenizer, recipe, cache.folder)
+    sampled = {}
+    for name, sample in samples.items():
+        rows = SampledRows(num_rows=sample.num_rows, num_read=sample.num_read, kept=kept_share(sample))
+        sampled[name] = rows
+        measured[name] = measure_sample(
+            name,
+            recipe.sources[name],
+            sample.snapshot,
+            tokenizer,
+            recipe,
+            block_cluster=sample.block_cell,
+            total_rows=max(rows.num_kept, sample.snapshot.num_kept),
+        )
+    return Survey(
+        recipe=recipe,
+        tokenizer=TokenizerEntry(**tokenizer.as_json()),
+        snapshots=pinned,
+        measured={name: measured[name] for name in recipe.sources},
+        samples=sampled,
+    )
+
+
+def _pin_all(
+    recipe: Recipe,
+    tokenizer: Tokenizer,
+    *,
+    root: Path,
+    cache: PinCache,
+    fetching: Fetching | None,
+    on_pin: OnPin,
+) -> tuple[dict[str, Snapshot], dict[str, CellSample]]:
+    """The snapshots of all sources in their order, and samples of those whose contents are not all there.
+
+    Several are pinned at a time, as a store lets one wait; but contents are fetched for one after another. No thread is
+    left running.
+    """
+
+    def pin_one(name: str) -> Snapshot:
+        return pin(name, recipe.sources[name], root, cache, partial(on_pin, name))
+
+    plain = [name for name, source in recipe.sources.items() if source.contents is None]
+    pinned: dict[str, Snapshot] = {}
+    if plain:
+        with ThreadPoolExecutor(min(_SOURCES_AT_ONCE, len(plain))) as pool:
+            try:
+                pinned.update(zip(plain, pool.map(pin_one, plain)))
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
+                raise
+    samples = {}
+    for name in [name for name in recipe.sources if name not in plain]:
+        contents = Contents(name, recipe.sources[name], tokenizer=tokenizer, root=root, cache=cache)
+        if fetching is not None and fetching.sample and not contents.is_whole:
+            pinned[name] = contents.ids
+            samples[name] = contents.sample(fetching, recipe.seed)
+            continue
+        if fetching is not None:
+            contents.fetch(fetching)
+        pinned[name] = contents.pinned()
+    return {name: pinned[name] for name in recipe.sources}, samples
+
+
+def check_specials(recipe: Recipe, tokenizer: Tokenizer) -> None:
+    """Raise where the recipe asks for BOS or EOS and the tokenizer has none."""
+    for switch in ("bos", "eos"):
+        if getattr(recipe.sequence, switch) and getattr(tokenizer, f"{switch}_id") is None:
+            raise RecipeError(
+                f"tokenizer {tokenizer.name} has no {switch.upper()} id",
+                where=f"sequence.{switch}",
+                hint=f"set `sequence.{switch}: false`, or put the tokenizer's tokenizer_config.json beside it",
+            )

@@ -1,0 +1,1 @@
+"""What touches the operating system, each once: publishing files, locks, threads, processes."""

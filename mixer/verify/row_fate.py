@@ -1,0 +1,104 @@
+"""Why a row of a source is in no sequence of a build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from mixer.recipe import Recipe, recipe_of
+from mixer.shards.drawn import Drawing, drawings
+from mixer.shards.records import Manifest
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.reader import SourceReader
+from mixer.sources.row import FoundRow, read_row
+from mixer.sources.snapshot import Snapshot
+from mixer.stores.block_cache import BlockCache
+from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
+from mixer.verify.rebuild import pinned_source
+
+Why = Literal["never_drawn", "where", "null_text", "empty_text", "bad_row", "too_long", "left_out", "drawn"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What became of a row.
+
+    `why` is `never_drawn` where the build ends before its draw, `where` where the predicate drops it, the reason for
+    which it was skipped, `left_out` where the end of a cut task fell before its tokens, or `drawn`: its tokens are in
+    sequences. `found` is the row itself, `drawings` when it was drawn.
+    """
+
+    why: Why
+    found: FoundRow
+    drawings: tuple[Drawing, ...]
+
+
+def row_fate(
+    folder: Path,
+    manifest: Manifest,
+    source: int,
+    row: int,
+    *,
+    is_in_a_sequence: bool,
+    root: Path,
+    cache_dir: Path,
+    blocks: BlockCache | None = None,
+) -> Fate:
+    """Read a row from its source and say what became of it.
+
+    Args:
+        folder: the build.
+        manifest: its manifest.
+        source: the source's number.
+        row: the row's ordinal in the snapshot.
+        is_in_a_sequence: whether a sequence of the build has a token of it.
+        root: the folder that the recipe's relative paths start from.
+        cache_dir: where row counts and tokenizers are kept.
+        blocks: where blocks of remote sources are kept; None: there, too.
+
+    Raises:
+        DataError: the source is missing, or changed since the build.
+        TokenizerError: the tokenizer is another one.
+        IntegrityError: a snapshot of the build is damaged.
+    """
+    recipe = recipe_of(manifest.recipe)
+    tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
+    snapshot = pinned_source(folder, manifest, source, recipe, tokenizer, root=root, cache=PinCache(cache_dir, blocks))
+    name = manifest.sources[source].name
+    found = read_row(name, recipe.sources[name].model_copy(update={"contents": None}), snapshot, row)
+    kept_number = None if found.reason == "where" else _number_in_block(name, recipe, snapshot, found, row)
+    drawn = tuple(drawings(folder, manifest, source, row, kept_number))
+    return Fate(why=_why(found, drawn, recipe, tokenizer, is_in_a_sequence), found=found, drawings=drawn)
+
+
+def _number_in_block(name: str, recipe: Recipe, snapshot: Snapshot, found: FoundRow, row: int) -> int | None:
+    """The number of a kept row among the kept rows of its block; None where all are kept, and it is known."""
+    block = found.place.block
+    if snapshot.block_kept[block] == snapshot.block_rows[block]:
+        return None
+    source = recipe.sources[name].model_copy(update={"contents": None})
+    before = 0
+    for texts in SourceReader(name, source, snapshot, "skip").read(block, 0, int(snapshot.block_kept[block])):
+        before += int((texts.rows < row).sum())
+    return before
+
+
+def _why(
+    found: FoundRow, drawn: tuple[Drawing, ...], recipe: Recipe, tokenizer: Tokenizer, is_in_a_sequence: bool
+) -> Why:
+    if is_in_a_sequence:
+        return "drawn"
+    if found.reason == "where":
+        return "where"
+    if not drawn:
+        return "never_drawn"
+    match found.reason:
+        case "null_text" | "empty_text" | "bad_row" as reason:
+            return reason
+    longest = recipe.max_document_tokens
+    if longest is not None and found.text is not None:
+        num_tokens = len(tokenizer.reference.encode(found.text)) + recipe.sequence.bos + recipe.sequence.eos
+        if num_tokens > longest:
+            return "too_long"
+    return "left_out"
