@@ -37,7 +37,8 @@ from mixer.stack.fetch_plan import Policy, Rules
 from mixer.stack.wanted_files import Selection
 from mixer.survey.profile import SourceProfile
 from mixer.survey.profiles import profiles_of_sources
-from mixer.survey.survey import Survey, survey
+from mixer.survey.result import Survey
+from mixer.survey.survey import survey
 from mixer.survey.update import update_pins
 from mixer.tokens.tokenizer import load_tokenizer
 from mixer.verify.sources import check_deep

@@ -30,7 +30,7 @@ import json, os, sys
 from pathlib import Path
 from mixer.building.build import build
 from mixer.mixing import tasks
-from mixer.recipe import Recipe, recipe_of
+from mixer.recipe import recipe_of
 
 recipe, root, out, cache, workers, task_tokens = sys.argv[1:]
 tasks.MIN_TASK_TOKENS = int(task_tokens)

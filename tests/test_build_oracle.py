@@ -21,7 +21,7 @@ from mixer.feed.torch import TrainLoader
 from mixer.mixing import tasks
 from mixer.mixing.tasks import task_tokens
 from mixer.shards.records import Manifest
-from mixer.verify.files import find_damage
+from mixer.verify.shards import find_damage
 
 
 def both(

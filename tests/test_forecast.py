@@ -28,7 +28,8 @@ from mixer.survey.measurement import Measurement, measurement
 from mixer.survey.profile import SourceProfile
 from mixer.survey.profiles import profile_of, profiles_of_sources
 from mixer.survey.published import PACKAGED, facts_of, load_facts, profiles_of_facts
-from mixer.survey.survey import Survey, survey
+from mixer.survey.result import Survey
+from mixer.survey.survey import survey
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
 REPOSITORY = Path(__file__).parents[1]

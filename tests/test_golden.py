@@ -11,7 +11,7 @@ from mixer.shards.manifest import load_manifest
 from mixer.shards.records import FORMAT_VERSION
 from mixer.shards.shard import open_shard
 from mixer.sources.pin_cache import default_cache_dir
-from mixer.verify.files import find_damage
+from mixer.verify.shards import find_damage
 
 GOLDEN = Path(__file__).parent / "golden"
 BUILDS = sorted(path.parent for path in GOLDEN.glob("v*/*/manifest.json"))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from workshop import Workshop
 
-from mixer.recipe import Recipe, parse_recipe, recipe_of
+from mixer.recipe import Recipe, parse_recipe
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
 SMALL_BYTES, LARGE_BYTES = 40_000_000, 80_000_000

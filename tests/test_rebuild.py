@@ -14,8 +14,8 @@ from workshop import Workshop, contents, write_mixture
 
 from mixer.errors import DataError, IntegrityError
 from mixer.shards.manifest import load_manifest
-from mixer.verify.files import find_damage
 from mixer.verify.repair import repair
+from mixer.verify.shards import find_damage
 from mixer.verify.sources import check_deep
 
 

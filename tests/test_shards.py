@@ -23,11 +23,12 @@ from workshop import Workshop, contents
 from mixer.digest import xxh3_file
 from mixer.errors import FormatError, IntegrityError
 from mixer.shards.decode import decode
+from mixer.shards.files import check_files
 from mixer.shards.ids import manifest_id
 from mixer.shards.manifest import load_manifest, load_named, prefix_of
 from mixer.shards.records import Manifest
 from mixer.shards.shard import shard_schema
-from mixer.verify.files import check_files, find_damage
+from mixer.verify.shards import find_damage
 
 LISTS = {
     "cu_seqlens": "i",

@@ -21,6 +21,7 @@ from mixer.plan.plan import Plan, make_plan
 from mixer.plan.reads import blocks_read
 from mixer.recipe import Recipe
 from mixer.shards.card import dataset_card
+from mixer.shards.files import check_files
 from mixer.shards.manifest import MANIFEST, load_manifest, publish_manifest, with_id
 from mixer.shards.records import Manifest, TaskRecord
 from mixer.sources.evidence import EVIDENCE, Evidence, EvidenceCollector
@@ -33,7 +34,6 @@ from mixer.system.local_paths import check_local
 from mixer.system.processes import checked_workers
 from mixer.system.publish import publish_bytes
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
-from mixer.verify.files import check_files
 
 if TYPE_CHECKING:
     from mixer.stack.fetch import Listener

@@ -12,6 +12,7 @@ from typing import Any
 
 from mixer.errors import BuildStateError, FormatError, IntegrityError, TaskError
 from mixer.plan.plan import Plan
+from mixer.shards.files import file_damage
 from mixer.shards.manifest import MANIFEST, SELECTIONS, SNAPSHOTS, load_manifest, publish_named
 from mixer.shards.plan_file import (
     PLAN,
@@ -22,7 +23,6 @@ from mixer.shards.plan_file import (
 )
 from mixer.shards.records import TaskRecord, record_path
 from mixer.system.publish import lock_file, sync_file
-from mixer.verify.files import file_damage
 
 STATE = ".mixer"
 _NUMBER = r"(\d{5}|[1-9]\d{5,})"

@@ -44,7 +44,7 @@ def verify(
     from mixer.report.console import print_json, say
     from mixer.report.verify import fine_line, print_damage
     from mixer.shards.manifest import load_manifest
-    from mixer.verify.files import find_damage
+    from mixer.verify.shards import find_damage
 
     if deep:
         require("build", "--deep")

@@ -1,7 +1,7 @@
 """Data sets of the Hugging Face hub: listed and resolved by huggingface_hub, with its token, endpoint and session.
 
-The bytes of large files lie at signed addresses elsewhere. They are resolved once and read through `HttpClient`: nothing of a
-token goes there.
+The bytes of large files lie at signed addresses elsewhere. They are resolved once and read through `HttpClient`:
+nothing of a token goes there.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from mixer.building.folder import BuildFolder
 from mixer.errors import FormatError, IntegrityError, TaskError
+from mixer.shards.files import damaged_shards
 from mixer.shards.manifest import load_manifest, publish_manifest
 from mixer.shards.plan_file import (
     load_task_record,
@@ -24,7 +25,6 @@ from mixer.shards.plan_file import (
 from mixer.shards.records import Manifest, PlanRecord, ShardEntry, TaskRecord
 from mixer.stores.block_cache import BlockCache
 from mixer.system.publish import sync_file
-from mixer.verify.files import damaged_shards
 from mixer.verify.rebuild import OnProgress, Rebuild, open_rebuild
 
 

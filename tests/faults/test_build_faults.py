@@ -23,7 +23,7 @@ from mixer.building.task import TaskRunner
 from mixer.building.workers import Progress
 from mixer.errors import BuildStateError, DataError, IntegrityError, MixerError, RecipeError, TaskError, UsageError
 from mixer.shards.manifest import load_manifest
-from mixer.verify.files import find_damage
+from mixer.verify.shards import find_damage
 
 pytestmark = pytest.mark.usefixtures("small_tasks")
 

@@ -24,6 +24,7 @@ from mixer.building import workers as engine
 from mixer.cli.main import run
 from mixer.errors import BuildStateError, DataError, FormatError, IntegrityError, RecipeError, TaskError
 from mixer.recipe import parse_recipe
+from mixer.shards.files import check_files
 from mixer.shards.ids import manifest_id
 from mixer.shards.manifest import load_manifest
 from mixer.sources.pin import pin
@@ -31,7 +32,6 @@ from mixer.sources.pin_cache import PinCache
 from mixer.sources.reader import SourceReader
 from mixer.survey.measure import measure_sources
 from mixer.tokens.tokenizer import load_tokenizer
-from mixer.verify.files import check_files
 
 
 def test_tokens_per_row_are_measured_all_over_an_ordered_source(workshop: Workshop, tmp_path: Path) -> None:
