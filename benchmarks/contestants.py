@@ -110,7 +110,7 @@ def _mixer(bench: Bench, name: str, size: str, *overrides: str) -> Contestant:
     def report(stdout: str) -> Report:
         manifest = json.loads((out / "manifest.json").read_bytes())
         log = json.loads((out / "build-log.json").read_bytes())
-        stages = {"plan": log["plan_seconds"], **log["stage_seconds"]}
+        stages = {"plan": log["plan_seconds"], **log["step_seconds"]}
         extra = {"tokens": manifest["totals"]["tokens"], "stage_seconds": {k: round(v, 3) for k, v in stages.items()}}
         return Report(text_bytes=manifest["totals"]["text_bytes"], versions=log["versions"], extra=extra)
 

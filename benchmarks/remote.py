@@ -103,7 +103,7 @@ def measure(bench: Bench, server: Server, *, watch_memory: bool) -> Iterator[dic
             record = _run(bench, server, _mixer(bench, size, place, cache), watch_memory=watch_memory)
             manifest = json.loads((bench.scratch / "out" / "manifest.json").read_bytes())
             log = json.loads((bench.scratch / "out" / "build-log.json").read_bytes())
-            stages = {stage: round(seconds, 3) for stage, seconds in log["stage_seconds"].items()}
+            stages = {stage: round(seconds, 3) for stage, seconds in log["step_seconds"].items()}
             record |= {"traffic": log["traffic"], "plan_seconds": round(log["plan_seconds"], 3)}
             record |= {"stage_seconds": stages, "versions": log["versions"] | {"obstore": version("obstore")}}
             yield {"contestant": name, "size": size} | _speed(record, manifest["totals"]["text_bytes"])

@@ -81,6 +81,20 @@ class TaskError(MixerError):
     """A task of the build failed for a reason that is not in the data (a worker died, no memory, no disk)."""
 
 
+def write_error(error: OSError, where: str) -> TaskError:
+    """The error for a file that cannot be written.
+
+    Args:
+        error: what the system said.
+        where: the folder, for an error that names no file.
+    """
+    return TaskError(
+        f"cannot write: {error.strerror or error}",
+        where=str(error.filename or where),
+        hint="make room or fix the folder; the same command goes on where it was",
+    )
+
+
 def shown_names(names: Sequence[str], max_shown: int = 10) -> str:
     """Some names for a message."""
     more = len(names) - max_shown

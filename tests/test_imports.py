@@ -17,6 +17,7 @@ PACKAGE = Path(mixer.__file__).parent
 ROWS = [
     {"errors"},
     {"extras", "system"},
+    {"engines"},
     {"digest"},
     {"rng"},
     {"recipe"},

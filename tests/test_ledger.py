@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import count
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifest_kit import plan_to
 
+from mixer.building.jobs import TaskQueue, TaskWork
 from mixer.building.ledger import Ledger
-from mixer.building.workers import _next_job
+from mixer.engines.jobs import Job
 from mixer.errors import RecipeError, TokenizerError
 from mixer.mixing.target import Extent
 from mixer.mixing.tasks import Task
@@ -74,15 +74,16 @@ def by_workers(plan: Plan, sizes: Sizes, known: list[TaskRecord], num_workers: i
     ledger = Ledger(plan)
     for record in known:
         ledger.add(record, {})
-    workers = [SimpleNamespace(run=[], job=None) for _ in range(num_workers)]
+    queue = TaskQueue(ledger, num_workers)
+    jobs: list[Job | None] = [None] * num_workers
     while not ledger.complete:
-        for worker in workers:
-            worker.job = worker.job or _next_job(ledger, worker, num_workers)  # type: ignore[arg-type]
-        busy = [worker for worker in workers if worker.job is not None]
+        jobs = [job or queue.next_job(worker) for worker, job in enumerate(jobs)]
+        busy = [worker for worker, job in enumerate(jobs) if job is not None]
         assert busy, "nobody has anything to do, and the build is not complete"
         worker = data.draw(st.sampled_from(busy))
-        (task, limit, _), worker.job = worker.job, None
-        ledger.add(made(sizes, task, limit), {"read": 1.0})
+        work: TaskWork = jobs[worker].work  # type: ignore[union-attr]
+        jobs[worker] = None
+        ledger.add(made(sizes, work.task, work.limit), {"read": 1.0})
     return ledger
 
 

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from mixer import __version__
 from mixer.building.folder import BuildFolder
+from mixer.building.jobs import TaskJobs
 from mixer.building.ledger import Progress
 from mixer.building.manifest_content import manifest_content
-from mixer.building.workers import run_tasks
+from mixer.building.run import run_tasks
 from mixer.digest import canonical_json
-from mixer.errors import TaskError
+from mixer.engines.local import LocalEngine
+from mixer.errors import write_error
 from mixer.plan.plan import Plan, make_plan
 from mixer.plan.reads import blocks_read
 from mixer.recipe import Recipe
@@ -33,12 +35,15 @@ from mixer.survey.survey import OnPin, silent, survey
 from mixer.system.local_paths import check_local
 from mixer.system.processes import checked_workers
 from mixer.system.publish import publish_bytes
-from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
+from mixer.tokens.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from mixer.stack.fetch import Listener
 
 BUILD_LOG = "build-log.json"
+_DIED_HINT = (
+    "it may have run out of memory: use fewer --workers or a smaller task_tokens; the same command goes on where it was"
+)
 _EVIDENCE_SHARE = 0.02
 """Of a build's time that it may take longer, to finish digests of files that it has read."""
 _VERSIONS = ("pyarrow", "numpy", "gigatoken", "tokenizers")
@@ -87,56 +92,53 @@ def build(
     with BuildFolder(out) as folder:
         tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
         tokenizer.engine  # noqa: B018 - loaded before the workers are forked, so that they share it
-        traffic.take()
-        cache = sources_cache(recipe, root=root, cache_dir=cache_dir)
-        surveyed = survey(
-            recipe,
-            tokenizer,
-            root=root,
-            cache=cache,
-            fetching=Fetching(workers=workers, listener=on_fetch or _silent),
-            on_pin=on_pin,
-        )
-        plan = make_plan(surveyed)
-        clock.planned = clock.seconds()
-        planning = traffic.take()
-        folder.adopt(plan)
-        on_plan(plan)
-        try:
-            if (out / MANIFEST).exists():
-                manifest = load_manifest(out)
-                check_files(out, manifest)
-            else:
-                records, progress, evidence = _run(plan, tokenizer, folder, cache, clock, workers, on_progress)
-                content = manifest_content(plan, records)
-                progress.count_traffic(planning)
-                log = _build_log(plan, progress, clock, workers=workers, engine=tokenizer.engine.name)
-                log |= {"root": str(root.resolve()), "cache": _cache_json(cache.blocks)}
-                folder.check_no_strangers()
-                publish_bytes(out / "README.md", dataset_card(with_id(content)).encode())
-                publish_bytes(out / BUILD_LOG, (json.dumps(log, indent=1) + "\n").encode())
-                if evidence:
-                    publish_bytes(out / EVIDENCE, canonical_json(evidence))
-                folder.sync_entries()
-                manifest = publish_manifest(out, content)
-            if copies is not None:
-                publish_bytes(copies / copy_name(manifest), (out / MANIFEST).read_bytes())
-            return manifest
-        except OSError as error:
-            raise TaskError(
-                f"cannot write: {error.strerror or error}",
-                where=str(error.filename or out),
-                hint="make room or fix the folder; the same command goes on where it was",
-            ) from error
+        # Forked before there are threads or connections, which would not survive it; their plan follows.
+        jobs = TaskJobs(tokenizer, folder)
+        with LocalEngine(jobs, workers, where=str(out), died_hint=_DIED_HINT) as engine:
+            traffic.take()
+            cache = sources_cache(recipe, root=root, cache_dir=cache_dir)
+            fetching = Fetching(workers=workers, listener=on_fetch or _silent)
+            plan = make_plan(survey(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin))
+            clock.planned = clock.seconds()
+            planning = traffic.take()
+            folder.adopt(plan)
+            on_plan(plan)
+            try:
+                if (out / MANIFEST).exists():
+                    manifest = load_manifest(out)
+                    check_files(out, manifest)
+                else:
+                    records, progress, evidence = _run(plan, folder, engine, cache, clock, on_progress)
+                    content = manifest_content(plan, records)
+                    progress.count_traffic(planning)
+                    log = _build_log(plan, progress, clock, workers=workers, engine=tokenizer.engine.name)
+                    log |= {"root": str(root.resolve()), "cache": _cache_json(cache.blocks)}
+                    manifest = _publish(folder, content, log, evidence)
+                if copies is not None:
+                    publish_bytes(copies / copy_name(manifest), (out / MANIFEST).read_bytes())
+                return manifest
+            except OSError as error:
+                raise write_error(error, str(out)) from error
+
+
+def _publish(folder: BuildFolder, content: Manifest, log: dict[str, Any], evidence: Evidence) -> Manifest:
+    """Write what stands beside the shards, and the manifest last."""
+    folder.check_no_strangers()
+    out = folder.out
+    publish_bytes(out / "README.md", dataset_card(with_id(content)).encode())
+    publish_bytes(out / BUILD_LOG, (json.dumps(log, indent=1) + "\n").encode())
+    if evidence:
+        publish_bytes(out / EVIDENCE, canonical_json(evidence))
+    folder.sync_entries()
+    return publish_manifest(out, content)
 
 
 def _run(
     plan: Plan,
-    tokenizer: Tokenizer,
     folder: BuildFolder,
+    engine: LocalEngine,
     cache: PinCache,
     clock: _Clock,
-    workers: int,
     on_progress: Callable[[Progress], None],
 ) -> tuple[list[TaskRecord], Progress, Evidence]:
     """Run the tasks, and digest the files that they read meanwhile."""
@@ -147,9 +149,7 @@ def _run(
             collector.expect(name, blocks)
 
     try:
-        records, progress = run_tasks(
-            plan, tokenizer, folder, workers=workers, on_progress=on_progress, on_record=on_record
-        )
+        records, progress = run_tasks(plan, folder, engine, on_progress=on_progress, on_record=on_record)
         return records, progress, collector.close(_EVIDENCE_SHARE * clock.seconds())
     finally:
         collector.close()
@@ -199,7 +199,7 @@ def _build_log(plan: Plan, progress: Progress, clock: _Clock, *, workers: int, e
         "started_unix": clock.started_unix,
         "seconds": clock.seconds(),
         "plan_seconds": clock.planned,
-        "stage_seconds": progress.stage_seconds,
+        "step_seconds": progress.step_seconds,
         "traffic": progress.traffic,
         "tasks": progress.num_tasks,
         "tasks_resumed": progress.num_resumed,

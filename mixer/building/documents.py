@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mixer import rng
-from mixer.building.step_clock import StageClock
+from mixer.building.step_clock import StepClock
 from mixer.errors import IntegrityError
 from mixer.mixing.blocks import BlockOrder
 from mixer.mixing.tasks import Task
@@ -54,7 +54,7 @@ class Documents:
 class DocumentReader:
     """Reads the documents of one plan's tasks, and keeps what tasks can share: open blocks, the id buffer."""
 
-    def __init__(self, plan: Plan, tokenizer: Tokenizer, clock: StageClock) -> None:
+    def __init__(self, plan: Plan, tokenizer: Tokenizer, clock: StepClock) -> None:
         self._plan = plan
         self._tokenizer = tokenizer
         self._clock = clock

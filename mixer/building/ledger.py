@@ -27,7 +27,7 @@ class Progress:
     num_sequences: int = 0
     sources: list[SourceCounts] = field(default_factory=list)
     reference_check: ReferenceCheck = field(default_factory=ReferenceCheck)
-    stage_seconds: dict[str, float] = field(default_factory=dict)
+    step_seconds: dict[str, float] = field(default_factory=dict)
     # What went over the network, by the names of `traffic.take`.
     traffic: dict[str, float] = field(default_factory=dict)
 
@@ -113,7 +113,7 @@ class Ledger:
         self.progress.add(record)
         self.progress.num_resumed += not seconds
         for step, spent in seconds.items():
-            self.progress.stage_seconds[step] = self.progress.stage_seconds.get(step, 0.0) + spent
+            self.progress.step_seconds[step] = self.progress.step_seconds.get(step, 0.0) + spent
         _check_against_reference(self.progress.reference_check)
         while self._last is None and self._prefix in self._done:
             self._advance(self._done[self._prefix])

@@ -1,4 +1,4 @@
-"""How long the stages of a task take; for the build log."""
+"""How long the steps of a task take; for the build log."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import TypeVar
 _T = TypeVar("_T")
 
 
-class StageClock:
-    """Adds up the seconds of each stage."""
+class StepClock:
+    """Adds up the seconds of each step."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Count what happens inside as this stage's time."""
+    def timed(self, step: str) -> Iterator[None]:
+        """Count what happens inside as this step's time."""
         started = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
 
-    def timed_each(self, items: Iterator[_T], stage: str) -> Iterator[_T]:
+    def timed_each(self, items: Iterator[_T], step: str) -> Iterator[_T]:
         """The items, with the time that they took to come."""
         while True:
-            with self.timed(stage):
+            with self.timed(step):
                 item = next(items, None)
             if item is None:
                 return

@@ -12,7 +12,7 @@ import numpy as np
 
 from mixer.building.documents import KEPT, SKIP_REASONS, DocumentReader, Documents
 from mixer.building.ending import limited_draws, limited_sequences
-from mixer.building.step_clock import StageClock
+from mixer.building.step_clock import StepClock
 from mixer.errors import IntegrityError
 from mixer.mixing.tasks import Task, document_slots
 from mixer.packing.best_fit import lay_best_fit
@@ -31,7 +31,7 @@ class TaskRunner:
         self._plan = plan
         self._tokenizer = tokenizer
         self._out = out
-        self._clock = StageClock()
+        self._clock = StepClock()
         self._documents = DocumentReader(plan, tokenizer, self._clock)
 
     def expect(self, after: Task | None) -> None:

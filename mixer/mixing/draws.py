@@ -16,6 +16,7 @@ import heapq
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class DrawSchedule:
                 f"{MAX_PERIOD_DRAWS:,}"
             )
         self.integer_weights = np.array(integers, dtype=np.int64)
-        self._period = _one_period(self.integer_weights.tolist(), self.period_draws)
+        self._period = _one_period(tuple(integers))
 
     @property
     def num_sources(self) -> int:
@@ -73,8 +74,10 @@ class DrawSchedule:
         return periods * self.period_draws + position + 1
 
 
-def _one_period(weights: list[int], period: int) -> np.ndarray:
-    """Earliest deadline first over one period: int16[period]."""
+@lru_cache(maxsize=8)  # a period of 2**18 draws takes 0.3 s, and planning asks for the same one several times
+def _one_period(weights: tuple[int, ...]) -> np.ndarray:
+    """Earliest deadline first over one period: int16[period], not to be written to."""
+    period = sum(weights)
     waiting = [(0, -(-period // weight) - 1, source) for source, weight in enumerate(weights)]
     heapq.heapify(waiting)
     ready: list[tuple[int, int]] = []
@@ -89,6 +92,7 @@ def _one_period(weights: list[int], period: int) -> np.ndarray:
         drawn[source] += 1
         done, weight = drawn[source], weights[source]
         heapq.heappush(waiting, (done * period // weight, -(-(done + 1) * period // weight) - 1, source))
+    order.flags.writeable = False
     return order
 
 

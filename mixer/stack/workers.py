@@ -1,23 +1,25 @@
-"""Processes that fetch chunks side by side.
+"""Chunks as jobs of an engine: processes that fetch side by side.
 
-Each is a fresh process and no fork: the client's threads would not survive one. They end when their parent is gone,
-since there is nobody left to tell.
+Each is a fresh process and no fork: the client of the bucket starts threads, and they would not survive one.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
-import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection, wait
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mixer.errors import MixerError, TaskError
+from mixer.engines.jobs import Answers, Done, Job
+from mixer.engines.local import LocalEngine
 from mixer.stack.blobs import Origin
 from mixer.stack.fetch_folder import FetchFolder
 from mixer.stack.fetch_plan import Chunk, FetchPlan
+
+_DIED_HINT = (
+    "it may have run out of memory: use fewer --workers; or, if a script of yours called mixer, put the "
+    'call under `if __name__ == "__main__":`; the same command goes on where it was'
+)
 
 
 def fetch_chunks(
@@ -47,96 +49,49 @@ def fetch_chunks(
         MixerError: what the first chunk that failed raised, or a worker died.
     """
     workers = min(workers, len(chunks))
-    left = list(reversed(chunks))
-    pool = [_Worker(plan, out, origin, max(1, connections // workers)) for _ in range(workers)]
-    try:
-        for worker in pool:
-            worker.start(left.pop())
-        while busy := {worker.pipe: worker for worker in pool if worker.chunk is not None}:
-            for pipe in wait(list(busy)):
-                worker = busy[pipe]  # type: ignore[index]
-                match worker.hear():
-                    case ("files", num_files, num_bytes):
-                        on_files(num_files, num_bytes)
-                    case ("chunk", record, was_finished):
-                        on_chunk(record, was_finished)
-                        worker.start(left.pop() if left else None)
-    finally:
-        for worker in pool:
-            worker.stop()
+    left = (Job(number=chunk.number, name=chunk.name, work=None) for chunk in chunks)
+    jobs = ChunkJobs(origin, max(1, connections // workers), out)
+    with LocalEngine(jobs, workers, where=str(out), died_hint=_DIED_HINT, method="spawn") as engine:
+        engine.share(plan)
+        for answer in engine.run(lambda worker: next(left, None)):
+            if isinstance(answer, Done):
+                on_chunk(answer.result.record, answer.result.was_finished)
+            else:
+                on_files(*answer.value)
 
 
-class _Worker:
-    """A process, the pipe to it, and the chunk that it fetches."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkResult:
+    """The record of a chunk, and whether it was finished before."""
 
-    def __init__(self, plan: FetchPlan, out: Path, origin: Origin, connections: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.chunk: Chunk | None = None
-        self._process = context.Process(target=_serve, args=(theirs, plan, out, origin, connections), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def start(self, chunk: Chunk | None) -> None:
-        """Give it a chunk; None: there is none left."""
-        self.chunk = chunk
-        if chunk is not None:
-            try:
-                self.pipe.send(chunk.number)
-            except ConnectionError as error:
-                raise self._died() from error
-
-    def hear(self) -> tuple[Any, ...]:
-        """What it has to say.
-
-        Raises:
-            MixerError: its chunk failed, or it died.
-        """
-        try:
-            said = self.pipe.recv()
-        except (EOFError, ConnectionError) as error:
-            raise self._died() from error
-        if isinstance(said, BaseException):
-            raise said
-        return said
-
-    def _died(self) -> TaskError:
-        self._process.join()
-        assert self.chunk is not None
-        return TaskError(
-            f"the process that fetched it died (exit code {self._process.exitcode})",
-            where=self.chunk.name,
-            hint="it may have run out of memory: use fewer --workers; or, if a script of yours called mixer, put the "
-            'call under `if __name__ == "__main__":`; the same command goes on where it was',
-        )
-
-    def stop(self) -> None:
-        """End the process; what it is doing is thrown away."""
-        self._process.kill()
-        self._process.join()
-        self.pipe.close()
+    record: dict[str, Any]
+    was_finished: bool
 
 
-def _serve(pipe: Connection, plan: FetchPlan, out: Path, origin: Origin, connections: int) -> None:
-    """A worker's life."""
-    from mixer.stack.chunk import ChunkFetcher
+class ChunkJobs:
+    """Fetches chunks in a worker process."""
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C is the parent's to answer
-    folder = FetchFolder(out, plan)
-    try:
-        fetcher = ChunkFetcher(plan, origin, connections)
-        while True:
-            chunk = plan.chunks[pipe.recv()]
-            record = folder.finished(chunk)
-            was_finished = record is not None
-            if record is None:
-                record = fetcher.run(chunk, folder.path(chunk), lambda *more: pipe.send(("files", *more)))
-                folder.keep(chunk, record)
-            pipe.send(("chunk", record, was_finished))
-    except (EOFError, BrokenPipeError):
-        return
-    except (MixerError, OSError, MemoryError) as error:
-        pipe.send(error)
-    except Exception as error:
-        # Tracebacks do not travel between processes.
-        pipe.send(RuntimeError(f"{type(error).__name__}: {error}\n{''.join(traceback.format_exception(error))}"))
+    def __init__(self, origin: Origin, num_connections: int, out: Path) -> None:
+        self._origin, self._num_connections, self._out = origin, num_connections, out
+
+    def start(self, answers: Answers) -> None:
+        """Nothing of the parent's is left to let go of."""
+        self._answers = answers
+
+    def share(self, shared: FetchPlan) -> None:
+        """Take the plan, and open the bucket."""
+        from mixer.stack.chunk import ChunkFetcher
+
+        self._plan, self._folder = shared, FetchFolder(self._out, shared)
+        self._fetcher = ChunkFetcher(shared, self._origin, self._num_connections)
+
+    def run(self, job: Job) -> None:
+        """Fetch a chunk, unless it is finished."""
+        chunk = self._plan.chunks[job.number]
+        record = self._folder.finished(chunk)
+        was_finished = record is not None
+        if record is None:
+            record = self._fetcher.run(chunk, self._folder.path(chunk), lambda *more: self._answers.note(more))
+            self._folder.keep(chunk, record)
+        self._answers.done(job.number, ChunkResult(record=record, was_finished=was_finished))
+        self._answers.idle()

@@ -12,9 +12,11 @@ import os
 import signal
 import sys
 from multiprocessing.context import BaseContext
+from typing import Literal
 
 from mixer.errors import UsageError
 
+StartMethod = Literal["fork", "spawn"]
 WORKERS_PER_CORE = 4
 """More would only wait for one another, each with its own copy of what a task holds in memory."""
 ALWAYS_ALLOWED_WORKERS = 32
@@ -49,9 +51,13 @@ def checked_workers(asked: int | None) -> int:
     return asked
 
 
-def worker_context() -> BaseContext:
-    """How worker processes start: forked on Linux, so that they share what is loaded; elsewhere fork is not safe."""
-    return multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+def worker_context(method: StartMethod) -> BaseContext:
+    """How worker processes start: forked on Linux alone, so that they share what is loaded; elsewhere that is not safe.
+
+    Args:
+        method: how they should start.
+    """
+    return multiprocessing.get_context(method if sys.platform == "linux" else "spawn")
 
 
 def end_with_parent(parent: int) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mixer.building.folder import BuildFolder
-from mixer.errors import FormatError, IntegrityError, TaskError
+from mixer.errors import FormatError, IntegrityError, write_error
 from mixer.shards.files import damaged_shards
 from mixer.shards.manifest import load_manifest, publish_manifest
 from mixer.shards.plan_file import (
@@ -85,11 +85,7 @@ def repair(
                 assert again is not None
                 _repair_record(out, manifest, task, again)
         except OSError as error:
-            raise TaskError(
-                f"cannot write: {error.strerror or error}",
-                where=str(error.filename or out),
-                hint="make room or fix the folder; the same command goes on where it was",
-            ) from error
+            raise write_error(error, str(out)) from error
     return Repair(
         shards=tuple(shard.path for shard in shards),
         records=tuple(f"tasks/{task:05d}.json" for task in records),

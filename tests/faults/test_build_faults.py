@@ -17,10 +17,10 @@ import pytest
 from manifest_kit import counts_of, passes
 from workshop import Workshop, contents
 
+from mixer.building import jobs
 from mixer.building import task as task_module
-from mixer.building import workers as engine
+from mixer.building.ledger import Progress
 from mixer.building.task import TaskRunner
-from mixer.building.workers import Progress
 from mixer.errors import BuildStateError, DataError, IntegrityError, MixerError, RecipeError, TaskError, UsageError
 from mixer.shards.manifest import load_manifest
 from mixer.verify.shards import find_damage
@@ -285,7 +285,7 @@ def test_a_shard_that_does_not_reach_the_disk_ends_the_build(
     workshop: Workshop, finished: Path, tmp_path: Path, workers: int, named: bool
 ) -> None:
     """The disk fails while the worker is at its next task: no record says that the shard is there."""
-    whole = engine.sync_file
+    whole = jobs.sync_file
 
     def failing(path: Path) -> None:
         if path.name == "00002.arrow":
@@ -294,7 +294,7 @@ def test_a_shard_that_does_not_reach_the_disk_ends_the_build(
 
     out = tmp_path / "out"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "sync_file", failing)
+        patch.setattr(jobs, "sync_file", failing)
         with pytest.raises(TaskError, match="cannot write: Input/output error") as caught:
             workshop.build(out, workshop.recipe(), workers=workers)
     assert caught.value.where == str(out / "shards/00002.arrow")

@@ -20,8 +20,10 @@ import numpy as np
 import pytest
 from workshop import Workshop, contents
 
-from mixer.building import workers as engine
+from mixer.building import build as build_module
 from mixer.cli.main import run
+from mixer.engines import local
+from mixer.engines.jobs import Job
 from mixer.errors import BuildStateError, DataError, FormatError, IntegrityError, RecipeError, TaskError
 from mixer.recipe import parse_recipe
 from mixer.shards.files import check_files
@@ -67,19 +69,21 @@ def test_one_row_with_text_among_many_without_is_found(workshop: Workshop, tmp_p
                 measure_sources(recipe.sources, [snapshot], tokenizer, recipe, tmp_path / "cache")
 
 
+@pytest.mark.parametrize(("moment", "of"), [("plan", ""), ("task", " that did task 0")])
 def test_a_worker_that_died_while_idle_is_no_full_disk(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, of: str
 ) -> None:
-    """Giving it a task says that it died, and that the same command goes on."""
-    start = engine._Worker.start
+    """Giving it its plan or a task says that it died, and that the same command goes on."""
+    send = local.LocalEngine._send
 
-    def killed(self: engine._Worker, job: object) -> None:
-        self.process.kill()
-        self.process.join()
-        start(self, job)  # type: ignore[arg-type]
+    def killed(self: local.LocalEngine, worker: local._Worker, message: object) -> None:
+        if isinstance(message, Job) == (moment == "task"):
+            worker.process.kill()
+            worker.process.join()
+        send(self, worker, message)
 
-    monkeypatch.setattr(engine._Worker, "start", killed)
-    with pytest.raises(TaskError, match=r"the worker process that did task 0 died \(exit code -9\)"):
+    monkeypatch.setattr(local.LocalEngine, "_send", killed)
+    with pytest.raises(TaskError, match=rf"the worker process{of} died \(exit code -9\)"):
         workshop.build(tmp_path / "out", workshop.recipe())
 
 
@@ -100,7 +104,7 @@ def test_a_finished_folder_copied_without_its_state_is_known(
     workshop: Workshop, copy_of_finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`cp -r OUT/*` leaves `.mixer` behind, and a plan may be lost: the manifest says which plan it is of."""
-    monkeypatch.setattr(engine, "run_tasks", None)
+    monkeypatch.setattr(build_module, "run_tasks", None)
     shutil.rmtree(copy_of_finished / ".mixer")
     (copy_of_finished / "plan.json").unlink()
     with pytest.raises(BuildStateError, match="another plan's build"):

@@ -1,0 +1,235 @@
+"""One machine: worker processes that run jobs of one kind.
+
+Workers may be forked long before there is anything to do: early enough that the parent has no threads and no
+connections yet, late enough that they share what is loaded. What all jobs have in common follows when it is known.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from mixer.engines.jobs import Done, Job, Note, Runner
+from mixer.errors import MixerError, TaskError, write_error
+from mixer.system.processes import StartMethod, end_with_parent, worker_context
+
+_IDLE = "idle"
+_SHARED = "shared"
+
+
+class LocalEngine:
+    """Worker processes; a context manager that ends them, and throws away what they are doing.
+
+    Args:
+        runner: runs the jobs, in each worker.
+        num_workers: how many processes.
+        where: the place that messages name, such as the output folder.
+        died_hint: what to do if a worker died.
+        method: how the processes start.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        num_workers: int,
+        *,
+        where: str,
+        died_hint: str,
+        method: StartMethod = "fork",
+    ) -> None:
+        self._where, self._died_hint = where, died_hint
+        self._workers = [_Worker(runner, method) for _ in range(num_workers)]
+
+    def __enter__(self) -> LocalEngine:
+        try:
+            for worker in self._workers:
+                worker.launch()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the workers; what they are doing is thrown away."""
+        for worker in self._workers:
+            worker.stop()
+
+    @property
+    def num_workers(self) -> int:
+        """How many processes there are."""
+        return len(self._workers)
+
+    def share(self, shared: Any) -> None:
+        """Send all workers what their jobs have in common.
+
+        Raises:
+            TaskError: one died.
+        """
+        for worker in self._workers:
+            self._send(worker, (_SHARED, shared))
+
+    def run(self, next_job: Callable[[int], Job | None]) -> Iterator[Done | Note]:
+        """What the workers answer, until there is no job left and none that is going on.
+
+        Args:
+            next_job: the next job for an idle worker, given by its number; None: there is none now. It is asked again
+                after every answer.
+
+        Raises:
+            TaskError: a worker died, or cannot write.
+            MixerError: what the first job that failed raised.
+        """
+        while True:
+            for number, worker in enumerate(self._workers):
+                if worker.is_idle and (job := next_job(number)) is not None:
+                    worker.is_idle = False
+                    worker.jobs[job.number] = job
+                    self._send(worker, job)
+            busy = [worker for worker in self._workers if worker.jobs]
+            if not busy:
+                return
+            for worker in _ready(busy):
+                answer = self._receive(worker)
+                if isinstance(answer, Done):
+                    del worker.jobs[answer.number]
+                if answer == _IDLE:
+                    worker.is_idle = True
+                else:
+                    yield answer
+
+    def _send(self, worker: _Worker, message: Any) -> None:
+        try:
+            worker.pipe.send(message)
+        except ConnectionError as error:
+            raise self._died(worker) from error
+
+    def _receive(self, worker: _Worker) -> Any:
+        try:
+            answer = worker.pipe.recv()
+        except (EOFError, ConnectionError) as error:
+            raise self._died(worker) from error
+        if isinstance(answer, OSError):
+            raise write_error(answer, self._where) from answer
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _died(self, worker: _Worker) -> TaskError:
+        """The error for a worker that died. The job that it began last is named: earlier ones are being synced."""
+        worker.process.join()
+        of = f" that did {list(worker.jobs.values())[-1].name}" if worker.jobs else ""
+        message = f"the worker process{of} died (exit code {worker.process.exitcode})"
+        return TaskError(message, where=self._where, hint=self._died_hint)
+
+
+def _ready(busy: list[_Worker]) -> list[_Worker]:
+    """Wait until a worker has something to say, or has died."""
+    waiting: dict[Any, _Worker] = {worker.pipe: worker for worker in busy}
+    waiting |= {worker.process.sentinel: worker for worker in busy}
+    return list({id(worker): worker for worker in (waiting[item] for item in wait(list(waiting)))}.values())
+
+
+class _Worker:
+    """A worker process, the pipe to it, and its jobs that are not finished, in the order in which they began."""
+
+    def __init__(self, runner: Runner, method: StartMethod) -> None:
+        context: Any = worker_context(method)
+        self.pipe, self._theirs = context.Pipe()
+        self.is_idle = True
+        self.jobs: dict[int, Job] = {}
+        self.process: Any = context.Process(target=_serve, args=(self._theirs, runner, os.getpid()), daemon=True)
+
+    def launch(self) -> None:
+        """Start the process."""
+        with _signals_deferred():
+            self.process.start()
+            self._theirs.close()
+
+    def stop(self) -> None:
+        """End the process."""
+        if self.process.pid is not None:
+            self.process.kill()
+            self.process.join()
+        self.pipe.close()
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Hold ^C and SIGTERM back: what a handler raises inside the hooks of a fork is swallowed, and the signal lost."""
+    arrived: list[int] = []
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, lambda number, _: arrived.append(number)) or signal.SIG_DFL
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for arrival in arrived:
+        signal.raise_signal(arrival)
+
+
+class _PipeAnswers:
+    """Answers over a worker's pipe, from any of its threads."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+
+    def idle(self) -> None:
+        self._send(_IDLE)
+
+    def done(self, number: int, result: Any) -> None:
+        self._send(Done(number=number, result=result))
+
+    def note(self, value: Any) -> None:
+        self._send(Note(value=value))
+
+    def failed(self, error: Exception) -> None:
+        self._send(error if isinstance(error, (MixerError, OSError, MemoryError)) else _portable(error))
+
+    def _send(self, answer: Any) -> None:
+        with self._lock:
+            self._pipe.send(answer)
+
+
+def _serve(pipe: Connection, runner: Runner, parent: int) -> None:
+    """A worker's life: it ends with its parent, and leaves ^C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if not end_with_parent(parent):
+        return
+    answers = _PipeAnswers(pipe)
+    runner.start(answers)
+    while True:
+        try:
+            message = pipe.recv()
+        except EOFError:
+            return
+        try:
+            if isinstance(message, Job):
+                runner.run(message)
+            else:
+                runner.share(message[1])
+        except BrokenPipeError:
+            return  # nobody is left to tell
+        except Exception as error:
+            if isinstance(message, Job):
+                error.add_note(f"in {message.name}")
+            answers.failed(error)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error with its traceback as a note, since tracebacks do not travel between processes."""
+    lines = "".join(traceback.format_exception(error))
+    return RuntimeError(f"{type(error).__name__}: {error}\n{lines}")
