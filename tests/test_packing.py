@@ -78,8 +78,10 @@ def test_the_first_sequences_of_a_layout_are_a_layout() -> None:
 )
 def test_documents_are_laid_in_order_with_their_specials(bos: int | None, eos: int | None, expected: list[int]) -> None:
     """Documents (1, 2), () and (3) in the order 2, 0, 1; id 0 is an id like any other."""
-    ids = np.array([1, 2, 3, 0, 0], dtype=np.uint32)
-    stream = documents_stream(ids, lengths(0, 2, 2, 3), lengths(2, 0, 1), bos, eos)
+    ids = np.array([1, 2, 3, bos or 0, eos or 0], dtype=np.uint32)
+    ids.flags.writeable = False
+    with_bos, with_eos = bos is not None, eos is not None
+    stream = documents_stream(ids, lengths(0, 2, 2, 3), lengths(2, 0, 1), with_bos=with_bos, with_eos=with_eos)
     assert stream.tolist() == expected
 
 

@@ -39,7 +39,7 @@ class Documents:
     """The rows of a task in the order in which they are read: one entry per draw, skipped ones too.
 
     `length` counts the engine's ids; `status` is KEPT or why the row was skipped. `ids` holds the ids of the kept
-    documents end to end, with room for two more.
+    documents end to end, then those of BOS and EOS.
     """
 
     source: np.ndarray
@@ -120,7 +120,10 @@ class DocumentReader:
             draw = stop
         if draw != num_draws:
             raise IntegrityError(f"{draw:,} rows were read for {num_draws:,} draws", where=f"task {task.number}")
-        documents.ids = self._ids
+        # Of a tokenizer without BOS or EOS the recipe asks for none: the 0 is not used.
+        self._reserve(used, 0)
+        self._ids[used : used + 2] = self._tokenizer.bos_id or 0, self._tokenizer.eos_id or 0
+        documents.ids = self._ids[: used + 2]
         return documents, ReferenceCheck(documents=checked, different=different)
 
     def _first_draws(self, draw: int) -> np.ndarray:

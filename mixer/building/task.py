@@ -119,13 +119,7 @@ class TaskRunner:
         """Documents in their order -> their tokens end to end, the tokens of each, and the layout of all."""
         spec = self._plan.recipe.sequence
         offsets = np.concatenate([[0], np.cumsum(documents.length)])
-        stream = documents_stream(
-            documents.ids,
-            offsets,
-            order,
-            self._tokenizer.bos_id if spec.bos else None,
-            self._tokenizer.eos_id if spec.eos else None,
-        )
+        stream = documents_stream(documents.ids, offsets, order, with_bos=spec.bos, with_eos=spec.eos)
         lengths = documents.length[order] + self._plan.num_specials
         if len(stream) != lengths.sum():
             raise IntegrityError(f"{lengths.sum():,} tokens became a stream of {len(stream):,}")
@@ -219,5 +213,5 @@ def _first_draws(documents: Documents, slots: np.ndarray, num_draws: int) -> tup
         length=documents.length[drawn],
         num_bytes=documents.num_bytes[drawn],
         status=documents.status[drawn],
-        ids=np.concatenate([kept_ids, np.zeros(2, dtype=np.uint32)]),
+        ids=np.concatenate([kept_ids, ids[-2:]]),
     )

@@ -44,12 +44,15 @@ class LocalEngine:
         method: StartMethod = "fork",
     ) -> None:
         self._where, self._died_hint = where, died_hint
-        self._workers = [_Worker(runner, method) for _ in range(num_workers)]
+        self.num_workers = num_workers
+        self._runner, self._method = runner, method
+        self._workers: list[_Worker] = []
 
     def __enter__(self) -> LocalEngine:
         try:
-            for worker in self._workers:
-                worker.launch()
+            for _ in range(self.num_workers):
+                self._workers.append(_Worker(self._runner, self._method))
+                self._workers[-1].launch()
         except BaseException:
             self.stop()
             raise
@@ -62,11 +65,6 @@ class LocalEngine:
         """End the workers; what they are doing is thrown away."""
         for worker in self._workers:
             worker.stop()
-
-    @property
-    def num_workers(self) -> int:
-        """How many processes there are."""
-        return len(self._workers)
 
     def share(self, shared: Any) -> None:
         """Send all workers what their jobs have in common.
@@ -142,6 +140,7 @@ class _Worker:
     """A worker process, the pipe to it, and its jobs that are not finished, in the order in which they began."""
 
     def __init__(self, runner: Runner, method: StartMethod) -> None:
+        # Made right before the process: a worker forked meanwhile would hold this pipe open when its owner is dead.
         context: Any = worker_context(method)
         self.pipe, self._theirs = context.Pipe()
         self.is_idle = True

@@ -60,55 +60,79 @@ def _cut(lengths: np.ndarray, limit: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def _assign(piece_lengths: np.ndarray, capacity: int) -> np.ndarray:
-    """The sequence (numbered as opened) of each piece: int64[pieces]."""
-    bins = np.empty(len(piece_lengths), dtype=np.int64)
+    """The sequence (numbered as opened) of each piece: int64[pieces].
+
+    Example: lengths [3, 2, 2, 1], capacity 4: 3 opens sequence 0 and leaves room for 1; 2 and 2 open sequence 1 and
+    fill it; 1 goes where it fits best, into sequence 0: [0, 1, 1, 0].
+    """
+    sequence = np.empty(len(piece_lengths), dtype=np.int64)
     by_length = np.argsort(-piece_lengths, kind="stable")
     sizes, firsts = np.unique(-piece_lengths[by_length], return_index=True)
     stops = np.append(firsts, len(by_length))[1:].tolist()
-    with_room: dict[int, list[int]] = {}
-    rooms: list[int] = []
-    num_bins = 0
+    sequences = _OpenSequences(capacity)
     for size, first, stop in zip((-sizes).tolist(), firsts.tolist(), stops, strict=True):
         pieces = by_length[first:stop]
         taken = 0
         while taken < len(pieces):
-            place = bisect_left(rooms, size)
-            if place < len(rooms):
-                room = rooms[place]
-            else:
-                room = capacity
-                fitting = capacity // size
-                opened = -(-(len(pieces) - taken) // fitting)
-                # Listed backwards: the last of the list is taken first.
-                with_room[room] = list(range(num_bins + opened - 1, num_bins - 1, -1))
-                insort(rooms, room)
-                num_bins += opened
-            waiting = with_room[room]
-            fitting = room // size
-            full, rest = divmod(len(pieces) - taken, fitting)
-            used = waiting[-min(full, len(waiting)) :][::-1] if full else []
-            if used:
-                del waiting[-len(used) :]
-                count = len(used) * fitting
-                bins[pieces[taken : taken + count]] = np.repeat(used, fitting)
-                taken += count
-                _give_room(with_room, rooms, room - fitting * size, used)
-            if waiting and len(used) == full and rest:
-                last = waiting.pop()
-                bins[pieces[taken : taken + rest]] = last
-                taken += rest
-                _give_room(with_room, rooms, room - rest * size, [last])
-            if not waiting:
-                del with_room[room]
-                rooms.remove(room)
-    return bins
+            for number, count in sequences.take(size, len(pieces) - taken):
+                sequence[pieces[taken : taken + len(number) * count]] = np.repeat(number, count)
+                taken += len(number) * count
+    return sequence
 
 
-def _give_room(with_room: dict[int, list[int]], rooms: list[int], room: int, bins: list[int]) -> None:
-    """Note that these sequences, in the order in which they came to it, now have this much room."""
-    if room == 0:
-        return
-    if room not in with_room:
-        with_room[room] = []
-        insort(rooms, room)
-    with_room[room].extend(bins)
+class _OpenSequences:
+    """The sequences that have room, by how much they have."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._num_opened = 0
+        # Rooms that sequences have, rising; and, by room, the sequences in the order in which they came to have it.
+        self._rooms: list[int] = []
+        self._with_room: dict[int, list[int]] = {}
+
+    def take(self, size: int, num_pieces: int) -> list[tuple[list[int], int]]:
+        """Put pieces of one size into the sequences of the smallest room that holds one, or into new ones.
+
+        Returns:
+            Which sequences, in the order in which they are filled, and how many pieces each takes; at least one piece
+            is put, and maybe not all of them.
+        """
+        room = self._best_room(size, num_pieces)
+        waiting = self._with_room[room]
+        fitting = room // size
+        full, rest = divmod(num_pieces, fitting)
+        filled = waiting[-min(full, len(waiting)) :][::-1] if full else []
+        put = []
+        if filled:
+            del waiting[-len(filled) :]
+            put.append((filled, fitting))
+            self._give(room - fitting * size, filled)
+        if waiting and len(filled) == full and rest:
+            last = [waiting.pop()]
+            put.append((last, rest))
+            self._give(room - rest * size, last)
+        if not waiting:
+            del self._with_room[room]
+            self._rooms.remove(room)
+        return put
+
+    def _best_room(self, size: int, num_pieces: int) -> int:
+        """The smallest room that holds a piece; if there is none, new sequences are opened, and it is theirs."""
+        place = bisect_left(self._rooms, size)
+        if place < len(self._rooms):
+            return self._rooms[place]
+        opened = -(-num_pieces // (self._capacity // size))
+        # Listed backwards: the last of the list is taken first.
+        self._with_room[self._capacity] = list(range(self._num_opened + opened - 1, self._num_opened - 1, -1))
+        insort(self._rooms, self._capacity)
+        self._num_opened += opened
+        return self._capacity
+
+    def _give(self, room: int, sequences: list[int]) -> None:
+        """Note that these sequences, in the order in which they came to it, now have this much room."""
+        if room == 0:
+            return
+        if room not in self._with_room:
+            self._with_room[room] = []
+            insort(self._rooms, room)
+        self._with_room[room].extend(sequences)

@@ -34,7 +34,7 @@ class Columns:
 
 
 def documents_stream(
-    ids: np.ndarray, offsets: np.ndarray, order: np.ndarray, bos_id: int | None, eos_id: int | None
+    ids: np.ndarray, offsets: np.ndarray, order: np.ndarray, *, with_bos: bool, with_eos: bool
 ) -> np.ndarray:
     """The documents in a new order, end to end, each with BOS and EOS: int32[tokens].
 
@@ -42,27 +42,29 @@ def documents_stream(
     that is taken from.
 
     Args:
-        ids: uint32, with room for two more at its end: the last two entries are overwritten.
+        ids: uint32[offsets[-1] + 2]: the documents' ids end to end, then the id of BOS and that of EOS.
         offsets: int64[documents + 1] into `ids`.
         order: int64, which document comes at each place.
-        bos_id: put before each document; None: nothing.
-        eos_id: put after each document; None: nothing.
+        with_bos: whether BOS stands before each document.
+        with_eos: whether EOS stands after each document.
+
+    Example: documents [7, 8] and [9], so ids [7, 8, 9, BOS, EOS] and offsets [0, 2, 3]; order [1, 0] with both gives
+    [BOS, 9, EOS, BOS, 7, 8, EOS].
     """
     num_documents = len(offsets) - 1
     used = int(offsets[-1])
-    ids[used], ids[used + 1] = bos_id or 0, eos_id or 0
     bounds = np.empty(num_documents + 3, dtype=np.int64)
     np.multiply(offsets, 4, out=bounds[:-2])
     bounds[-2:] = (used + 1) * 4, (used + 2) * 4
     values = pa.Array.from_buffers(
         pa.large_binary(), num_documents + 2, [None, pa.py_buffer(bounds), pa.py_buffer(ids[: used + 2])]
     )
-    width = 1 + (bos_id is not None) + (eos_id is not None)
+    width = 1 + with_bos + with_eos
     picked = np.empty((len(order), width), dtype=np.int64)
-    picked[:, int(bos_id is not None)] = order
-    if bos_id is not None:
+    picked[:, int(with_bos)] = order
+    if with_bos:
         picked[:, 0] = num_documents
-    if eos_id is not None:
+    if with_eos:
         picked[:, -1] = num_documents + 1
     taken = values.take(pa.array(picked.reshape(-1)))
     data = taken.buffers()[2]
@@ -91,6 +93,10 @@ def build_columns(
         source: each document's source; int16[documents].
         row: each document's row in its source; int64[documents].
         pass_number: the pass on which it was drawn; int32[documents].
+
+    Example: documents [1, 2, 3] and [4, 5] in sequences of 4 end to end, padded with 0: input_ids [[1, 2, 3, 4],
+    [5, 0, 0, 0]], next_id [5, NO_ID], num_pad [0, 3], run_offsets [0, 2, 4], run_stop [3, 4, 1, 4], segment_start
+    [0, 0, 1, 0]; the last run is the padding.
     """
     document_start = np.cumsum(lengths) - lengths
     num_pad = layout.num_pad()

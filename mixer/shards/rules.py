@@ -51,6 +51,10 @@ def runs_problem(batch: pa.RecordBatch, manifest: Manifest) -> str | None:
 
     Whoever makes arrays of a batch's columns relies on these. Pure; no id is read, which would page in the whole batch.
 
+    Example of length 4, two documents and padding: cu_seqlens [[0, 3, 4], [0, 1, 4]], segment_source [[0, 1], [1, -1]]
+    and num_pad [0, 3]: one source a run, -1 for the padding at the end. The run offsets are [0, 2, 4], one less a
+    sequence than those of cu_seqlens, [0, 3, 6].
+
     Args:
         batch: validated in full, of the format's schema.
         manifest: the build's.
