@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from remote_kit import PLACES
 from workshop import Workshop, contents
 
 from mixer.shards.manifest import load_named
+from mixer.stores import connect
+from mixer.stores.address import Address
+from mixer.stores.store import Store
 
 pytestmark = pytest.mark.usefixtures("small_tasks")
 
@@ -37,3 +41,28 @@ def test_a_build_from_anywhere_is_the_build_from_local_copies(
     assert all(snapshot["origin"].startswith(remote.prefix) for snapshot in snapshots)
     log = json.loads((tmp_path / "out/build-log.json").read_text())
     assert log["traffic"]["requests"] > 0
+
+
+def test_workers_are_there_before_the_first_connection(
+    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So no thread and no connection has to survive a fork; none is forked later."""
+    seen: list[set[int | None]] = []
+    made = connect._made
+
+    def opening(address: Address) -> Store:
+        seen.append({process.pid for process in multiprocessing.active_children()})
+        return made(address)
+
+    monkeypatch.setattr(connect, "_made", opening)
+    with PLACES["s3"](workshop, tmp_path) as remote:
+        during = []
+        workshop.build(
+            tmp_path / "out",
+            remote.recipe(),
+            cache_dir=tmp_path / "cache",
+            workers=3,
+            on_progress=lambda progress: during.append({one.pid for one in multiprocessing.active_children()}),
+        )
+    assert len(seen[0]) == 3
+    assert all(pids == seen[0] for pids in (*seen, *during))

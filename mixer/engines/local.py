@@ -92,7 +92,7 @@ class LocalEngine:
                     worker.is_idle = False
                     worker.jobs[job.number] = job
                     self._send(worker, job)
-            busy = [worker for worker in self._workers if worker.jobs]
+            busy = [worker for worker in self._workers if worker.jobs or not worker.is_idle]
             if not busy:
                 return
             for worker in _ready(busy):
