@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mixer.stores import traffic
-from mixer.stores.block_cache import BlockCache, CacheEntry, write_at
+from mixer.stores.block_cache import BlockCache, CacheEntry
+from mixer.system.disk import write_at
 
 MIB = 1 << 20
 

@@ -16,10 +16,10 @@ from mixer.cli.options import build_folder, manifests_dir, remembered_root
 from mixer.errors import UsageError
 from mixer.mixing.target import Extent
 from mixer.plan.plan import Plan
+from mixer.report.advance import AdvanceLines, advance_line
 from mixer.report.console import visible
 from mixer.report.inspect import print_summary, summary_json
 from mixer.report.numbers import aligned_percent, counted, duration, num_bytes, percent, short
-from mixer.report.pinning import PinProgress
 from mixer.report.progress import BuildProgress
 from mixer.report.sequence import locate
 from mixer.report.tables import Summary, summarise
@@ -30,7 +30,7 @@ from mixer.shards.records import (
     SourceCounts,
     TaskRecord,
 )
-from mixer.sources.pin_progress import PinCount
+from mixer.system.progress import Advance, Work
 
 
 def test_short_counts():
@@ -315,10 +315,42 @@ def result(task: int, tokens: int) -> TaskRecord:
 def test_pinning_that_takes_long_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     """A line every five seconds, over all sources; none where that is not wanted."""
     seconds = iter(range(0, 100, 2))
-    progress = PinProgress(quiet=False, clock=lambda: next(seconds))
+    progress = AdvanceLines(clock=lambda: next(seconds))
     for done in range(1, 8):
-        progress("web", PinCount(files=done, num_files=30_000, bytes=done * 10**9, num_bytes=30 * 10**12))
-    PinProgress(quiet=True, clock=lambda: next(seconds))("web", PinCount(files=9, num_files=9, bytes=9, num_bytes=9))
+        progress(
+            Advance(
+                work=Work.PIN_SOURCE,
+                about="web",
+                done=done,
+                total=30_000,
+                done_bytes=done * 10**9,
+                total_bytes=30 * 10**12,
+            )
+        )
+    AdvanceLines(quiet=True, clock=lambda: next(seconds))(Advance(work=Work.EXPORT, done=9, total=9))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "web: 3 of 30,000 files pinned, 3.00 GB of 30.0 TB"
     assert 1 < len(lines) < 4
+
+
+@pytest.mark.parametrize(
+    ("advance", "line"),
+    [
+        (Advance(work=Work.PIN_SOURCES), "pinning the sources"),
+        (Advance(work=Work.CHECK_SHARDS, total=1200), "checking 1,200 shards"),
+        (
+            Advance(work=Work.ENCODE_SAMPLE, total=32),
+            "encoding a sample of 32 sequences with the reference",
+        ),
+        (Advance(work=Work.REBUILD_TASK), "building one task again"),
+        (Advance(work=Work.READ_FILES, total=1), "reading 1 file of the sources"),
+        (
+            Advance(work=Work.REMAKE_SHARD, about="shards/00002.arrow", done=1, total=3),
+            "making shards/00002.arrow again (1 of 3)",
+        ),
+        (Advance(work=Work.EXPORT, done=3, total=10), "3 of 10 shards"),
+    ],
+)
+def test_each_kind_of_work_has_its_line(advance: Advance, line: str) -> None:
+    """Sentences are made in one place."""
+    assert advance_line(advance) == line

@@ -20,9 +20,9 @@ from mixer.digest import xxh3_file
 from mixer.errors import DataError, FormatError, MixerError
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
-from mixer.sources.pin_progress import PinCount
 from mixer.sources.reader import SourceReader
 from mixer.sources.snapshot import Snapshot
+from mixer.system.progress import Advance, Work
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 TERABYTE = 1 << 40
@@ -82,7 +82,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = {[str(Path(__file__).parent)]!r}
 from sources_kit import Source
-from mixer.sources import pin
+from mixer.sources.pin import pin
 def num_read():
     return int(Path("/proc/self/io").read_text().split()[1])
 pin("wiki", Source({name!r}), Path({str(tmp_path)!r}))  # what is imported on the way
@@ -197,11 +197,12 @@ def test_pinning_counts_the_bytes_of_a_large_file_as_they_are_read(
     WRITERS[name](tmp_path / name, rows, 10)
     monkeypatch.setattr("mixer.sources.file_digest._READ_BYTES", 4096)
     monkeypatch.setattr("mixer.sources.formats.lines.PIECE_BYTES", 4096)
-    told: list[PinCount] = []
+    told: list[Advance] = []
     snapshot = pin("wiki", Source(name), tmp_path, None, told.append)
     assert len(told) >= 4
-    assert [count.bytes for count in told] == sorted(count.bytes for count in told)
-    assert told[-1] == PinCount(files=1, num_files=1, bytes=snapshot.num_bytes, num_bytes=snapshot.num_bytes)
+    assert [advance.done_bytes for advance in told] == sorted(advance.done_bytes for advance in told)
+    size = snapshot.num_bytes
+    assert told[-1] == Advance(work=Work.PIN_SOURCE, about="wiki", done=1, total=1, done_bytes=size, total_bytes=size)
     assert snapshot.files[0].xxh3 == xxh3_file(tmp_path / name)
 
 

@@ -20,8 +20,8 @@ from mixer.sources.find import find_files
 from mixer.sources.formats import jsonl, parquet
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache, default_cache_dir
-from mixer.sources.pin_progress import PinCount
 from mixer.sources.snapshot import Snapshot
+from mixer.system.progress import Advance, Work
 
 ROWS = [{"text": f"row {n}", "n": n} for n in range(10)]
 
@@ -307,11 +307,14 @@ def test_who_asks_is_told_of_every_file(tmp_path: Path) -> None:
     for number in range(9):
         write_lines(tmp_path / f"{number}.jsonl", "text")
     cache = PinCache(tmp_path / "cache")
-    told: list[PinCount] = []
+    told: list[Advance] = []
     for _ in range(2):
         pin("wiki", Source("*.jsonl"), tmp_path, cache, told.append)
     num_bytes = sum(path.stat().st_size for path in tmp_path.glob("*.jsonl"))
-    assert [(count.files, count.num_files, count.num_bytes) for count in told] == [
+    assert [(advance.done, advance.total, advance.total_bytes) for advance in told] == [
         (done, 9, num_bytes) for done in range(1, 10)
     ] * 2
-    assert told[8] == told[17] == PinCount(files=9, num_files=9, bytes=num_bytes, num_bytes=num_bytes)
+    assert told[8] == told[17]
+    assert told[8] == Advance(
+        work=Work.PIN_SOURCE, about="wiki", done=9, total=9, done_bytes=num_bytes, total_bytes=num_bytes
+    )

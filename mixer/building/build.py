@@ -31,9 +31,10 @@ from mixer.sources.pin_cache import MAX_CACHE_BYTES, PinCache
 from mixer.stack.contents import Fetching
 from mixer.stores import traffic
 from mixer.stores.block_cache import BlockCache
-from mixer.survey.survey import OnPin, silent, survey
+from mixer.survey.survey import survey
 from mixer.system.local_paths import check_local
 from mixer.system.processes import checked_workers
+from mixer.system.progress import OnAdvance, silent
 from mixer.system.publish import publish_bytes
 from mixer.tokens.tokenizer import load_tokenizer
 
@@ -60,7 +61,7 @@ def build(
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_fetch: Callable[[str], Listener] | None = None,
-    on_pin: OnPin = silent,
+    on_pin: OnAdvance = silent,
 ) -> Manifest:
     """Build a recipe into a folder.
 
@@ -75,7 +76,7 @@ def build(
         copies: the folder that a second copy of the manifest goes into, under the build's name and id.
         on_plan: called once, before any text is tokenized for the build.
         on_progress: called after every task.
-        on_pin: called with a source's name and how far its files are pinned; from several threads.
+        on_pin: called with how far the files of a source are pinned; from several threads.
         on_fetch: called with a source's name where its contents are fetched: what is told of how far that is.
 
     Returns:

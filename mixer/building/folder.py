@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ from mixer.shards.plan_file import (
     read_plan_json,
 )
 from mixer.shards.records import TaskRecord, record_path
-from mixer.system.publish import lock_file, sync_file
+from mixer.system.locks import lock_file
+from mixer.system.publish import sync_file
+from mixer.system.threads import map_in_threads
 
 STATE = ".mixer"
 _NUMBER = r"(\d{5}|[1-9]\d{5,})"
@@ -167,8 +169,7 @@ class BuildFolder:
         """Records of the plan's tasks whose shard is as they say; others are cleaned away, and made again."""
         self._remove_strays()
         tasks = sorted(self._numbered("tasks"))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            records = list(pool.map(lambda task: self._load(plan, task), tasks))
+        records = map_in_threads(partial(self._load, plan), tasks)
         for task, record in zip(tasks, records):
             if record is None:
                 (self.out / record_path(task)).unlink()

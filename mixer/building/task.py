@@ -5,7 +5,6 @@ The only place where these steps are chained.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from mixer.packing.layout import Layout, lay_end_to_end
 from mixer.plan.plan import Plan
 from mixer.shards.records import Cut, Limit, ShardFile, SourceCounts, TaskRecord, shard_path
 from mixer.shards.write import ShardDigests, write_shard
+from mixer.system.publish import publishing
 from mixer.tokens.tokenizer import Tokenizer
 
 
@@ -173,17 +173,8 @@ class TaskRunner:
 
     def _write(self, number: int, columns: Columns) -> ShardDigests:
         """Write the shard into its place; the caller makes it durable."""
-        target = self._out / shard_path(number)
-        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        try:
-            with self._clock.timed("write"):
-                digests = write_shard(temporary, columns, self._plan.stage.sequence.batch_sequences)
-            with self._clock.timed("publish"):
-                temporary.replace(target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return digests
+        with self._clock.timed("write"), publishing(self._out / shard_path(number), durable=False) as file:
+            return write_shard(file, columns, self._plan.stage.sequence.batch_sequences)
 
 
 def _kept_in_slot_order(documents: Documents, slots: np.ndarray) -> np.ndarray:

@@ -51,10 +51,10 @@ def build(
     from mixer.building.build import build as run_build
     from mixer.building.build import copy_name
     from mixer.recipe import load_recipe
+    from mixer.report.advance import AdvanceLines
     from mixer.report.console import out_console, print_json, say
     from mixer.report.fetch import listen
     from mixer.report.inspect import print_summary, summary_json
-    from mixer.report.pinning import PinProgress
     from mixer.report.progress import BuildProgress
     from mixer.report.tables import summarise
 
@@ -72,7 +72,7 @@ def build(
             copies=copies,
             on_plan=progress.on_plan,
             on_progress=progress.on_progress,
-            on_pin=PinProgress(quiet=quiet),
+            on_pin=AdvanceLines(quiet=quiet),
             on_fetch=lambda name: listen(quiet=quiet, about=f"{name}: "),
         )
     summary, copy = summarise(manifest), copies / copy_name(manifest)

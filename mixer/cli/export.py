@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -11,8 +10,6 @@ from typing import Annotated
 import typer
 
 from mixer.cli.options import Build, Json, on_this_machine
-
-SECONDS_BETWEEN_LINES = 5.0
 
 
 class Format(StrEnum):
@@ -37,31 +34,14 @@ def export(
 ) -> None:
     """Write a build's tokens in another trainer's format."""
     from mixer.export import export
+    from mixer.report.advance import AdvanceLines
     from mixer.report.console import print_json
     from mixer.report.numbers import counted, duration
-    from mixer.shards.manifest import load_manifest
 
     started = time.monotonic()
-    num_shards = len(load_manifest(out).shards)
-    record = export(out, to.value, folder, _progress(num_shards))
+    record = export(out, to.value, folder, AdvanceLines())
     if json:
         print_json(record)
     else:
         seconds = duration(time.monotonic() - started)
         print(f"{counted(record['tokens'], 'token')} as {record['dtype']} in {folder} ({to.value}), in {seconds}")
-
-
-def _progress(num_shards: int) -> Callable[[int], None]:
-    """Says on stderr, now and then, how many shards are done."""
-    from mixer.report.console import say
-    from mixer.report.numbers import counted, exact
-
-    last_line = time.monotonic()
-
-    def on_shard(done: int) -> None:
-        nonlocal last_line
-        if time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
-            last_line = time.monotonic()
-            say(f"{exact(done)} of {counted(num_shards, 'shard')}")
-
-    return on_shard

@@ -108,19 +108,19 @@ def _known(recipe: Recipe, folder: Path) -> list[SourceProfile]:
 def _updated(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> dict[str, str]:
     """What differs in each remote source, which is pinned as it is from now on."""
     from mixer.building.build import sources_cache
-    from mixer.report.pinning import PinProgress
+    from mixer.report.advance import AdvanceLines
     from mixer.survey.update import update_pins
 
     return update_pins(
-        recipe, root=root, cache=sources_cache(recipe, root=root, cache_dir=cache), on_pin=PinProgress(quiet=quiet)
+        recipe, root=root, cache=sources_cache(recipe, root=root, cache_dir=cache), on_pin=AdvanceLines(quiet=quiet)
     )
 
 
 def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[Recipe, list[SourceProfile]]:
     """The recipe as a build numbers its sources, and the sources as samples of them say."""
     from mixer.building.build import sources_cache
+    from mixer.report.advance import AdvanceLines
     from mixer.report.fetch import listen
-    from mixer.report.pinning import PinProgress
     from mixer.stack.contents import Fetching
     from mixer.survey.profiles import profiles_of_sources
     from mixer.survey.survey import survey
@@ -133,5 +133,5 @@ def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[
         listener=lambda name: listen(quiet=quiet, about=f"{name}, a sample: "),
         sample=True,
     )
-    surveyed = survey(recipe, tokenizer, root=root, cache=known, fetching=fetching, on_pin=PinProgress(quiet=quiet))
+    surveyed = survey(recipe, tokenizer, root=root, cache=known, fetching=fetching, on_pin=AdvanceLines(quiet=quiet))
     return surveyed.recipe, profiles_of_sources(surveyed)

@@ -35,7 +35,8 @@ def repair(
     What comes out must have the content that the manifest says, so a repair cannot change a build.
     """
     require("build", "repairing")
-    from mixer.report.console import print_json, say
+    from mixer.report.advance import say_advance
+    from mixer.report.console import print_json
     from mixer.report.numbers import counted, duration
     from mixer.verify.repair import repair as run_repair
 
@@ -46,7 +47,7 @@ def repair(
         root=known_root(folder, recipe, root, "making shards again"),
         cache_dir=cache_dir(cache),
         blocks=remembered_blocks(folder) if cache is None else None,
-        on_progress=say,
+        on_progress=say_advance,
     )
     if json:
         print_json({"shards": done.shards, "records": done.records, "others": done.others})

@@ -79,11 +79,13 @@ def verify(
 
 def _check_deep(folder: Path, manifest: Manifest, root: Path, cache: Path | None) -> dict[str, int]:
     """Blocks and fetched contents are looked for where the build had them, unless a cache is given."""
-    from mixer.report.console import say
+    from mixer.report.advance import say_advance
     from mixer.verify.sources import check_deep
 
     blocks = remembered_blocks(folder) if cache is None else None
-    checked = check_deep(folder, manifest, root=root, cache_dir=cache_dir(cache), blocks=blocks, on_progress=say)
+    checked = check_deep(
+        folder, manifest, root=root, cache_dir=cache_dir(cache), blocks=blocks, on_progress=say_advance
+    )
     return {
         "sequences": checked.num_sequences,
         "segments": checked.num_segments,

@@ -20,6 +20,7 @@ from mixer.export.olmo import write_olmo
 from mixer.feed.sequences import SequenceSet, open_build
 from mixer.shards.decode import encode
 from mixer.system.local_paths import check_local
+from mixer.system.progress import Advance, OnAdvance, Work, silent
 from mixer.system.publish import publish_bytes, sync_file
 
 FORMATS: dict[str, Callable[[SequenceSet, Path, OnShard], np.dtype]] = {
@@ -34,7 +35,7 @@ RECORD = "export.json"
 """Written last: a folder without it is not a finished export."""
 
 
-def export(build: str | Path, format_name: str, folder: Path, on_shard: OnShard = lambda done: None) -> dict[str, Any]:
+def export(build: str | Path, format_name: str, folder: Path, on_advance: OnAdvance = silent) -> dict[str, Any]:
     """Write the tokens of a build in another trainer's format; run again, it goes on where it was.
 
     `litdata` and `mds` have the sequences, padding and all; the others have the tokens without padding, as one stream
@@ -45,7 +46,7 @@ def export(build: str | Path, format_name: str, folder: Path, on_shard: OnShard 
         build: its folder or its manifest.
         format_name: one of `FORMATS`.
         folder: empty, not there, or with an export of the same build in the same format; outside of the build.
-        on_shard: told after each shard how many are done.
+        on_advance: called after each shard.
 
     Returns:
         The record, as in `export.json`: format, id of the build's manifest, dtype, tokens, sequence length, tokenizer.
@@ -65,6 +66,10 @@ def export(build: str | Path, format_name: str, folder: Path, on_shard: OnShard 
     if not manifest.shards:
         raise DataError("the build has no sequences to export", where=str(sequences.folder))
     check_outside(folder, sequences.folder)
+
+    def on_shard(done: int) -> None:
+        on_advance(Advance(work=Work.EXPORT, done=done, total=len(manifest.shards)))
+
     try:
         with claimed(folder, {"format": format_name, "manifest": manifest.id}):
             (folder / RECORD).unlink(missing_ok=True)

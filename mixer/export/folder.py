@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from mixer.errors import BuildStateError
+from mixer.system.disk import DiskFile
+from mixer.system.locks import lock_file
 from mixer.system.publish import sync_file
 
 OnShard = Callable[[int], None]
@@ -50,23 +50,21 @@ def claimed(folder: Path, owner: Mapping[str, str]) -> Iterator[None]:
     if not claim.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BuildStateError("neither an empty folder nor an export", where=str(folder), hint=_EMPTY_HINT)
     folder.mkdir(parents=True, exist_ok=True)
-    with claim.open("a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BuildStateError(
-                "another export is running in this folder", where=str(folder), hint="wait for it, or give another one"
-            ) from error
-        file.seek(0)
-        if file.read() != data:
+    descriptor = lock_file(claim)
+    if descriptor is None:
+        raise BuildStateError(
+            "another export is running in this folder", where=str(folder), hint="wait for it, or give another one"
+        )
+    with DiskFile(descriptor, "r+") as file:
+        if file.readall() != data:
             # A claim alone, whole or cut short, has nothing behind it yet.
             if any(path != claim for path in folder.iterdir()):
                 problem = "the folder holds the export of another build, or one to another format"
                 raise BuildStateError(problem, where=str(folder), hint=_EMPTY_HINT)
             file.truncate(0)
+            file.seek(0)
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            file.sync()
             sync_file(folder)
         for stray in folder.glob(".*.[0-9]*.tmp"):  # of a run that was killed while it published a file
             stray.unlink()

@@ -6,7 +6,6 @@ ending: `--data-path out/megatron/train`.
 
 from __future__ import annotations
 
-import os
 import struct
 from collections.abc import Iterator
 from itertools import chain
@@ -19,6 +18,7 @@ from mixer.export.folder import OnShard, has_size
 from mixer.export.shards import read_shard, token_dtype
 from mixer.export.stream import write_end_to_end
 from mixer.feed.sequences import SequenceSet
+from mixer.system.publish import publishing
 
 _DTYPE_CODES = {"uint16": 8, "int32": 4}
 _CHUNK_DOCUMENTS = 1 << 20
@@ -54,15 +54,11 @@ def write_megatron(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> n
 def _publish_index(path: Path, lengths: np.ndarray, dtype: np.dtype) -> None:
     """Header, then of each document: its length, where it begins in bytes; then the documents' borders."""
     header = b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", 1, _DTYPE_CODES[dtype.name], len(lengths), len(lengths) + 1)
-    temporary = path.with_name(f".{path.name}.part")
-    with temporary.open("wb") as file:
+    with publishing(path) as file:
         file.write(header)
         file.write(lengths.data)
         for chunk in chain(_begins(lengths, dtype.itemsize), _borders(len(lengths))):
             file.write(chunk.data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _begins(lengths: np.ndarray, itemsize: int) -> Iterator[np.ndarray]:

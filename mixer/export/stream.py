@@ -10,6 +10,7 @@ import numpy as np
 
 from mixer.export.folder import OnShard, has_size
 from mixer.feed.sequences import SequenceSet
+from mixer.system.publish import publishing_in_parts
 
 
 def write_end_to_end(
@@ -29,14 +30,11 @@ def write_end_to_end(
     stops = np.cumsum([shard.tokens for shard in sequences.manifest.shards], dtype=np.int64) * dtype.itemsize
     if has_size(path, int(stops[-1])):
         return on_shard(len(stops))
-    part = path.with_name(f".{path.name}.part")
-    # A shard is on the disk once the next one has begun: of the last one in the file that is not known.
-    done = int(np.searchsorted(stops, part.stat().st_size)) if part.exists() else 0
-    with part.open("ab") as file:
+    with publishing_in_parts(path) as file:
+        # A shard is on the disk once the next one has begun: of the last one in the file that is not known.
+        done = int(np.searchsorted(stops, os.fstat(file.fileno()).st_size))
         file.truncate(int(stops[done - 1]) if done else 0)
         for number in range(done, len(stops)):
             file.write(read(number).astype(dtype).data)
-            file.flush()
-            os.fsync(file.fileno())
+            file.sync()
             on_shard(number + 1)
-    part.replace(path)

@@ -14,7 +14,9 @@ from mixer.sample.collect import collect
 from mixer.sample.documents import Row
 from mixer.sample.installation import find_installation
 from mixer.sample.write import WRITERS
+from mixer.system.disk import write_file
 from mixer.system.local_paths import check_local
+from mixer.system.publish import publish_written
 
 _FORMAT = 1  # raise it with every change that makes other bytes from the same installation
 _MARKER = "SAMPLE.json"
@@ -75,7 +77,7 @@ def make_sample(folder: Path, size_bytes: int = 50_000_000) -> SampleReport:
         (partial / source).mkdir(parents=True)
         WRITERS[source](partial / source, rows)
     report = _report(size_bytes, installation.fingerprint, chosen, _sizes(partial))
-    (partial / _MARKER).write_text(json.dumps({"format": _FORMAT} | asdict(report), indent=2) + "\n")
+    write_file(partial / _MARKER, (json.dumps({"format": _FORMAT} | asdict(report), indent=2) + "\n").encode())
     _publish(partial, folder)
     return report
 
@@ -140,6 +142,6 @@ def _publish(partial: Path, folder: Path) -> None:
     (folder / _MARKER).unlink(missing_ok=True)
     for source in WRITERS:
         shutil.rmtree(folder / source, ignore_errors=True)
-        (partial / source).rename(folder / source)
-    (partial / _MARKER).rename(folder / _MARKER)
+        publish_written(partial / source, folder / source)
+    publish_written(partial / _MARKER, folder / _MARKER)
     partial.rmdir()

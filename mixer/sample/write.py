@@ -16,6 +16,7 @@ import zstandard
 from mixer.sample.documents import Document, Repository
 from mixer.sample.rows import dclm_row, dolma_row, finemath_row, fineweb_edu_row, stack_row, zyda_row
 from mixer.sample.schemas import FINEMATH, FINEWEB_EDU, STACK, ZYDA
+from mixer.system.disk import DiskFile, write_file
 
 _GROUPS_OF_A_FILE = 4
 
@@ -27,14 +28,14 @@ def write_dclm(folder: Path, rows: Sequence[Document]) -> None:
     for number, (part, num_frames) in enumerate(((lines[:half], 4), (lines[half:], 1))):
         compress = zstandard.ZstdCompressor(level=3).compress
         frames = [compress(b"".join(frame)) for frame in _pieces(part, num_frames)]
-        (folder / f"shard_{number:08d}_processed.jsonl.zst").write_bytes(b"".join(frames))
+        write_file(folder / f"shard_{number:08d}_processed.jsonl.zst", b"".join(frames))
 
 
 def write_dolma(folder: Path, rows: Sequence[Document]) -> None:
     """Two `.json.gz` files of JSON lines with free-form metadata."""
     for number, part in enumerate(_pieces(rows, 2)):
         data = b"".join(_json_line(dolma_row(row)) for row in part)
-        (folder / f"cc_en_head-{number:04d}.json.gz").write_bytes(gzip.compress(data, compresslevel=6, mtime=0))
+        write_file(folder / f"cc_en_head-{number:04d}.json.gz", gzip.compress(data, compresslevel=6, mtime=0))
 
 
 def write_fineweb_edu(folder: Path, rows: Sequence[Document]) -> None:
@@ -71,7 +72,10 @@ def _write_parquet(
     folder: Path, rows: Sequence[Any], schema: pa.Schema, row: Callable[[Any], dict], num_files: int, name: str
 ) -> None:
     for number, part in enumerate(_pieces(rows, num_files)):
-        with pq.ParquetWriter(folder / name.format(number, num_files), schema, compression="snappy") as writer:
+        with (
+            DiskFile(folder / name.format(number, num_files), "w") as file,
+            pq.ParquetWriter(file, schema, compression="snappy") as writer,
+        ):
             for group in _pieces(part, _GROUPS_OF_A_FILE):
                 writer.write_table(pa.Table.from_pylist([row(item) for item in group], schema=schema))
 

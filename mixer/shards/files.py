@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from mixer.digest import xxh3_file
@@ -14,6 +13,7 @@ from mixer.shards.plan_file import load_plan_record, load_task_record
 from mixer.shards.records import NOTHING, Manifest, ShardEntry, TaskRecord
 from mixer.shards.shard import REBUILD_HINT
 from mixer.shards.snapshot_rules import selection_problem, snapshot_problem
+from mixer.system.threads import map_in_threads
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
@@ -24,16 +24,17 @@ def check_files(folder: Path, manifest: Manifest) -> None:
     """
     for damage in damage_beside_shards(folder, manifest):
         raise damage
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for found in pool.map(lambda shard: file_damage(folder, shard), manifest.shards):
-            if found is not None:
-                raise found
+
+    def check(shard: ShardEntry) -> None:
+        if damage := file_damage(folder, shard):
+            raise damage
+
+    map_in_threads(check, manifest.shards)
 
 
 def damaged_shards(folder: Path, manifest: Manifest) -> list[ShardEntry]:
     """The shards whose file is missing or not as the manifest says; all cores at once."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda shard: file_damage(folder, shard), manifest.shards))
+    found = map_in_threads(partial(file_damage, folder), manifest.shards)
     return [shard for shard, damage in zip(manifest.shards, found, strict=True) if damage is not None]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import xxhash
 
 from mixer.packing.columns import Columns
 from mixer.shards.shard import RUN_COLUMNS, shard_schema
+from mixer.system.disk import DiskFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +29,11 @@ class ShardDigests:
     content_sha256: str
 
 
-def write_shard(path: Path, columns: Columns, batch_sequences: int) -> ShardDigests:
-    """Write a shard to a path where nothing is yet; the caller publishes it by renaming.
+def write_shard(file: DiskFile, columns: Columns, batch_sequences: int) -> ShardDigests:
+    """Write a shard; the caller publishes it.
 
     Args:
-        path: where to.
+        file: a new file.
         columns: the sequences.
         batch_sequences: sequences of a record batch.
 
@@ -43,11 +43,10 @@ def write_shard(path: Path, columns: Columns, batch_sequences: int) -> ShardDige
     num_sequences, sequence_length = columns.input_ids.shape
     schema = shard_schema(sequence_length)
     batch = pa.RecordBatch.from_arrays(_arrays(columns, schema), schema=schema)
-    with path.open("wb", buffering=0) as file:
-        sink = _HashingSink(file)
-        with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema) as writer:
-            for start in range(0, num_sequences, batch_sequences):
-                writer.write_batch(batch.slice(start, batch_sequences))
+    sink = _HashingSink(file)
+    with pa.ipc.new_file(pa.PythonFile(sink, mode="w"), schema) as writer:
+        for start in range(0, num_sequences, batch_sequences):
+            writer.write_batch(batch.slice(start, batch_sequences))
     digests = ContentDigests()
     for array in content_arrays(columns):
         digests.update(array)
@@ -60,9 +59,9 @@ def write_shard(path: Path, columns: Columns, batch_sequences: int) -> ShardDige
 
 
 class _HashingSink:
-    """A raw file that hashes what is written to it."""
+    """A file that hashes what is written to it."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: DiskFile) -> None:
         self._file = file
         self._state = xxhash.xxh3_128()
         self._num_bytes = 0
@@ -73,10 +72,7 @@ class _HashingSink:
         view = memoryview(data).cast("B")
         self._state.update(view)
         self._num_bytes += len(view)
-        rest = view
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        return len(view)
+        return self._file.write(view)
 
     def tell(self) -> int:
         return self._num_bytes

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +17,12 @@ from mixer.sources.formats import FORMATS, jsonl
 from mixer.sources.formats.footer import footer_digest, read_footer
 from mixer.sources.opening import OpenedFile, opened, reading
 from mixer.sources.pin_cache import PinCache, default_cache_dir
-from mixer.sources.pin_progress import OnFile, OnRead, counted
+from mixer.sources.pin_progress import OnRead, PinCounter
 from mixer.sources.scan import ScanSpec, needs_of
 from mixer.sources.snapshot import Snapshot, SourceFile, make_snapshot
 from mixer.stores.address import is_remote
+from mixer.system.processes import usable_cores
+from mixer.system.progress import OnAdvance, silent
 
 if TYPE_CHECKING:
     from mixer.recipe import Source
@@ -35,7 +35,7 @@ def pin(
     source: Source,
     root: Path,
     cache: PinCache | None = None,
-    on_file: OnFile | None = None,
+    on_advance: OnAdvance = silent,
     *,
     only: Sequence[str] | None = None,
 ) -> Snapshot:
@@ -50,7 +50,7 @@ def pin(
         source: its part of the recipe.
         root: the folder that relative paths start from.
         cache: what earlier builds learnt about files.
-        on_file: called with how far it is; from several threads, one at a time.
+        on_advance: called with how far it is; from several threads, one at a time.
         only: the local files to pin, in this order, relative to the snapshot's base; None: all that are found.
 
     Raises:
@@ -61,7 +61,7 @@ def pin(
     if _is_elsewhere(source):
         from mixer.sources.remote_snapshots import pin_remote  # with the clients of stores: not for local files
 
-        return pin_remote(source, scan, cache or PinCache(default_cache_dir()), on_file)
+        return pin_remote(source, scan, cache or PinCache(default_cache_dir()), on_advance)
     files = find_files(patterns_of(source), root, scan.place)
     if only is not None:
         files = _only(files, only, scan.place)
@@ -71,14 +71,10 @@ def pin(
         check_format(paths[0], source.format, scan.place)
     if format == "jsonl":
         jsonl.check_columns(paths, scan)  # Keys come and go from line to line: one file speaks for all.
-    with ThreadPoolExecutor(min(_MAX_THREADS, os.cpu_count() or 1, len(paths))) as pool:
-        work = partial(_pin_file, format=format, scan=scan, cache=cache)
-        sizes = [_size_of(path) for path in paths]
-        try:
-            pinned = list(pool.map(counted(work, sizes, on_file), paths, sizes))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
-            raise
+    work = partial(_pin_file, format=format, scan=scan, cache=cache)
+    sizes = [_size_of(path) for path in paths]
+    counter = PinCounter(scan.name, sizes, on_advance)
+    pinned = counter.map(work, paths, num_threads=min(_MAX_THREADS, usable_cores()))
     return make_snapshot(
         format=format,
         files=[
@@ -93,7 +89,7 @@ def pin(
 
 
 def pin_anew(
-    name: str, source: Source, root: Path, cache: PinCache, on_file: OnFile | None = None
+    name: str, source: Source, root: Path, cache: PinCache, on_advance: OnAdvance = silent
 ) -> tuple[Snapshot | None, Snapshot]:
     """The snapshot of a source that was kept, and one of what is there now, which is kept from now on.
 
@@ -103,11 +99,11 @@ def pin_anew(
         RecipeError, DataError: as `pin`.
     """
     if not _is_elsewhere(source):
-        return None, pin(name, source, root, cache, on_file)
+        return None, pin(name, source, root, cache, on_advance)
     from mixer.sources.remote_snapshots import recall, repin
 
     scan = needs_of(name, source)
-    return recall(source, scan, cache), repin(source, scan, cache, on_file)
+    return recall(source, scan, cache), repin(source, scan, cache, on_advance)
 
 
 def _is_elsewhere(source: Source) -> bool:

@@ -1,25 +1,14 @@
-"""How far the pinning of a source's files is."""
+"""Work on the files of a source, several at a time, that reports how far it is."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
+from mixer.system.progress import Advance, OnAdvance, Work
+from mixer.system.threads import map_in_threads
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PinCount:
-    """Files that are pinned, and their bytes; those read so far of a file that is not yet pinned count as well."""
-
-    files: int
-    num_files: int
-    bytes: int
-    num_bytes: int
-
-
-OnFile = Callable[[PinCount], None]
-"""Called with each file that is pinned, and now and then while one is read; from several threads, one at a time."""
 OnRead = Callable[[int], None]
 """Called with how many more bytes of a file were read."""
 _TOLD_BYTES = 64 << 20
@@ -27,40 +16,61 @@ _File = TypeVar("_File")
 _Result = TypeVar("_Result")
 
 
-def counted(
-    work: Callable[[_File, OnRead], _Result], sizes: Sequence[int], on_file: OnFile | None
-) -> Callable[[_File, int], _Result]:
-    """The same work on a file of a size, which reports how far all files are.
+class PinCounter:
+    """Counts the files of a source that are pinned, and their bytes, also those read of a file not yet pinned.
 
     Args:
-        work: what is done with a file; it is handed what to call with the bytes that it has read.
-        sizes: the bytes of all files.
-        on_file: what is told; None: nobody.
+        name: the source.
+        sizes: the bytes of each file.
+        on_advance: called with each file that is pinned, and now and then while one is read; one call at a time.
     """
-    if on_file is None:
-        return lambda file, num_bytes: work(file, lambda num_read: None)
-    report, total, lock = on_file, sum(sizes), threading.Lock()
-    files = num_bytes_done = untold = 0
 
-    def add(num_bytes: int, num_files: int) -> None:
-        nonlocal files, num_bytes_done, untold
-        with lock:
-            files, num_bytes_done, untold = files + num_files, num_bytes_done + num_bytes, untold + num_bytes
-            if num_files or untold >= _TOLD_BYTES:
-                untold = 0
-                report(PinCount(files=files, num_files=len(sizes), bytes=num_bytes_done, num_bytes=total))
+    def __init__(self, name: str, sizes: Sequence[int], on_advance: OnAdvance) -> None:
+        self._name = name
+        self._sizes = sizes
+        self._total_bytes = sum(sizes)
+        self._on_advance = on_advance
+        self._lock = threading.Lock()
+        self._files = self._bytes = self._untold = 0
 
-    def counting(file: _File, num_bytes: int) -> _Result:
-        left = num_bytes
+    def map(
+        self, work: Callable[[_File, OnRead], _Result], files: Sequence[_File], *, num_threads: int
+    ) -> list[_Result]:
+        """What `work` makes of each file, in their order; it is handed what to call with the bytes that it has read.
 
-        def read(num_read: int) -> None:
-            nonlocal left
-            num_read = min(num_read, left)  # what is read twice counts once
-            left -= num_read
-            add(num_read, 0)
+        Raises:
+            Exception: as `map_in_threads`.
+        """
 
-        result = work(file, read)
-        add(left, 1)
-        return result
+        def counted(index: int) -> _Result:
+            left = self._sizes[index]
 
-    return counting
+            def read(num_bytes: int) -> None:
+                nonlocal left
+                num_bytes = min(num_bytes, left)  # what is read twice counts once
+                left -= num_bytes
+                self._add(num_bytes, 0)
+
+            result = work(files[index], read)
+            self._add(left, 1)
+            return result
+
+        return map_in_threads(counted, range(len(files)), num_threads=num_threads)
+
+    def _add(self, num_bytes: int, num_files: int) -> None:
+        with self._lock:
+            self._files += num_files
+            self._bytes += num_bytes
+            self._untold += num_bytes
+            if num_files or self._untold >= _TOLD_BYTES:
+                self._untold = 0
+                self._on_advance(
+                    Advance(
+                        work=Work.PIN_SOURCE,
+                        about=self._name,
+                        done=self._files,
+                        total=len(self._sizes),
+                        done_bytes=self._bytes,
+                        total_bytes=self._total_bytes,
+                    )
+                )

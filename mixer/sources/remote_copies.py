@@ -17,11 +17,12 @@ from mixer.sources.formats.footer import PARQUET, TAIL_BYTES, footer_bytes
 from mixer.sources.opening import COMPRESSIONS, reading
 from mixer.sources.scan import ScanSpec, check_schema
 from mixer.stores.address import Address
-from mixer.stores.block_cache import BlockCache, CacheEntry, Ranges, write_at
+from mixer.stores.block_cache import BlockCache, CacheEntry, Ranges
 from mixer.stores.ranges import merged
 from mixer.stores.retry import DAMAGED, RetryPolicy, RetryState, TransferFailed
 from mixer.stores.store import RemoteFile
 from mixer.stores.transfer import copy_ranges, read_bytes
+from mixer.system import disk
 
 _DIGEST_BYTES = 8 << 20
 _DAMAGED_POLICY = RetryPolicy(max_failures=3)
@@ -101,7 +102,7 @@ def _columns_entry(
 
     def fill(descriptor: int) -> Ranges:
         os.ftruncate(descriptor, file.num_bytes)
-        write_at(descriptor, footer, body_stop)
+        disk.write_at(descriptor, footer, body_stop)
         copy_ranges(base.address, file, body, descriptor)
         return merged([*body, (body_stop, file.num_bytes)], file.num_bytes, max_gap=0)
 
@@ -113,7 +114,7 @@ def _cached_footer(base: RemoteBase, file: RemoteFile) -> bytes:
 
     def fill(descriptor: int) -> Ranges:
         footer = read_footer(base, file)
-        write_at(descriptor, footer, 0)
+        disk.write_at(descriptor, footer, 0)
         return [(0, len(footer))]
 
     entry = base.cache.find(key, ".footer") or base.cache.make(key, ".footer", fill)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from mixer.sources.find import common_format, patterns_of
 from mixer.sources.formats import FORMATS, jsonl, parquet
 from mixer.sources.opening import opened, reading
 from mixer.sources.pin_cache import PinCache, RemoteState
-from mixer.sources.pin_progress import OnFile, OnRead, counted
+from mixer.sources.pin_progress import OnRead, PinCounter
 from mixer.sources.prefetch import naming
 from mixer.sources.remote_copies import RemoteBase, columns_entry, read_footer, whole_entry
 from mixer.sources.scan import ScanSpec, check_schema
@@ -24,6 +23,7 @@ from mixer.stores.address import Address
 from mixer.stores.hub_card import config_patterns
 from mixer.stores.listing import FoundRemote, at_commit, find_remote, parse_addresses
 from mixer.stores.store import MAX_CONNECTIONS, RemoteFile
+from mixer.system.progress import OnAdvance, silent
 
 if TYPE_CHECKING:
     from mixer.recipe import Source
@@ -39,7 +39,7 @@ class _Counted:
     kept: list[int]
 
 
-def pin_anew(source: Source, scan: ScanSpec, cache: PinCache, on_file: OnFile | None = None) -> Snapshot:
+def pin_anew(source: Source, scan: ScanSpec, cache: PinCache, on_advance: OnAdvance = silent) -> Snapshot:
     """A snapshot of a remote source as it is now.
 
     Footers are read over several connections at a time. Of JSON lines and Arrow files every byte is read once, to
@@ -59,7 +59,7 @@ def pin_anew(source: Source, scan: ScanSpec, cache: PinCache, on_file: OnFile | 
             format = source.format
         if format == "jsonl":
             _check_lines(base, found.files, scan)
-        counts = _count_all(base, found.files, format, scan, cache, on_file)
+        counts = _count_all(base, found.files, format, scan, cache, on_advance)
     return make_snapshot(
         format=format,
         files=source_files(found),
@@ -123,16 +123,11 @@ def _count_all(
     format: str,
     scan: ScanSpec,
     cache: PinCache,
-    on_file: OnFile | None,
+    on_advance: OnAdvance,
 ) -> list[_Counted]:
     work = partial(_count_remembered, base, format=format, scan=scan, cache=cache)
-    sizes = [file.num_bytes for file in files]
-    with ThreadPoolExecutor(min(_CONNECTIONS, len(files))) as pool:
-        try:
-            return list(pool.map(counted(work, sizes, on_file), files, sizes))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
-            raise
+    counter = PinCounter(scan.name, [file.num_bytes for file in files], on_advance)
+    return counter.map(work, files, num_threads=_CONNECTIONS)
 
 
 def _count_remembered(

@@ -16,7 +16,6 @@ from mixer.digest import canonical_json, identity
 from mixer.errors import DataError, FormatError, RecipeError
 from mixer.sources.find import patterns_of
 from mixer.sources.pin_cache import PinCache
-from mixer.sources.pin_progress import OnFile
 from mixer.sources.prefetch import naming
 from mixer.sources.remote_copies import RemoteBase
 from mixer.sources.remote_pin import asked_address, find_source, pin_anew, source_files
@@ -26,6 +25,7 @@ from mixer.sources.snapshot_changes import file_changes
 from mixer.stores.address import parse_address
 from mixer.stores.listing import commit_of
 from mixer.stores.retry import TransferFailed
+from mixer.system.progress import OnAdvance, silent
 from mixer.system.publish import publish_bytes, remove_stale
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _UPDATE = "mixer plan RECIPE --update"
 
 
-def pin_remote(source: Source, scan: ScanSpec, cache: PinCache, on_file: OnFile | None = None) -> Snapshot:
+def pin_remote(source: Source, scan: ScanSpec, cache: PinCache, on_advance: OnAdvance = silent) -> Snapshot:
     """The snapshot of a remote source: the one that was kept, or, the first time, a new one.
 
     Raises:
@@ -42,16 +42,16 @@ def pin_remote(source: Source, scan: ScanSpec, cache: PinCache, on_file: OnFile 
         DataError: a store cannot be read, or does not have what was pinned.
     """
     kept = recall(source, scan, cache)
-    return repin(source, scan, cache, on_file) if kept is None else _checked(kept, source, scan)
+    return repin(source, scan, cache, on_advance) if kept is None else _checked(kept, source, scan)
 
 
-def repin(source: Source, scan: ScanSpec, cache: PinCache, on_file: OnFile | None = None) -> Snapshot:
+def repin(source: Source, scan: ScanSpec, cache: PinCache, on_advance: OnAdvance = silent) -> Snapshot:
     """A new snapshot of a remote source, kept in place of the one before; it has a note where it cannot be kept.
 
     Raises:
         RecipeError, DataError: as `pin_remote`.
     """
-    snapshot = pin_anew(source, scan, cache, on_file)
+    snapshot = pin_anew(source, scan, cache, on_advance)
     path = _path(source, scan, cache)
     try:
         remove_stale(path.parent)

@@ -33,6 +33,11 @@ class ScanSpec:
     address: str | None = None
 
     @property
+    def name(self) -> str:
+        """The source's name."""
+        return self.place.removeprefix("sources.")
+
+    @property
     def text_paths(self) -> tuple[str, ...]:
         """The paths of the strings: `text`, `a.b`, or `files.text` for a field of a list's structs; each once."""
         if self.text.list is None:

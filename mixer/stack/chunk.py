@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +24,7 @@ from mixer.stack.in_order import in_order
 from mixer.stack.repositories import Assembler, Request, requests, with_text
 from mixer.stack.writing import write_rows
 from mixer.stores import traffic
-from mixer.system.publish import sync_file
+from mixer.system.publish import publishing, sync_file
 
 _AHEAD_BYTES = 64 << 20
 """Text that may be there before its turn."""
@@ -82,16 +80,11 @@ class ChunkFetcher:
             path.parent.mkdir(parents=True, exist_ok=True)
             for left in path.parent.glob(f".{path.name}.*.tmp"):  # of one that was killed; of two at once one ends
                 left.unlink(missing_ok=True)
-            temporary = path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}.tmp")
-            try:
+            with publishing(path) as file:
                 schema = with_text(chunk.file.schema)
-                write_rows(temporary, schema, self._pieces(chunk, counts, on_files), self._plan.rules.row_group_bytes)
-                facts = _facts(temporary)
-                sync_file(temporary)
-                temporary.replace(path)
-                sync_file(path.parent)
-            finally:
-                temporary.unlink(missing_ok=True)
+                write_rows(file, schema, self._pieces(chunk, counts, on_files), self._plan.rules.row_group_bytes)
+                facts = _facts(Path(str(file.name)))
+            sync_file(path.parent)
         except FileNotFoundError as error:
             raise BuildStateError(
                 "another process fetches it as well", where=str(path), hint="give every host a --part of its own"

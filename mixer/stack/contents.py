@@ -26,7 +26,7 @@ from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
 from mixer.sources.snapshot import Snapshot
 from mixer.stack.cells import CellSample, RowRange, sample_cells
-from mixer.system.publish import lock_file
+from mixer.system.locks import lock_file
 from mixer.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

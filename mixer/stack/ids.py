@@ -26,16 +26,18 @@ from mixer.stack.remote_ids import (
     copy_row_groups,
     find_remote_ids,
     footer_of,
-    over_connections,
     pinned_remote_ids,
 )
 from mixer.stack.wanted_files import Selection
 from mixer.stores.address import Address
 from mixer.stores.block_cache import BlockCache
+from mixer.system.threads import map_in_threads
 
 FILES, TEXT = "files", "text"
 _BATCH_ROWS = 64
 """Repositories decoded at a time: about 1000 files."""
+_CONNECTIONS = 16
+"""Footers that are on their way at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,7 @@ def find_ids_elsewhere(asked: Address, commit: str | None, selection: Selection,
         DataError: the store cannot be read, a file has no column that the selection asks of, or there is no row at all.
     """
     paths = find_remote_ids(asked, commit, cache)
-    return _with_rows(over_connections(partial(_described_elsewhere, selection=selection), paths), str(asked))
+    return _with_rows(_all_described_elsewhere(paths, selection), str(asked))
 
 
 def pinned_ids(snapshot: Snapshot, selection: Selection) -> list[IdsFile]:
@@ -102,8 +104,7 @@ def pinned_ids(snapshot: Snapshot, selection: Selection) -> list[IdsFile]:
         base = snapshot.base
         return _with_rows([_described(base / file.path, file.path, selection) for file in snapshot.files], str(base))
     paths = pinned_remote_ids(snapshot.base, snapshot.files)
-    described = over_connections(partial(_described_elsewhere, selection=selection), paths)
-    return _with_rows(described, str(snapshot.base))
+    return _with_rows(_all_described_elsewhere(paths, selection), str(snapshot.base))
 
 
 def read_ids(file: IdsFile, start: int, stop: int) -> Iterator[pa.RecordBatch]:
@@ -178,6 +179,11 @@ def _described(path: Path, name: str, selection: Selection) -> IdsFile:
             footer_sha256=footer_digest(footer),
             schema=schema,
         )
+
+
+def _all_described_elsewhere(paths: list[RemotePath], selection: Selection) -> list[IdsFile]:
+    describe = partial(_described_elsewhere, selection=selection)
+    return map_in_threads(describe, paths, num_threads=_CONNECTIONS)
 
 
 def _described_elsewhere(path: RemotePath, selection: Selection) -> IdsFile:

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import pyarrow.parquet as pq
 
@@ -20,15 +18,12 @@ from mixer.sources.opening import reading
 from mixer.sources.remote_copies import RemoteBase, read_footer
 from mixer.sources.snapshot import SourceFile
 from mixer.stores.address import Address
-from mixer.stores.block_cache import BlockCache, CacheEntry, Ranges, write_at
+from mixer.stores.block_cache import BlockCache, CacheEntry, Ranges
 from mixer.stores.listing import at_commit, find_remote
 from mixer.stores.ranges import merged
 from mixer.stores.store import RemoteFile
 from mixer.stores.transfer import copy_ranges
-
-_CONNECTIONS = 16
-"""Footers that are on their way at once."""
-_Result = TypeVar("_Result")
+from mixer.system import disk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,16 +78,6 @@ def pinned_remote_ids(base: RemoteBase, files: Sequence[SourceFile]) -> list[Rem
     ]
 
 
-def over_connections(work: Callable[[RemotePath], _Result], paths: list[RemotePath]) -> list[_Result]:
-    """What `work` makes of each file, in their order, several at a time. No thread is left running."""
-    with ThreadPoolExecutor(min(_CONNECTIONS, len(paths))) as pool:
-        try:
-            return list(pool.map(work, paths))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
-            raise
-
-
 def footer_of(path: RemotePath) -> bytes:
     """The end of a parquet file: its footer, the footer's length and the magic.
 
@@ -125,7 +110,7 @@ def copy_row_groups(path: RemotePath, choose: Callable[[pq.FileMetaData], range]
     def fill(descriptor: int) -> Ranges:
         body = merged(column_ranges(metadata, schema, groups, schema.names), body_stop)
         os.ftruncate(descriptor, file.num_bytes)
-        write_at(descriptor, footer, body_stop)
+        disk.write_at(descriptor, footer, body_stop)
         copy_ranges(path.base.address, file, body, descriptor)
         return merged([*body, (body_stop, file.num_bytes)], file.num_bytes, max_gap=0)
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from mixer.system.disk import DiskFile
 
 _ZSTD_LEVEL = 1
 _PAGE_VALUES = 64
 """Values between two looks at a page's size: texts are long, and a page must stay far below 2 GB."""
 
 
-def write_rows(path: Path, schema: pa.Schema, pieces: Iterable[pa.RecordBatch], row_group_bytes: int) -> None:
-    """A parquet file of these rows; without a row group where there are none. The same pieces give the same bytes.
+def write_rows(file: DiskFile, schema: pa.Schema, pieces: Iterable[pa.RecordBatch], row_group_bytes: int) -> None:
+    """Write rows as parquet; without a row group where there are none. The same pieces give the same bytes.
 
     Args:
-        path: where to.
+        file: a new file.
         schema: of the rows.
         pieces: rows, in order.
         row_group_bytes: as many pieces go into a row group as fit; one that is larger is one by itself.
@@ -26,7 +27,7 @@ def write_rows(path: Path, schema: pa.Schema, pieces: Iterable[pa.RecordBatch], 
         OSError: no space, no permission.
     """
     with pq.ParquetWriter(
-        path,
+        file,
         schema,
         compression="zstd",
         compression_level=_ZSTD_LEVEL,

@@ -17,15 +17,14 @@ be written to, blocks go through temporary files of the system instead, and are 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +33,10 @@ import pyarrow as pa
 from mixer.digest import canonical_json
 from mixer.errors import BuildStateError, TaskError
 from mixer.stores import traffic
-from mixer.system.publish import publish_bytes
+from mixer.system import disk
+from mixer.system.disk import write_file
+from mixer.system.locks import locked_file, share_lock, try_lock
+from mixer.system.publish import publish_bytes, publish_written
 
 Ranges = list[tuple[int, int]]
 """Half-open ranges of bytes, rising, apart from each other."""
@@ -142,7 +144,7 @@ class BlockCache:
         if not _folders.has_failed(blocks):
             try:
                 _folders.claim(blocks)
-                with _locked(blocks / "locks" / str(int(key[:8], 16) % _LOCKS)):
+                with locked_file(blocks / "locks" / str(int(key[:8], 16) % _LOCKS)):
                     entry = self.find(key, suffix)
                     if entry is None:
                         path = self._path(key, suffix)
@@ -184,24 +186,26 @@ class BlockCache:
         descriptor, temporary = _locked_temporary(path.parent)
         try:
             ranges = fill(descriptor)
-            facts = {"ranges": [list(one) for one in ranges], "xxh3": _digest(Path(temporary), ranges)}
-            _facts_path(path).write_bytes(canonical_json(facts))  # nobody looks for them before the entry is there
-            os.replace(temporary, path)
+            facts = {"ranges": [list(one) for one in ranges], "xxh3": _digest(temporary, ranges)}
+            write_file(_facts_path(path), canonical_json(facts))  # nobody looks for them before the entry is there
+            publish_written(temporary, path)
         except BaseException:
             os.close(descriptor)
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
+            if not path.exists():
+                _facts_path(path).unlink(missing_ok=True)
             raise
         return CacheEntry(path=path, descriptor=descriptor)
 
     def _admit(self, entry: CacheEntry) -> None:
         """Count a new entry, and make room if there are too many."""
         used_path = self.folder / "blocks" / "used"
-        with _locked(used_path) as lock:
+        with locked_file(used_path) as lock:
             text = os.pread(lock, 32, 0).strip()
             used = int(text) + _disk_bytes(os.fstat(entry.descriptor)) if text.isdigit() else None
             if used is None or used > self.max_bytes:
                 used = self._make_room()
-            os.pwrite(lock, f"{used:<31}\n".encode(), 0)
+            disk.write_at(lock, f"{used:<31}\n".encode(), 0)
 
     def _make_room(self) -> int:
         """Remove the entries used longest ago until the rest fits; returns the bytes of those that are left."""
@@ -223,26 +227,14 @@ class BlockCache:
         return used
 
 
-def write_at(descriptor: int, data: bytes, offset: int) -> None:
-    """Write all bytes at their place in a file.
-
-    Raises:
-        OSError: the disk is full.
-    """
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
-
-
-def _locked_temporary(folder: Path) -> tuple[int, str]:
+def _locked_temporary(folder: Path) -> tuple[int, Path]:
     """A new file, locked: that tells it from what a killed process left behind."""
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".entry-", suffix=".tmp")
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        share_lock(descriptor)
         if os.fstat(descriptor).st_nlink:
-            return descriptor, temporary
+            return descriptor, Path(temporary)
         os.close(descriptor)  # cleaned away by another process before it was locked
 
 
@@ -253,7 +245,7 @@ def _open_whole(path: Path) -> CacheEntry | None:
     except OSError:
         return None  # not there, or not to be read: then it is fetched
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        share_lock(descriptor)
         if os.fstat(descriptor).st_nlink and _is_whole(path):
             with suppress(OSError):  # a cache that can only be read
                 os.utime(descriptor)
@@ -338,11 +330,12 @@ def _remove_unlocked(path: Path) -> bool:
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not try_lock(descriptor):
+            return False
         if path.stat().st_ino != os.fstat(descriptor).st_ino:
             return False  # removed and made again meanwhile
         path.unlink(missing_ok=True)
-    except (BlockingIOError, FileNotFoundError):
+    except FileNotFoundError:
         return False
     finally:
         os.close(descriptor)
@@ -355,15 +348,3 @@ def _facts_path(path: Path) -> Path:
 
 def _disk_bytes(state: os.stat_result) -> int:
     return state.st_blocks * 512
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    """Exclusive use of a lock file, and its descriptor."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield descriptor
-    finally:
-        os.close(descriptor)

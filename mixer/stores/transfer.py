@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from mixer.stores.address import Address
-from mixer.stores.block_cache import Ranges, write_at
+from mixer.stores.block_cache import Ranges
 from mixer.stores.connect import open_store
 from mixer.stores.ranges import parts
 from mixer.stores.retry import SHORT, RetryState, TransferFailed
 from mixer.stores.store import RemoteFile
+from mixer.system import disk
+from mixer.system.threads import map_in_threads
 
 CONNECTIONS_PER_COPY = 4
 
@@ -44,20 +45,8 @@ def copy_ranges(address: Address, file: RemoteFile, ranges: Ranges, descriptor: 
         DataError: they cannot be had, or not of this version.
         OSError: the disk is full.
     """
-    write = partial(_transfer, address, file, partial(write_at, descriptor))
-    wanted = parts(ranges)
-    if len(wanted) < 2:
-        for one in wanted:
-            write(one)
-        return
-    # A pool for each call: no thread is left when a worker is forked, and starting some costs nothing beside a request.
-    with ThreadPoolExecutor(min(CONNECTIONS_PER_COPY, len(wanted))) as pool:
-        try:
-            for _ in pool.map(write, wanted):
-                pass
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    write = partial(disk.write_at, descriptor)
+    map_in_threads(partial(_transfer, address, file, write), parts(ranges), num_threads=CONNECTIONS_PER_COPY)
 
 
 def _transfer(address: Address, file: RemoteFile, write: Callable[[bytes, int], None], wanted: tuple[int, int]) -> None:

@@ -5,9 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from mixer.errors import DataError, RecipeError
@@ -15,22 +12,18 @@ from mixer.recipe import Recipe
 from mixer.shards.records import TokenizerEntry
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
-from mixer.sources.pin_progress import PinCount
 from mixer.sources.snapshot import Snapshot
 from mixer.stack.cells import CellSample
 from mixer.stack.contents import Contents, Fetching
 from mixer.survey.kept_share import kept_share
 from mixer.survey.measure import measure_sample, measure_sources
 from mixer.survey.result import SampledRows, Survey
+from mixer.system.progress import OnAdvance, silent
+from mixer.system.threads import map_in_threads
 from mixer.tokens.tokenizer import Tokenizer
 
-OnPin = Callable[[str, PinCount], None]
 _SOURCES_AT_ONCE = 4
 """Sources that are pinned side by side; each reads over up to sixteen connections."""
-
-
-def silent(name: str, count: PinCount) -> None:
-    """Tell nobody how far a source is pinned."""
 
 
 def survey(
@@ -40,7 +33,7 @@ def survey(
     root: Path,
     cache: PinCache,
     fetching: Fetching | None = None,
-    on_pin: OnPin = silent,
+    on_pin: OnAdvance = silent,
 ) -> Survey:
     """Pin the sources and measure tokens per row. Contents that rows only point at are fetched on the way.
 
@@ -50,7 +43,7 @@ def survey(
         root: the folder that the sources' relative paths start from.
         cache: what is known of files seen before.
         fetching: how contents are fetched that are not there yet; None: it is an error that they are not.
-        on_pin: called with a source's name and how far its files are pinned; from several threads.
+        on_pin: called with how far the files of a source are pinned; from several threads.
 
     Raises:
         RecipeError: the recipe does not fit what is there.
@@ -103,7 +96,7 @@ def _pin_all(
     root: Path,
     cache: PinCache,
     fetching: Fetching | None,
-    on_pin: OnPin,
+    on_pin: OnAdvance,
 ) -> tuple[dict[str, Snapshot], dict[str, CellSample]]:
     """The snapshots of all sources in their order, and samples of those whose contents are not all there.
 
@@ -112,17 +105,10 @@ def _pin_all(
     """
 
     def pin_one(name: str) -> Snapshot:
-        return pin(name, recipe.sources[name], root, cache, partial(on_pin, name))
+        return pin(name, recipe.sources[name], root, cache, on_pin)
 
     plain = [name for name, source in recipe.sources.items() if source.contents is None]
-    pinned: dict[str, Snapshot] = {}
-    if plain:
-        with ThreadPoolExecutor(min(_SOURCES_AT_ONCE, len(plain))) as pool:
-            try:
-                pinned.update(zip(plain, pool.map(pin_one, plain)))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)  # else the error would wait for all that are left
-                raise
+    pinned = dict(zip(plain, map_in_threads(pin_one, plain, num_threads=_SOURCES_AT_ONCE), strict=True))
     samples = {}
     for name in [name for name in recipe.sources if name not in plain]:
         contents = Contents(name, recipe.sources[name], tokenizer=tokenizer, root=root, cache=cache)

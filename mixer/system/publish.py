@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import fcntl
 import os
 import re
 import shutil
@@ -11,38 +10,98 @@ import socket
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from mixer.system import disk
+from mixer.system.disk import Buffer, DiskFile
 
 _TEMPORARY = re.compile(r"\..+\.(?P<pid>\d+)-\d+-(?P<host>.+)\.tmp")
 _STALE_SECONDS = 24 * 3600
 _aside: dict[int, Path] = {}
 
 
-def publish_bytes(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write a file so that it appears whole or not at all.
+@contextmanager
+def publishing(path: Path, *, durable: bool = True) -> Iterator[DiskFile]:
+    """A file to write, which appears under its name, whole, when the context is left without an error.
+
+    Until then it has a name of its own beside it, and after an error it is gone.
 
     Args:
         path: its place; folders are made.
-        data: its bytes.
         durable: also whole, or not there, after a power cut; costs some milliseconds.
 
     Raises:
-        OSError: no space, no permission.
+        OSError: no space, no permission; names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # With the host: two of them may write to one shared disk under equal process ids.
     writer = f"{os.getpid()}-{threading.get_native_id()}-{socket.gethostname()}"
     temporary = path.with_name(f".{path.name}.{writer}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
+        with _naming(path, temporary):
+            with DiskFile(temporary, "w") as file:
+                yield file
+                if durable:
+                    file.sync()
+            disk.rename(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def publish_bytes(path: Path, data: Buffer, *, durable: bool = True) -> None:
+    """Write a file so that it appears whole or not at all; arguments and errors are those of `publishing`."""
+    with publishing(path, durable=durable) as file:
+        file.write(data)
+
+
+@contextmanager
+def publishing_in_parts(path: Path) -> Iterator[DiskFile]:
+    """The same for a file that an interrupted run leaves to the next: what is there of it is kept after an error.
+
+    Writing goes on at its end; what was not synced may be damaged after a power cut.
+
+    Args:
+        path: its place, in a folder that one process at a time writes to.
+
+    Raises:
+        OSError: no space, no permission; names the file.
+    """
+    part = path.with_name(f".{path.name}.part")
+    with _naming(path, part):
+        with DiskFile(part, "a") as file:
+            yield file
+            file.sync()
+        disk.rename(part, path)
+
+
+def publish_written(written: Path, path: Path) -> None:
+    """Give a file or folder that was written under another name, on the same disk, its own.
+
+    Args:
+        written: what was written; whoever needs it durable has synced it.
+        path: its place; a file that is there is replaced.
+
+    Raises:
+        OSError: the disk is failing, or `path` is a folder with something in it; names `path`.
+    """
+    with _naming(path, written):
+        disk.rename(written, path)
+
+
+@contextmanager
+def _naming(path: Path, temporary: Path) -> Iterator[None]:
+    """Errors of writing name the file that was to appear."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        elif str(error.filename) == str(temporary):
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -68,7 +127,7 @@ def publish_or_set_aside(path: Path, data: bytes) -> Path:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove the temporary files of `publish_bytes` in a folder that nobody writes any more.
+    """Remove the temporary files of `publishing` in a folder that nobody writes any more.
 
     Their process is not there on this host, or they are older than a day. What cannot be removed stays.
     """
@@ -109,22 +168,6 @@ def _remove_aside() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def lock_file(path: Path) -> int | None:
-    """Lock a file for this process, without waiting: its descriptor, which closing unlocks; None if another has it.
-
-    Raises:
-        OSError: it cannot be made or opened.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
 def sync_file(path: Path) -> None:
     """Make a file's bytes durable; of a folder, its entries.
 
@@ -133,6 +176,6 @@ def sync_file(path: Path) -> None:
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        disk.sync(descriptor)
     finally:
         os.close(descriptor)

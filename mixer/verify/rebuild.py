@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,9 @@ from mixer.sources.snapshot import Snapshot
 from mixer.sources.snapshot_changes import difference
 from mixer.stack.contents import pin_read
 from mixer.stores.block_cache import BlockCache
+from mixer.system.progress import Advance, OnAdvance, Work, silent
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
-OnProgress = Callable[[str], None]
 _HINT = "point --root at the data that the build was made from"
 
 
@@ -63,7 +62,7 @@ def open_rebuild(
     root: Path,
     cache_dir: Path,
     blocks: BlockCache | None = None,
-    on_progress: OnProgress = lambda words: None,
+    on_progress: OnAdvance = silent,
 ) -> Rebuild:
     """Pin the sources of a build again, as they were.
 
@@ -75,7 +74,7 @@ def open_rebuild(
         root: the folder that the recipe's relative paths start from.
         cache_dir: where row counts and tokenizers are kept.
         blocks: where blocks of remote sources are kept, and fetched contents; None: there, too.
-        on_progress: told in words what is done now.
+        on_progress: called with what is done now.
 
     Raises:
         DataError: a source is missing or has changed since the build.
@@ -88,7 +87,7 @@ def open_rebuild(
         raise TokenizerError(
             "the tokenizer is not the one that the build was made with", where=manifest.tokenizer.name, hint=_HINT
         )
-    on_progress("pinning the sources")
+    on_progress(Advance(work=Work.PIN_SOURCES))
     cache = PinCache(cache_dir, blocks)
     snapshots = [
         pinned_source(folder, manifest, number, recipe, tokenizer, root=root, cache=cache)

@@ -24,8 +24,9 @@ from mixer.shards.plan_file import (
 )
 from mixer.shards.records import Manifest, PlanRecord, ShardEntry, TaskRecord
 from mixer.stores.block_cache import BlockCache
-from mixer.system.publish import sync_file
-from mixer.verify.rebuild import OnProgress, Rebuild, open_rebuild
+from mixer.system.progress import Advance, OnAdvance, Work, silent
+from mixer.system.publish import publish_written, sync_file
+from mixer.verify.rebuild import Rebuild, open_rebuild
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,7 @@ def repair(
     root: Path,
     cache_dir: Path,
     blocks: BlockCache | None = None,
-    on_progress: OnProgress = lambda words: None,
+    on_progress: OnAdvance = silent,
 ) -> Repair:
     """Make the damaged or missing files of a finished build again, one by one; the manifest has to be whole.
 
@@ -59,7 +60,7 @@ def repair(
         root: the folder that the recipe's relative paths start from.
         cache_dir: where row counts and tokenizers are kept.
         blocks: where blocks of remote sources are kept, and fetched contents; None: there, too.
-        on_progress: told in words what is done now.
+        on_progress: called with what is done now.
 
     Raises:
         IntegrityError: the manifest is damaged, or a shard comes out with other content.
@@ -69,7 +70,7 @@ def repair(
     """
     manifest = load_manifest(out)
     with BuildFolder(out):
-        on_progress(f"checking {len(manifest.shards):,} shards")
+        on_progress(Advance(work=Work.CHECK_SHARDS, total=len(manifest.shards)))
         shards = damaged_shards(out, manifest)
         records = _damaged_records(out, manifest)
         again = None
@@ -79,7 +80,7 @@ def repair(
             others = _repair_plan(out, manifest)
             for number, shard in enumerate(shards, 1):
                 assert again is not None
-                on_progress(f"making {shard.path} again ({number:,} of {len(shards):,})")
+                on_progress(Advance(work=Work.REMAKE_SHARD, about=shard.path, done=number, total=len(shards)))
                 manifest = _repair_shard(out, manifest, shard, again)
             for task in records:
                 assert again is not None
@@ -140,7 +141,7 @@ def _repair_shard(out: Path, manifest: Manifest, shard: ShardEntry, again: Rebui
         sync_file(made)
         if record.file != shard.file:
             manifest = _with_file(out, manifest, record)
-        made.replace(out / shard.path)
+        publish_written(made, out / shard.path)
         with suppress(IntegrityError):  # a record that holds says more: under which limit the task was made
             record = replace(load_task_record(out, shard.task), file=record.file)
         publish_task_record(out, record)

@@ -21,9 +21,10 @@ from mixer.shards.shard import check_schema, open_shard, read_batch, read_column
 from mixer.sources.evidence import EVIDENCE, check_evidence
 from mixer.sources.reader import SourceReader
 from mixer.stores.block_cache import BlockCache
+from mixer.system.progress import Advance, OnAdvance, Work, silent
 from mixer.system.regular_files import parse_json, read_regular
 from mixer.tokens.tokenizer import Tokenizer
-from mixer.verify.rebuild import OnProgress, Rebuild, open_rebuild
+from mixer.verify.rebuild import Rebuild, open_rebuild
 
 SAMPLED_SEQUENCES = 32
 
@@ -55,7 +56,7 @@ def check_deep(
     root: Path,
     cache_dir: Path,
     blocks: BlockCache | None = None,
-    on_progress: OnProgress = lambda words: None,
+    on_progress: OnAdvance = silent,
 ) -> DeepCheck:
     """Compare a build with its sources.
 
@@ -65,7 +66,7 @@ def check_deep(
         root: the folder that the recipe's relative paths start from.
         cache_dir: where row counts and tokenizers are kept.
         blocks: where blocks of remote sources are kept, and fetched contents; None: there, too.
-        on_progress: told in words what is done now.
+        on_progress: called with what is done now.
 
     Raises:
         DataError: a source is missing or has changed since the build.
@@ -73,10 +74,10 @@ def check_deep(
         IntegrityError: a sequence does not hold what its rows say; names shard, sequence and row.
     """
     again = open_rebuild(folder, manifest, root=root, cache_dir=cache_dir, blocks=blocks, on_progress=on_progress)
-    on_progress(f"encoding a sample of {SAMPLED_SEQUENCES} sequences with the reference")
+    on_progress(Advance(work=Work.ENCODE_SAMPLE, total=SAMPLED_SEQUENCES))
     wanted, num_sequences = _sample(folder, manifest)
     num_segments = sum(_check_source(index, rows, again) for index, rows in sorted(wanted.items()))
-    on_progress("building one task again")
+    on_progress(Advance(work=Work.REBUILD_TASK))
     num_shards = _build_again(again)
     return DeepCheck(
         num_sequences=num_sequences,
@@ -156,14 +157,14 @@ def _check_row(
     return len(segments)
 
 
-def _check_evidence(folder: Path, again: Rebuild, on_progress: OnProgress) -> int:
+def _check_evidence(folder: Path, again: Rebuild, on_progress: OnAdvance) -> int:
     """Compare files of the sources with the digests that the build noted of them; returns how many it had."""
     try:
         evidence = parse_json(read_regular(folder / EVIDENCE))
         known = {name: evidence.get(name, {}) for name in again.plan.source_names}
     except (OSError, ValueError, AttributeError):
         return 0  # it is in no id: a build without it is whole
-    on_progress(f"reading {sum(map(len, known.values())):,} files of the sources")
+    on_progress(Advance(work=Work.READ_FILES, total=sum(map(len, known.values()))))
     return sum(
         check_evidence(name, snapshot, known[name])
         for name, snapshot in zip(again.plan.source_names, again.plan.snapshots, strict=True)

@@ -17,6 +17,7 @@ from mixer.cli.main import app, run
 from mixer.errors import BuildStateError, DataError, IntegrityError, UsageError
 from mixer.export import FORMATS, export
 from mixer.shards.manifest import load_manifest
+from mixer.system.progress import Advance
 
 every_format = pytest.mark.parametrize("name", FORMATS)
 IN_THE_MIDDLE_OF_A_FILE = """
@@ -27,8 +28,8 @@ from mixer.export import export
 
 build, name, folder, death = sys.argv[1:]
 
-def on_shard(done):
-    if done == 2:  # from here on no file may grow by more than 1000 bytes
+def on_advance(advance):
+    if advance.done == 2:  # from here on no file may grow by more than 1000 bytes
         stream = Path(folder) / ".train.bin.part"
         most = 1000 + (stream.stat().st_size if stream.exists() else 0)
         resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
@@ -36,7 +37,7 @@ def on_shard(done):
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL if death == "killed" else signal.SIG_IGN)
 
 try:
-    export(build, name, Path(folder), on_shard)
+    export(build, name, Path(folder), on_advance)
 except TaskError as error:
     sys.exit(str(error))
 """
@@ -64,8 +65,9 @@ def test_an_interrupted_export_goes_on_and_gives_the_same_files(
     assert num_shards > 3
     for most in range(1, num_shards + 1):
 
-        def stop(done: int, most: int = most) -> None:
-            if done >= most:
+        def stop(advance: Advance, most: int = most) -> None:
+            assert advance.total == num_shards
+            if advance.done >= most:
                 raise Stopped
 
         with pytest.raises(Stopped):
@@ -186,7 +188,7 @@ def test_a_second_export_into_one_folder_is_refused_while_the_first_goes_on(
     """The second says so; the first ends as if there had been none."""
     refusals = []
 
-    def second(done: int) -> None:
+    def second(advance: Advance) -> None:
         with pytest.raises(BuildStateError) as caught:
             export(finished, "bin", tmp_path)
         refusals.append(caught.value.message)

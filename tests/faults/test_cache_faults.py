@@ -24,7 +24,8 @@ from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
 from mixer.sources.reader import SourceReader
 from mixer.stores import traffic
-from mixer.stores.block_cache import BlockCache, write_at
+from mixer.stores.block_cache import BlockCache
+from mixer.system.disk import write_at
 from mixer.system.publish import publish_bytes, publish_or_set_aside, remove_stale
 
 ROWS = [{"text": f"row {n} " + os.urandom(50).hex() * 50, "n": n} for n in range(400)]
@@ -33,8 +34,10 @@ TEXTS = [row["text"] for row in ROWS]
 READ = """
 import json, sys, tempfile, os
 from pathlib import Path
-from mixer.sources import PinCache, SourceReader, pin
-from mixer.sources.remote import traffic
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
+from mixer.sources.reader import SourceReader
+from mixer.stores import traffic
 from mixer.tokens.json_file import _keep
 sys.path[:0] = [sys.argv[1]]
 from sources_kit import Source

@@ -1,0 +1,64 @@
+"""How far a piece of work is, as lines on stderr."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from mixer.report.console import say
+from mixer.report.numbers import counted, exact, num_bytes
+from mixer.system.progress import Advance, Work
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class AdvanceLines:
+    """Says now and then how far work is; nothing of what takes no time.
+
+    Args:
+        quiet: say nothing.
+        clock: seconds that only go forward.
+    """
+
+    def __init__(self, *, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet = quiet
+        self._clock = clock
+        self._last_line = clock()
+        self._lock = threading.Lock()
+
+    def __call__(self, advance: Advance) -> None:
+        """Take an advance into account; from any thread."""
+        with self._lock:
+            if self._quiet or self._clock() - self._last_line < SECONDS_BETWEEN_LINES:
+                return
+            self._last_line = self._clock()
+        say_advance(advance)
+
+
+def say_advance(advance: Advance) -> None:
+    """Say how far work is."""
+    say(advance_line(advance))
+
+
+def advance_line(advance: Advance) -> str:
+    """How far work is, in one line. Pure."""
+    done, total = exact(advance.done), advance.total
+    match advance.work:
+        case Work.PIN_SOURCE:
+            files = f"{done} of {counted(total, 'file')} pinned"
+            return f"{advance.about}: {files}, {num_bytes(advance.done_bytes)} of {num_bytes(advance.total_bytes)}"
+        case Work.PIN_SOURCES:
+            return "pinning the sources"
+        case Work.CHECK_SHARDS:
+            return f"checking {counted(total, 'shard')}"
+        case Work.ENCODE_SAMPLE:
+            return f"encoding a sample of {counted(total, 'sequence')} with the reference"
+        case Work.REBUILD_TASK:
+            return "building one task again"
+        case Work.READ_FILES:
+            return f"reading {counted(total, 'file')} of the sources"
+        case Work.REMAKE_SHARD:
+            return f"making {advance.about} again ({done} of {exact(total)})"
+        case Work.EXPORT:
+            return f"{done} of {counted(total, 'shard')}"

@@ -1,0 +1,62 @@
+"""Locks on files, between processes: held by one, or shared by its readers. A lock ends with its descriptor."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def lock_file(path: Path) -> int | None:
+    """Lock a file for this process, without waiting.
+
+    Args:
+        path: the file; it and its folders are made.
+
+    Returns:
+        Its descriptor, open for reading and writing, which closing unlocks; None if another process has it.
+
+    Raises:
+        OSError: it cannot be made or opened.
+    """
+    descriptor = _open(path)
+    if try_lock(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+@contextmanager
+def locked_file(path: Path) -> Iterator[int]:
+    """Lock a file for this process, waiting for whoever has it; gives its descriptor.
+
+    Raises:
+        OSError: it cannot be made or opened.
+    """
+    descriptor = _open(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file for this process alone, without waiting; returns whether nobody else holds a lock on it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def share_lock(descriptor: int) -> None:
+    """Lock an open file together with other readers, waiting for whoever has it alone."""
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
