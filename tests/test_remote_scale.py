@@ -32,7 +32,8 @@ PIN = """
 import json, sys, time
 from pathlib import Path
 from mixer.recipe import Source
-from mixer.sources import PinCache, pin
+from mixer.sources.pin import pin
+from mixer.sources.pin_cache import PinCache
 import mixer.stores.hub  # so that what it takes to load the client is not counted
 
 def peak_bytes():

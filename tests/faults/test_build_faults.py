@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disk_kit import failing
 from manifest_kit import counts_of, passes
 from workshop import Workshop, contents
 
 from mixer.building import jobs
-from mixer.building import task as task_module
 from mixer.building.ledger import Progress
 from mixer.building.task import TaskRunner
 from mixer.errors import BuildStateError, DataError, IntegrityError, MixerError, RecipeError, TaskError, UsageError
@@ -238,19 +238,12 @@ def test_a_full_disk_ends_the_build_and_leaves_no_half_shard(
     workshop: Workshop, finished: Path, tmp_path: Path
 ) -> None:
     """The error says so; with room again, the same command goes on."""
-    whole = task_module.write_shard
-
-    def no_space(path: Path, *arguments: Any) -> Any:
-        if path.name.startswith(".00002"):
-            path.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        return whole(path, *arguments)
-
     out = tmp_path / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(task_module, "write_shard", no_space)
-        with pytest.raises(TaskError, match="cannot write: No space left on device"):
-            workshop.build(out, workshop.recipe())
+    with (
+        failing("write", errno.ENOSPC, "*/shards/00002.arrow"),
+        pytest.raises(TaskError, match="cannot write: No space left on device"),
+    ):
+        workshop.build(out, workshop.recipe())
     assert sorted(path.name for path in (out / "shards").iterdir()) == ["00000.arrow", "00001.arrow"]
     workshop.build(out, workshop.recipe())
     assert without_log(out) == without_log(finished)
@@ -261,18 +254,13 @@ def test_a_full_disk_under_the_parent_is_an_error_that_says_so(
     workshop: Workshop, finished: Path, tmp_path: Path, name: str
 ) -> None:
     """The system's own words; with room again, the same command goes on."""
-    whole = Path.replace
-
-    def no_space(self: Path, target: Path) -> Path:
-        if Path(target).name == name or (name == "a copy" and Path(target).parent.name == "copies"):
-            raise OSError(errno.ENOSPC, "No space left on device", str(target))
-        return whole(self, target)
-
     out = tmp_path / "out"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "replace", no_space)
-        with pytest.raises((MixerError, OSError), match="No space left on device"):
-            workshop.build(out, workshop.recipe(), copies=tmp_path / "copies")
+    pattern = "*/copies/*" if name == "a copy" else f"*/{name}"
+    with (
+        failing("rename", errno.ENOSPC, pattern),
+        pytest.raises((MixerError, OSError), match="No space left on device"),
+    ):
+        workshop.build(out, workshop.recipe(), copies=tmp_path / "copies")
     workshop.build(out, workshop.recipe(), copies=tmp_path / "copies")
     assert without_log(out) == without_log(finished)
     (copied,) = (tmp_path / "copies").iterdir()
@@ -430,18 +418,19 @@ sys.path[:0] = [sys.argv[1]]
 from workshop import Workshop
 from mixer.mixing import tasks
 from mixer.shards import shard
+from mixer.system import disk
 
 tasks.MIN_TASK_TOKENS, shard._BATCH_TOKENS = 1 << 12, 1 << 10
-parent, replace = os.getpid(), Path.replace
+parent, rename = os.getpid(), disk.rename
 
-def crash(path, target):
+def crash(source, target):
     if os.getpid() == parent and Path(target).name == sys.argv[5]:
         if sys.argv[6] == "after":
-            replace(path, target)
+            rename(source, target)
         os.kill(parent, signal.SIGKILL)
-    return replace(path, target)
+    rename(source, target)
 
-Path.replace = crash
+disk.rename = crash
 workshop = Workshop(root=Path(sys.argv[2]), cache_dir=Path(sys.argv[3]))
 workshop.build(Path(sys.argv[4]), workshop.recipe())
 """

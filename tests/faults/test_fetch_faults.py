@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import json
@@ -23,10 +24,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from disk_kit import OPERATIONS, failing
 from servers import Faults, Server, aws_environment, serve_bucket
 from stack_kit import SCHEMA, SourceFile, expected_rows, fetch, read_rows, write_blobs, write_ids
 
-from mixer.errors import BuildStateError, DataError, MixerError, RecipeError, UsageError
+from mixer.errors import BuildStateError, DataError, MixerError, RecipeError, TaskError, UsageError
 from mixer.stack import blobs, chunk
 from mixer.stack.blobs import BlobStore, Missing, Origin, fetch_blob
 from mixer.stack.fetch_plan import Policy, Rules, make_plan
@@ -145,6 +147,23 @@ def test_a_fetch_of_many_stalling_blobs_ends_as_one_error(bucket, world, tmp_pat
         fetcher.run(plan.chunks[0], tmp_path / "out/chunk.parquet", lambda *_: None)
     assert time.monotonic() - started < 10
     assert left_in(tmp_path / "out") == []
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_a_chunk_whose_disk_fails_leaves_nothing_and_is_fetched_again(world, tmp_path, operation, code):
+    """At a write, when it is synced, and when it would get its name."""
+    files = find_ids(str(world / "ids.parquet"), Selection())
+    plan = make_plan(files, Rules(selection=Selection()), None)
+    fetcher, path = chunk.ChunkFetcher(plan, Origin(), 4), tmp_path / "out/chunk.parquet"
+    with failing(operation, code, str(path)) as failed, pytest.raises(TaskError) as caught:
+        fetcher.run(plan.chunks[0], path, lambda *_: None)
+    assert set(failed) == {str(path)}
+    assert (caught.value.message, caught.value.where) == (f"cannot be written: {os.strerror(code)}", str(path))
+    assert os.listdir(tmp_path / "out") == []
+    fetcher.run(plan.chunks[0], path, lambda *_: None)
+    assert read_rows(tmp_path / "out") == expected_rows(REPOSITORIES)
 
 
 def test_a_host_that_is_not_there_is_an_error(world, monkeypatch):

@@ -115,7 +115,7 @@ from pathlib import Path
 sys.path[:0] = {[str(Path(__file__).parents[1])]!r}
 from sources_kit import Source
 from mixer.errors import MixerError
-from mixer.sources import pin
+from mixer.sources.pin import pin
 try:
     pin("wiki", Source("a.*", format={format!r}), Path({str(tmp_path)!r}))
 except MixerError as error:
