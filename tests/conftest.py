@@ -11,9 +11,7 @@ import pytest
 from workshop import Workshop, cached_tokenizer, write_mixture
 
 from mixer.building import build as build_module
-from mixer.mixing import tasks
 from mixer.sample import make_sample
-from mixer.shards import shard
 from mixer.tokens.tokenizer import load_tokenizer
 
 SAMPLE_BYTES = 2_000_000
@@ -42,18 +40,6 @@ def _loaded(name: Any, *, root: Path, cache_dir: Path) -> Any:
     return load_tokenizer(name, root=root, cache_dir=cache_dir)
 
 
-@pytest.fixture
-def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks of 4 Ki tokens and record batches of 1 Ki, so that a tiny build has several of both."""
-    _make_small(monkeypatch)
-
-
-def _make_small(patch: pytest.MonkeyPatch) -> None:
-    # A recipe allows no tasks under 1 Mi tokens.
-    patch.setattr(tasks, "MIN_TASK_TOKENS", 1 << 12)
-    patch.setattr(shard, "_BATCH_TOKENS", 1 << 10)
-
-
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a 2 MB sample."""
@@ -67,7 +53,6 @@ def finished(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A finished build of several shards, not to be changed; `copy_of_finished` is."""
     out = tmp_path_factory.mktemp("finished") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        _make_small(patch)
         patch.setattr(build_module, "load_tokenizer", _loaded)
         workshop.build(out, workshop.recipe())
     return out

@@ -116,7 +116,6 @@ def test_what_cannot_be_traced_is_wrong_usage(
     assert words in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("shuffle_shards", [None, 2])
 def test_a_row_of_redrawn_epochs_is_found_in_the_epoch_that_reads_it(
     workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], shuffle_shards: int | None

@@ -536,7 +536,6 @@ def profiles_in(workshop: Workshop, recipe: Recipe, tokenizer: Tokenizer) -> tup
     return found.recipe, profiles_of_sources(found)
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("weights", ["rows", "tokens"])
 def test_the_build_lands_within_the_intervals_of_the_plan(
     workshop: Workshop, llama3: Tokenizer, tmp_path: Path, weights: str

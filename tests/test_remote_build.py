@@ -11,8 +11,6 @@ from workshop import Workshop, contents
 
 from mixer.shards.manifest import load_named
 
-pytestmark = pytest.mark.usefixtures("small_tasks")
-
 
 def shards(out: Path) -> dict[str, str]:
     """The digest of each shard's file."""

@@ -159,7 +159,7 @@ class BuildFolder:
 
     def _plan_id(self) -> str | None:
         try:
-            return read_plan_json(self.out)["id"]
+            return str(read_plan_json(self.out)["id"])
         except (IntegrityError, FormatError):
             return None
 

@@ -25,8 +25,6 @@ from mixer.errors import BuildStateError, DataError, IntegrityError, MixerError,
 from mixer.shards.manifest import load_manifest
 from mixer.verify.shards import find_damage
 
-pytestmark = pytest.mark.usefixtures("small_tasks")
-
 
 class StoppedError(Exception):
     """Ends a build from its progress callback, as ^C would."""
@@ -428,10 +426,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[1]]
 from workshop import Workshop
-from mixer.mixing import tasks
-from mixer.shards import shard
 
-tasks.MIN_TASK_TOKENS, shard._BATCH_TOKENS = 1 << 12, 1 << 10
 parent, replace = os.getpid(), Path.replace
 
 def crash(path, target):
