@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import Workshop, cached_tokenizer, write_mixture
+from workshop import Workshop, cached_tokenizer, contents, write_mixture
 
 from mixer.building import build as build_module
 from mixer.sample import make_sample
@@ -22,10 +23,50 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SHARED: dict[Path, dict[str, str]] = {}
+"""Folders that tests share, and what was in them when they were made."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m quick` need not import files that have no such test: trainers' packages take many seconds."""
+    if config.option.markexpr == "quick" and collection_path.match("test_*.py"):
+        return True if b"mark.quick" not in collection_path.read_bytes() else None
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Set the markers `clients` and `servers`, which follow from where a test stands and what it uses."""
+    for item in items:
+        if item.path.parent.name == "clients":
+            item.add_marker("clients")
+        names = vars(item.getparent(pytest.Module).obj).values()  # type: ignore[union-attr]
+        origins = {str(getattr(value, "__module__", "")).partition(".")[0] for value in names}
+        if origins & {"servers", "remote_kit"}:
+            item.add_marker("servers")
+
+
+def shared(folder: Path) -> Path:
+    """A folder that many tests read and none may change; see `_shared_folders_stay_as_they_are`."""
+    SHARED[folder] = contents(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_folders_stay_as_they_are() -> Iterator[None]:
+    """A test that changes what others read fails its own module, not one that happens to run after it."""
+    yield
+    for folder, before in SHARED.items():
+        after = contents(folder)
+        changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        SHARED[folder] = after
+        assert changed == [], f"a test of this module changed {folder}, which all tests share"
+
+
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     folder = tmp_path_factory.mktemp("workshop")
-    return Workshop(root=write_mixture(folder / "data"), cache_dir=folder / "cache")
+    return Workshop(root=shared(write_mixture(folder / "data")), cache_dir=folder / "cache")
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +86,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a 2 MB sample."""
     folder = tmp_path_factory.mktemp("sample") / "sample"
     make_sample(folder, SAMPLE_BYTES)
-    return folder
+    return shared(folder)
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +96,7 @@ def finished(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build_module, "load_tokenizer", _loaded)
         workshop.build(out, workshop.recipe())
-    return out
+    return shared(out)
 
 
 @pytest.fixture

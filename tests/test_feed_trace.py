@@ -16,6 +16,8 @@ from mixer.cli.main import run
 from mixer.feed.cursor import Cursor
 from mixer.shards.manifest import load_manifest
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture(scope="module")
 def rows(finished: Path) -> list[dict]:

@@ -32,6 +32,8 @@ from mixer.survey.result import Survey
 from mixer.survey.survey import survey
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
+pytestmark = pytest.mark.quick
+
 REPOSITORY = Path(__file__).parents[1]
 ZYDA2 = REPOSITORY / "recipes" / "llama3-8b-zyda2.yaml"
 

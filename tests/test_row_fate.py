@@ -19,6 +19,8 @@ from mixer.shards.manifest import load_manifest
 from mixer.verify import row_fate as fate
 from mixer.verify.row_fate import Fate, row_fate
 
+pytestmark = pytest.mark.quick
+
 
 def held(out: Path) -> dict[tuple[int, int], set[int]]:
     """The sequences of each (source, row), by reading all of them."""

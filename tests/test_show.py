@@ -32,6 +32,8 @@ from mixer.shards.records import (
 )
 from mixer.sources.pin_progress import PinCount
 
+pytestmark = pytest.mark.quick
+
 
 def test_short_counts():
     """Counts keep three digits and a unit, and stay exact below ten thousand."""
