@@ -7,8 +7,8 @@ BENCH_SIZES ?= 200MB,1GB
 BENCH_ROUNDS ?= 3
 FUZZ_MUTANTS ?= 5000
 PYTEST := $(BIN)/python -m pytest -q --durations=25
-# Files are handed out whole: the tests of a file share what they build.
-PROCESSES ?= -n 2 --dist loadfile
+# Files are handed out whole, and those of the trainers together: tests/conftest.py says why.
+PROCESSES ?= -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help demo quick test style check fuzz bench bench-feed bench-remote bench-fetch clean

@@ -36,14 +36,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Set the markers `clients` and `servers`, which follow from where a test stands and what it uses."""
+    """Set the markers `clients` and `servers`, which follow from where a test stands and what it uses.
+
+    Where two processes share the tests, a file stays together, since its tests share what they build; and so do the
+    trainers', which look at what is left in /dev/shm, where every process of the machine may leave something.
+    """
     for item in items:
-        if item.path.parent.name == "clients":
+        file = item.path.relative_to(Path(__file__).parent)
+        group = file.as_posix()
+        if file.parts[0] == "clients":
+            group = "clients"
             item.add_marker("clients")
         names = vars(item.getparent(pytest.Module).obj).values()  # type: ignore[union-attr]
         origins = {str(getattr(value, "__module__", "")).partition(".")[0] for value in names}
         if origins & {"servers", "remote_kit"}:
             item.add_marker("servers")
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 def shared(folder: Path) -> Path:

@@ -142,6 +142,7 @@ def test_another_seed_and_other_data_change_the_id(workshop: Workshop, finished:
     assert len(ids) == 3
 
 
+@pytest.mark.slow
 def test_ten_kills_at_keyed_moments_change_nothing(workshop: Workshop, sample: Path, tmp_path: Path) -> None:
     """SIGKILL to the parent alone or to the whole group, again and again, then on to the end: the same bytes.
 
