@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 BENCHMARK = BENCHMARKS / "remote.py"
 sys.path.append(str(BENCHMARKS))
