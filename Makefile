@@ -6,9 +6,12 @@ BENCH_DATA ?= $(SAMPLE)-200MB
 BENCH_SIZES ?= 200MB,1GB
 BENCH_ROUNDS ?= 3
 FUZZ_MUTANTS ?= 5000
+PYTEST := $(BIN)/python -m pytest -q --durations=25
+# Files are handed out whole, and those of the trainers together: tests/conftest.py says why.
+PROCESSES ?= -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fuzz bench bench-feed bench-remote bench-fetch clean
+.PHONY: help demo quick test style check fuzz bench bench-feed bench-remote bench-fetch clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 13
@@ -29,14 +32,21 @@ demo: .venv/ready  ## make the sample sources, build them, show the mixture
 	$(BIN)/mixer build recipes/sample.yaml -o out/sample
 	$(BIN)/mixer verify out/sample
 
-test: .venv/ready-dev  ## all tests
-	$(BIN)/python -m pytest -q
+quick: .venv/ready-dev  ## tests of every room, in less than a minute
+	$(PYTEST) -m quick
 
-check: .venv/ready-dev  ## style, types, tests
+test: .venv/ready-dev  ## all tests but the slow ones, in two processes
+	$(PYTEST) $(PROCESSES) -m 'not slow and not cluster and not browser'
+
+style: .venv/ready-dev  ## ruff, mypy and codespell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy mixer
-	$(BIN)/python -m pytest -q
+	$(BIN)/codespell
+
+check: style  ## style, types, all tests, and the wheel in new environments
+	$(PYTEST) $(PROCESSES) -m 'not slow and not cluster and not browser'
+	$(PYTEST) -m 'slow and not cluster and not browser'
 
 fuzz: .venv/ready-dev  ## 5,000 damages of a build through every reader
 	$(BIN)/python tests/fuzz_builds.py --mutants $(FUZZ_MUTANTS)

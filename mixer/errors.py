@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 
 class MixerError(Exception):
@@ -30,7 +31,7 @@ class MixerError(Exception):
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text}\n  hint: {self.hint}" if self.hint else text
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Keyword-only fields do not survive the default pickling between worker and parent.
         return (_rebuild, (type(self), self.message, self.where, self.hint))
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import Workshop, cached_tokenizer, write_mixture
+from workshop import Workshop, cached_tokenizer, contents, write_mixture
 
 from mixer.building import build as build_module
-from mixer.mixing import tasks
 from mixer.sample import make_sample
-from mixer.shards import shard
 from mixer.tokens.tokenizer import load_tokenizer
 
 SAMPLE_BYTES = 2_000_000
@@ -24,10 +23,58 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+SHARED: dict[Path, dict[str, str]] = {}
+"""Folders that tests share, and what was in them when they were made."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m quick` need not import files that have no such test: trainers' packages take many seconds."""
+    if config.option.markexpr == "quick" and collection_path.match("test_*.py"):
+        return True if b"mark.quick" not in collection_path.read_bytes() else None
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Set the markers `clients` and `servers`, which follow from where a test stands and what it uses.
+
+    Where two processes share the tests, a file stays together, since its tests share what they build; and so do the
+    trainers', which look at what is left in /dev/shm, where every process of the machine may leave something.
+    """
+    for item in items:
+        file = item.path.relative_to(Path(__file__).parent)
+        group = file.as_posix()
+        if file.parts[0] == "clients":
+            group = "clients"
+            item.add_marker("clients")
+        names = vars(item.getparent(pytest.Module).obj).values()  # type: ignore[union-attr]
+        origins = {str(getattr(value, "__module__", "")).partition(".")[0] for value in names}
+        if origins & {"servers", "remote_kit"}:
+            item.add_marker("servers")
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def shared(folder: Path) -> Path:
+    """A folder that many tests read and none may change; see `_shared_folders_stay_as_they_are`."""
+    SHARED[folder] = contents(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_folders_stay_as_they_are() -> Iterator[None]:
+    """A test that changes what others read fails its own module, not one that happens to run after it."""
+    yield
+    for folder, before in SHARED.items():
+        after = contents(folder)
+        changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+        SHARED[folder] = after
+        assert changed == [], f"a test of this module changed {folder}, which all tests share"
+
+
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     folder = tmp_path_factory.mktemp("workshop")
-    return Workshop(root=write_mixture(folder / "data"), cache_dir=folder / "cache")
+    return Workshop(root=shared(write_mixture(folder / "data")), cache_dir=folder / "cache")
 
 
 @pytest.fixture(autouse=True)
@@ -42,24 +89,12 @@ def _loaded(name: Any, *, root: Path, cache_dir: Path) -> Any:
     return load_tokenizer(name, root=root, cache_dir=cache_dir)
 
 
-@pytest.fixture
-def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tasks of 4 Ki tokens and record batches of 1 Ki, so that a tiny build has several of both."""
-    _make_small(monkeypatch)
-
-
-def _make_small(patch: pytest.MonkeyPatch) -> None:
-    # A recipe allows no tasks under 1 Mi tokens.
-    patch.setattr(tasks, "MIN_TASK_TOKENS", 1 << 12)
-    patch.setattr(shard, "_BATCH_TOKENS", 1 << 10)
-
-
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a 2 MB sample."""
     folder = tmp_path_factory.mktemp("sample") / "sample"
     make_sample(folder, SAMPLE_BYTES)
-    return folder
+    return shared(folder)
 
 
 @pytest.fixture(scope="session")
@@ -67,10 +102,9 @@ def finished(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A finished build of several shards, not to be changed; `copy_of_finished` is."""
     out = tmp_path_factory.mktemp("finished") / "out"
     with pytest.MonkeyPatch.context() as patch:
-        _make_small(patch)
         patch.setattr(build_module, "load_tokenizer", _loaded)
         workshop.build(out, workshop.recipe())
-    return out
+    return shared(out)
 
 
 @pytest.fixture

@@ -41,12 +41,9 @@ VALUES: tuple[Any, ...] = (None, True, "", "\ud800", 0.5, 1e308, [], {}, [[]], "
 MAKE = """
 import sys
 from pathlib import Path
-from mixer.mixing import tasks
-from mixer.shards import shard
 from workshop import Workshop, write_mixture
 
 folder = Path(sys.argv[1])
-tasks.MIN_TASK_TOKENS, shard._BATCH_TOKENS = 1 << 12, 1 << 10
 bench = Workshop(root=write_mixture(folder / "data"), cache_dir=folder / "cache")
 bench.build(folder / "build", bench.recipe(sequence={"packing": "best-fit" if len(sys.argv) > 2 else "concat"}))
 """

@@ -48,6 +48,7 @@ def quick_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return records
 
 
+@pytest.mark.slow
 def test_a_quick_run_records_every_contestant(quick_records: Path) -> None:
     """Each figure has speed, memory, versions and machine; a contestant that is not installed is said to be absent."""
     records = [json.loads(line) for line in quick_records.read_text().splitlines()]
@@ -66,6 +67,7 @@ def test_a_quick_run_records_every_contestant(quick_records: Path) -> None:
     assert mixer["stage_seconds"].keys() >= {"plan", "read", "tokenize", "pack", "write"}
 
 
+@pytest.mark.slow
 def test_records_name_neither_machine_nor_path(quick_records: Path) -> None:
     """What is committed says what was measured on which kind of machine, not where."""
     text = quick_records.read_text()
@@ -75,6 +77,7 @@ def test_records_name_neither_machine_nor_path(quick_records: Path) -> None:
         assert json.loads(line).keys() <= FIELDS | {"tokens", "stage_seconds", "absent"}
 
 
+@pytest.mark.slow
 def test_records_become_a_table_between_the_markers(quick_records: Path, tmp_path: Path) -> None:
     """Only the text between the markers changes, and rendering again changes nothing."""
     readme = tmp_path / "README.md"
@@ -89,6 +92,7 @@ def test_records_become_a_table_between_the_markers(quick_records: Path, tmp_pat
     assert readme.read_text() == text
 
 
+@pytest.mark.slow
 def test_without_markers_the_table_is_printed(
     quick_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

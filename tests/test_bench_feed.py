@@ -43,6 +43,7 @@ def quick_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return records
 
 
+@pytest.mark.slow
 def test_a_quick_run_proves_that_everyone_gives_each_sequence_once(quick_records: Path) -> None:
     """Two rounds of all readers, and in the first the same proof from all; the tests need all of them installed."""
     records = [json.loads(line) for line in quick_records.read_text().splitlines()]
@@ -67,6 +68,7 @@ def test_a_quick_run_proves_that_everyone_gives_each_sequence_once(quick_records
         assert record["ids"] == IDS.get(record["contestant"], "int32")
 
 
+@pytest.mark.slow
 def test_feed_records_name_neither_machine_nor_path(quick_records: Path) -> None:
     """What is committed says what was measured on which kind of machine, not where; no copies are left behind."""
     text = quick_records.read_text()
@@ -75,6 +77,7 @@ def test_feed_records_name_neither_machine_nor_path(quick_records: Path) -> None
     assert not (quick_records.parent / "forms").exists()
 
 
+@pytest.mark.slow
 def test_quick_records_make_a_table(quick_records: Path) -> None:
     """One line a reader, whoever is installed."""
     text = feed_table.render([json.loads(line) for line in quick_records.read_text().splitlines()])

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 BENCHMARK = BENCHMARKS / "remote.py"
 sys.path.append(str(BENCHMARKS))
@@ -26,6 +28,7 @@ MACHINE = {
 }
 
 
+@pytest.mark.slow
 def test_a_small_run_records_both_places_and_the_peer(tmp_path: Path) -> None:
     """The builds take the same text; only those from the bucket ask the server; no path gets into a record."""
     records_path = tmp_path / "records.jsonl"

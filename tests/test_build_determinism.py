@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import Workshop, contents, write_mixture
+from workshop import BATCH_TOKENS, Workshop, contents, write_mixture
 
 from mixer import rng
 from mixer.building.folder import BuildFolder
@@ -29,11 +29,9 @@ RUN = """
 import json, os, sys
 from pathlib import Path
 from mixer.building.build import build
-from mixer.mixing import tasks
 from mixer.recipe import recipe_of
 
-recipe, root, out, cache, workers, task_tokens = sys.argv[1:]
-tasks.MIN_TASK_TOKENS = int(task_tokens)
+recipe, root, out, cache, workers = sys.argv[1:]
 os.setpgrp()
 build(
     recipe_of(json.loads(recipe)), root=Path(root), out=Path(out), cache_dir=Path(cache),
@@ -50,11 +48,9 @@ def record(out: Path) -> tuple[str, dict[str, str]]:
     return load_manifest(out).id, files
 
 
-def start(
-    recipe: Any, root: Path, out: Path, cache: Path, workers: int, task_tokens: int, **env: str
-) -> subprocess.Popen:
+def start(recipe: Any, root: Path, out: Path, cache: Path, workers: int, **env: str) -> subprocess.Popen:
     """A build in another process, and in a process group of its own; prints a line after every task."""
-    arguments = [recipe.model_dump_json(), root, out, cache, workers, task_tokens]
+    arguments = [recipe.model_dump_json(), root, out, cache, workers]
     return subprocess.Popen(
         [sys.executable, "-c", RUN, *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -69,7 +65,6 @@ def finish(process: subprocess.Popen) -> None:
     assert process.returncode == 0, errors
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize(
     ("target", "packing"),
     [
@@ -93,12 +88,13 @@ def test_the_number_of_workers_changes_nothing(
         assert records[-1] == records[0]
 
 
-@pytest.mark.usefixtures("small_tasks")
 def test_the_order_of_the_tasks_changes_nothing(workshop: Workshop, finished: Path, tmp_path: Path) -> None:
     """One runner over the tasks from the last to the first, and each by a new runner: the same shards."""
     recipe = workshop.recipe()
     tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
-    plan = make_plan(survey(recipe, tokenizer, root=workshop.root, cache=PinCache(workshop.cache_dir)))
+    plan = make_plan(
+        survey(recipe, tokenizer, root=workshop.root, cache=PinCache(workshop.cache_dir)), batch_tokens=BATCH_TOKENS
+    )
     shards = load_manifest(finished).shards
     before = sum(shard.tokens for shard in shards[:-1])
     last = Limit(kind="tokens", amount=30_000 - before)
@@ -125,7 +121,7 @@ def test_another_hash_seed_another_process_and_another_folder_change_nothing(
     for hash_seed in ("1", "12345"):
         out = tmp_path / hash_seed
         root, cache = tmp_path / "elsewhere/data", tmp_path / f"cache{hash_seed}"
-        processes.append(start(workshop.recipe(), root, out, cache, 2, 1 << 12, PYTHONHASHSEED=hash_seed))
+        processes.append(start(workshop.recipe(), root, out, cache, 2, PYTHONHASHSEED=hash_seed))
     for process in processes:
         finish(process)
     expected = load_manifest(finished)
@@ -135,7 +131,6 @@ def test_another_hash_seed_another_process_and_another_folder_change_nothing(
     assert record(tmp_path / "1") == record(tmp_path / "12345")
 
 
-@pytest.mark.usefixtures("small_tasks")
 def test_another_seed_and_other_data_change_the_id(workshop: Workshop, finished: Path, tmp_path: Path) -> None:
     """An id that never changed would be worth nothing."""
     write_mixture(tmp_path / "data", seed=8)
@@ -147,6 +142,7 @@ def test_another_seed_and_other_data_change_the_id(workshop: Workshop, finished:
     assert len(ids) == 3
 
 
+@pytest.mark.slow
 def test_ten_kills_at_keyed_moments_change_nothing(workshop: Workshop, sample: Path, tmp_path: Path) -> None:
     """SIGKILL to the parent alone or to the whole group, again and again, then on to the end: the same bytes.
 
@@ -156,9 +152,11 @@ def test_ten_kills_at_keyed_moments_change_nothing(workshop: Workshop, sample: P
         "dclm": {"weight": 10, "path": "dclm/*"},
         "stack": {"weight": 2, "path": "stack-v2/*", "text": "files[].text"},
     }
-    recipe = workshop.recipe(target={"tokens": 16_000_000}, sources=source, sequence={"length": 2048})
-    where = (sample, tmp_path / "killed", workshop.cache_dir, 2, 1 << 16)
-    straight = start(recipe, sample, tmp_path / "straight", workshop.cache_dir, 2, 1 << 16)
+    recipe = workshop.recipe(
+        target={"tokens": 16_000_000}, task_tokens="256Ki", sources=source, sequence={"length": 2048}
+    )
+    where = (sample, tmp_path / "killed", workshop.cache_dir, 2)
+    straight = start(recipe, sample, tmp_path / "straight", workshop.cache_dir, 2)
     finish(straight)
     moments = rng.words(rng.key(0, "kills"), 20).tolist()
     killed = 0

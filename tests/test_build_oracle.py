@@ -18,7 +18,6 @@ from workshop import Workshop
 import mixer.feed
 from mixer.feed.cursor import Cursor
 from mixer.feed.torch import TrainLoader
-from mixer.mixing import tasks
 from mixer.mixing.tasks import task_tokens
 from mixer.shards.records import Manifest
 from mixer.verify.shards import find_damage
@@ -57,7 +56,6 @@ def drawn_rows(shards: list[oracle.Shard], source: int) -> int:
     return len(documents) + sum(shard.skipped[source] for shard in shards)
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("packing", ["concat", "best-fit"])
 @pytest.mark.parametrize("seed", [0, 1, 2**62])
 def test_a_build_equals_the_oracle_in_every_column(workshop: Workshop, tmp_path: Path, packing: str, seed: int) -> None:
@@ -69,7 +67,6 @@ def test_a_build_equals_the_oracle_in_every_column(workshop: Workshop, tmp_path:
     assert manifest.totals.tokens >= 30_000 > manifest.totals.tokens - len(shards[-1].rows[-1]["input_ids"])
 
 
-@pytest.mark.usefixtures("small_tasks")
 def test_redrawn_epochs_are_the_draws_gone_on_with(workshop: Workshop, tmp_path: Path) -> None:
     """Three epochs of 111 rows are 333 draws; each epoch reads a third of the sequences, none of them twice."""
     recipe = workshop.recipe(target={"rows": 111}, epochs={"count": 3, "mode": "redraw"})
@@ -85,7 +82,6 @@ def test_redrawn_epochs_are_the_draws_gone_on_with(workshop: Workshop, tmp_path:
     assert order.sequences(3, np.arange(count // 3)).tolist() != read[0].tolist()
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("packing", ["concat", "best-fit"])
 @pytest.mark.parametrize(
     ("target", "max_draws"),
@@ -113,7 +109,6 @@ def test_every_kind_of_target_ends_where_the_oracle_ends(
         assert getattr(manifest.totals, {"rows": "draws"}.get(kind, kind)) == amount
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize(("bos", "eos"), [(True, False), (False, True), (False, False)])
 def test_bos_and_eos_are_switched_alone(workshop: Workshop, tmp_path: Path, bos: bool, eos: bool) -> None:
     """Each switch adds its id round every document and nothing else."""
@@ -123,7 +118,6 @@ def test_bos_and_eos_are_switched_alone(workshop: Workshop, tmp_path: Path, bos:
     assert (oracle.BOS in ids, oracle.EOS in ids) == (bos, eos)
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("packing", ["concat", "best-fit"])
 def test_skipped_documents_are_counted_by_reason_and_leave_no_token(
     workshop: Workshop, tmp_path: Path, packing: str
@@ -156,16 +150,14 @@ def test_the_size_of_a_task_depends_on_the_total_alone() -> None:
 @pytest.mark.parametrize("packing", ["concat", "best-fit"])
 @pytest.mark.parametrize("target", [{"rows": 900}, {"tokens": 70}, {"sequences": 3}])
 def test_tasks_without_any_text_make_no_shard(
-    workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packing: str, target: dict[str, int]
+    workshop: Workshop, tmp_path: Path, packing: str, target: dict[str, int]
 ) -> None:
-    """One row in a hundred has text: most tasks are empty, and the build is still that of the oracle."""
-    monkeypatch.setattr(tasks, "MIN_TASK_TOKENS", 1)
-    monkeypatch.setattr(tasks, "TASKS_WANTED", 40)
-    texts = ["some words to pack" if row % 100 == 7 else (None, "")[row % 2] for row in range(300)]
+    """One row in 300 has text, and it is long: most tasks are empty, and the build is still that of the oracle."""
+    texts = ["some words to pack " * 750 if row % 300 == 40 else (None, "")[row % 2] for row in range(900)]
     pq.write_table(pa.table({"text": texts}), tmp_path / "thin.parquet", row_group_size=50)
     thin = Workshop(root=tmp_path, cache_dir=workshop.cache_dir)
     sources = {"thin": {"weight": 1, "path": "*.parquet"}}
-    recipe = thin.recipe(sources=sources, target=target, sequence={"length": 4, "packing": packing})
+    recipe = thin.recipe(sources=sources, target=target, task_tokens="1Ki", sequence={"length": 4, "packing": packing})
     manifest, shards = both(thin, tmp_path / "out", recipe, target.get("rows"))
     assert any(not shard.rows for shard in shards)
     assert list(find_damage(tmp_path / "out", manifest)) == []

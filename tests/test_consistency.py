@@ -15,6 +15,8 @@ from mixer.errors import FormatError
 from mixer.shards.ids import manifest_id
 from mixer.shards.manifest import load_manifest, manifest_json, parse_manifest
 
+pytestmark = pytest.mark.quick
+
 Edit = Callable[[dict[str, Any]], object]
 
 

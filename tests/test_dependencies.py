@@ -13,6 +13,8 @@ import pytest
 
 from mixer.extras import DISTRIBUTION, PACKAGES, install_command
 
+pytestmark = pytest.mark.quick
+
 REPOSITORY = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 BASE = {"numpy", "pyarrow", "rich", "typer", "xxhash"}
@@ -28,7 +30,7 @@ OTHER_NAMES = {
 """Modules whose package is called something else."""
 NOT_IMPORTED = {
     "hf": {"accelerate", "datasets", "transformers"},  # Trainer, what it needs to start, and the rows it is given
-    "test": {"flask", "flask-cors", "mypy", "ruff"},  # of moto's server; commands of `make check`
+    "test": {"codespell", "flask", "flask-cors", "mypy", "pytest-xdist", "ruff"},  # of moto's server; of `make check`
 }
 """Extra -> packages that it has for what is used beside mixer."""
 

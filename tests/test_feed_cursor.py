@@ -18,6 +18,8 @@ from mixer.feed.order import Order
 from mixer.feed.steps import Steps
 from mixer.shards.locate import Locator
 
+pytestmark = pytest.mark.quick
+
 
 def start(count: int, seed: int = 1, parts: int = 1) -> Cursor:
     """A cursor at the beginning of a build of so many sequences."""

@@ -15,6 +15,8 @@ from mixer.errors import UsageError
 from mixer.feed.epochs import Epochs
 from mixer.feed.order import ROUNDS, Order, Permutation
 
+pytestmark = pytest.mark.quick
+
 MASK = (1 << 64) - 1
 
 

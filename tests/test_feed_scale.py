@@ -77,6 +77,7 @@ def many_shards(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return out
 
 
+@pytest.mark.slow
 def test_ten_thousand_shards_give_their_first_batch_within_a_second(many_shards: Path) -> None:
     """In a fresh process: imports, the manifest with its checks, the order, eight sequences and their labels."""
     code = """
@@ -91,6 +92,7 @@ print(json.dumps({"seconds": time.process_time(), "shards": len(sequences.shard_
     assert min(one["seconds"] for one in tries) < 1
 
 
+@pytest.mark.slow
 def test_reading_from_all_shards_keeps_few_files_and_little_memory(many_shards: Path) -> None:
     """A process that may have 1024 files open reads from 10,000 shards, and keeps only the last of them."""
     code = """
@@ -131,6 +133,7 @@ print(json.dumps({"rate": 100_000 / sorted(seconds)[10], "bytes": status("VmHWM"
     assert found["bytes"] < MEMORY_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle_shards", [None, 64])
 def test_a_run_over_700_million_sequences_steps_at_a_million_a_second(shuffle_shards: int | None) -> None:
     """From the middle of an epoch, one rank of 64, as a loader asks; with a shuffle_shards of shards and without."""

@@ -16,6 +16,8 @@ from mixer.cli.main import run
 from mixer.feed.cursor import Cursor
 from mixer.shards.manifest import load_manifest
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture(scope="module")
 def rows(finished: Path) -> list[dict]:
@@ -116,7 +118,6 @@ def test_what_cannot_be_traced_is_wrong_usage(
     assert words in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("shuffle_shards", [None, 2])
 def test_a_row_of_redrawn_epochs_is_found_in_the_epoch_that_reads_it(
     workshop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], shuffle_shards: int | None

@@ -23,6 +23,8 @@ from mixer.stack.ids import IdsFile
 from mixer.stack.in_order import in_order
 from mixer.stack.wanted_files import Selection, select
 
+pytestmark = pytest.mark.quick
+
 # Decoding
 
 

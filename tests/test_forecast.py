@@ -32,6 +32,8 @@ from mixer.survey.result import Survey
 from mixer.survey.survey import survey
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
+pytestmark = pytest.mark.quick
+
 REPOSITORY = Path(__file__).parents[1]
 ZYDA2 = REPOSITORY / "recipes" / "llama3-8b-zyda2.yaml"
 
@@ -536,7 +538,6 @@ def profiles_in(workshop: Workshop, recipe: Recipe, tokenizer: Tokenizer) -> tup
     return found.recipe, profiles_of_sources(found)
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("weights", ["rows", "tokens"])
 def test_the_build_lands_within_the_intervals_of_the_plan(
     workshop: Workshop, llama3: Tokenizer, tmp_path: Path, weights: str

@@ -15,6 +15,8 @@ from mixer.mixing.blocks import BlockOrder
 from mixer.mixing.draws import DrawSchedule
 from mixer.mixing.tasks import document_slots
 
+pytestmark = pytest.mark.quick
+
 PAGE = (Path(mixer.__file__).parent / "format.md").read_text()
 MASK = (1 << 64) - 1
 

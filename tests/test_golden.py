@@ -13,6 +13,8 @@ from mixer.shards.shard import open_shard
 from mixer.sources.pin_cache import default_cache_dir
 from mixer.verify.shards import find_damage
 
+pytestmark = pytest.mark.quick
+
 GOLDEN = Path(__file__).parent / "golden"
 BUILDS = sorted(path.parent for path in GOLDEN.glob("v*/*/manifest.json"))
 

@@ -13,6 +13,8 @@ import pytest
 
 import mixer
 
+pytestmark = pytest.mark.quick
+
 PACKAGE = Path(mixer.__file__).parent
 ROWS = [
     {"errors"},

@@ -36,6 +36,7 @@ print(own * 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 @pytest.mark.parametrize("unit", [PROSE, "a"], ids=["prose", "one-letter"])
 def test_a_large_document_takes_six_bytes_of_memory_a_byte(tmp_path: Path, kind: str, unit: str) -> None:

@@ -19,6 +19,8 @@ from mixer.mixing.tasks import Task
 from mixer.plan.plan import Plan
 from mixer.shards.records import Cut, Limit, ReferenceCheck, SourceCounts, TaskRecord
 
+pytestmark = pytest.mark.quick
+
 Sizes = list[list[int]]
 """Tokens of each sequence of each task; they repeat, as do the passes over a source."""
 

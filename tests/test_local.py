@@ -17,6 +17,8 @@ from mixer.sample import make_sample
 from mixer.shards.manifest import load_manifest
 from mixer.system.local_paths import check_local
 
+pytestmark = pytest.mark.quick
+
 ADDRESSES = ["s3://bucket/out", "gs://bucket/out", "hf://datasets/a/b", "https://host/out", "S3://bucket/out"]
 
 

@@ -12,6 +12,8 @@ from mixer.mixing.draws import DrawSchedule, row_weights
 from mixer.mixing.target import Extent, Supply, extent
 from mixer.mixing.tasks import document_slots
 
+pytestmark = pytest.mark.quick
+
 
 def test_draws_of_two_to_one() -> None:
     """Weights 2 and 1: a, a, b, and again from the start."""

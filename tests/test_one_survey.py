@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from workshop import Workshop
+from workshop import BATCH_TOKENS, SOURCES, Workshop, write_mixture
 
 from mixer.plan.forecast import forecast
 from mixer.plan.plan import Plan, make_plan
@@ -17,27 +20,38 @@ from mixer.survey.profiles import profiles_of_sources
 from mixer.survey.survey import survey
 from mixer.tokens.tokenizer import load_tokenizer
 
+pytestmark = pytest.mark.quick
 
-@pytest.mark.usefixtures("small_tasks")
+MORE = {"long": {"weight": 30, "path": "long/*.parquet"}, "maths": SOURCES["maths"] | {"weight": 7}}
+
+
+@pytest.fixture(scope="module")
+def large_mixture(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """The tiny mixture, and a source of so many rows that a sample is measured: its mean may be off."""
+    root = write_mixture(tmp_path_factory.mktemp("large") / "data")
+    chance = random.Random(3)
+    texts = [" ".join(["word"] * chance.randint(1, 20)) for _ in range(6000)]
+    (root / "long").mkdir()
+    pq.write_table(pa.table({"text": texts}), root / "long/0.parquet", row_group_size=500)
+    return Workshop(root=root, cache_dir=workshop.cache_dir)
+
+
 @pytest.mark.parametrize("weights", ["rows", "tokens"])
 @pytest.mark.parametrize("target", [{"passes": {"maths": 3}}, {"rows": 700}, {"tokens": 20_000}])
 def test_all_totals_are_one_total(
-    workshop: Workshop,
+    large_mixture: Workshop,
     tmp_path: Path,
     target: dict[str, Any],
     weights: str,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The plan's tokens are those of the header and the progress; the means are those that the manifest keeps.
 
     The header says how far an estimate may be off, and that of a target in tokens is none.
     """
-    monkeypatch.setattr(measure, "_CLUSTERS", 1)  # else all rows of these small sources are read, and nothing is off
-    # A seed of its own: what another test has measured with all clusters is in the cache that the build uses.
-    recipe = workshop.recipe(seed=77, target=target, weights=weights)
-    tokenizer = load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
-    surveyed = survey(recipe, tokenizer, root=workshop.root, cache=PinCache(tmp_path / "cache"))
+    recipe = large_mixture.recipe(target=target, weights=weights, task_tokens="64Ki", sources=SOURCES | MORE)
+    tokenizer = load_tokenizer("llama3", root=large_mixture.root, cache_dir=large_mixture.cache_dir)
+    surveyed = survey(recipe, tokenizer, root=large_mixture.root, cache=PinCache(tmp_path / "cache"))
     mix = forecast(surveyed.recipe, profiles_of_sources(surveyed))
     plans: list[Plan] = []
     progress = BuildProgress(quiet=False)
@@ -46,9 +60,9 @@ def test_all_totals_are_one_total(
         plans.append(plan)
         progress.on_plan(plan)
 
-    manifest = workshop.build(tmp_path / "out", recipe, on_plan=on_plan)
+    manifest = large_mixture.build(tmp_path / "out", recipe, on_plan=on_plan)
     (plan,) = plans
-    assert plan.id == make_plan(surveyed).id
+    assert plan.id == make_plan(surveyed, batch_tokens=BATCH_TOKENS).id
     assert expected_tokens(plan) == pytest.approx(mix.tokens.value, rel=1e-9)
     means = manifest.hints["measured_tokens_per_row"]
     assert means == {name: one.tokens_per_row for name, one in surveyed.measured.items()}

@@ -9,6 +9,8 @@ from mixer.packing.best_fit import lay_best_fit
 from mixer.packing.columns import build_columns, documents_stream
 from mixer.packing.layout import Layout, lay_end_to_end
 
+pytestmark = pytest.mark.quick
+
 
 def segments(layout: Layout) -> list[list[tuple[int, int, int]]]:
     """(document, start, tokens) of each sequence."""

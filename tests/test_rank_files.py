@@ -10,6 +10,7 @@ import shutil
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ from workshop import Workshop
 
 from mixer.errors import RecipeError, TokenizerError
 from mixer.recipe import Recipe, TokenizerSpec, parse_recipe
-from mixer.tokens import encode, long_pretokens
 from mixer.tokens.engines import TiktokenEngine
 from mixer.tokens.known import BY_NAME, KNOWN
+from mixer.tokens.long_pretokens import LongPretokenSizes
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
 WORDS = "a aB ABC Éa é ß İ ǅ ʰ ª don't HTMLParser 's 'S 'ſ 'LL ’s 'll 猫 中文 ไทย हिन्दी 한국 עברית العربية"
@@ -176,14 +177,13 @@ def test_the_table_is_what_tiktoken_says(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize("name", ["llama3", "o200k", "cl100k", "r50k", "qwen"])
-def test_long_pretokens_change_no_id(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_long_pretokens_change_no_id(workshop: Workshop, name: str) -> None:
     """Of any known pattern: every document goes through the stretches, which are made short."""
-    monkeypatch.setattr(long_pretokens, "_LONG_PRETOKEN", 64)
-    monkeypatch.setattr(long_pretokens, "_STRETCH", 100)
-    monkeypatch.setattr(long_pretokens, "_FIRST_OVERLAP", 2)
-    monkeypatch.setattr(long_pretokens, "_PIECE", 150)
-    monkeypatch.setattr(encode, "LONG_DOCUMENT_BYTES", 1)
-    tokenizer = load_tokenizer({"ranks": "llama3", "pattern": name}, root=workshop.root, cache_dir=workshop.cache_dir)
+    loaded = load_tokenizer({"ranks": "llama3", "pattern": name}, root=workshop.root, cache_dir=workshop.cache_dir)
+    short = LongPretokenSizes(
+        document_bytes=1, pretoken_bytes=64, stretch_bytes=100, first_overlap_tokens=2, piece_bytes=150
+    )
+    tokenizer = replace(loaded, long_sizes=short)
     chance = random.Random(4)
     for _ in range(150):
         parts = [chance.choice(PIECES) * chance.choice([1, 2, 90, 300]) for _ in range(chance.randint(1, 5))]

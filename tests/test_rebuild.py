@@ -18,6 +18,8 @@ from mixer.verify.repair import repair
 from mixer.verify.shards import find_damage
 from mixer.verify.sources import check_deep
 
+pytestmark = pytest.mark.quick
+
 
 def deep(workshop: Workshop, out: Path, root: Path | None = None) -> Any:
     return check_deep(out, load_manifest(out), root=root or workshop.root, cache_dir=workshop.cache_dir)
@@ -27,7 +29,6 @@ def mend(workshop: Workshop, out: Path) -> Any:
     return repair(out, root=workshop.root, cache_dir=workshop.cache_dir)
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("packing", ["concat", "best-fit"])
 @pytest.mark.parametrize("target", [{"tokens": 2000}, {"sequences": 20}, {"rows": 60}, {"passes": {"maths": 2}}])
 def test_redrawn_epochs_are_built_again_as_they_were(
@@ -45,7 +46,6 @@ def test_redrawn_epochs_are_built_again_as_they_were(
     assert list(find_damage(tmp_path / "out", load_manifest(tmp_path / "out"))) == []
 
 
-@pytest.mark.usefixtures("small_tasks")
 def test_a_file_that_was_added_to_a_glob_is_none_of_the_build(workshop: Workshop, tmp_path: Path) -> None:
     """The build is right; but a file that it read and that is gone, or another one, is an error that names it."""
     root = write_mixture(tmp_path / "data")

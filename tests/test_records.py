@@ -18,6 +18,8 @@ from mixer.digest import canonical_json
 from mixer.shards.decode import ShapeError, decode, encode
 from mixer.shards.records import Cut, Manifest, PlanRecord, ShardFile, SourceCounts, Stage, TaskRecord
 
+pytestmark = pytest.mark.quick
+
 LARGEST = 2**63 - 1
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(0, LARGEST) | st.text(max_size=4),

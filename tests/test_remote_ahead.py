@@ -124,7 +124,6 @@ def test_blocks_that_are_expected_no_more_are_let_go(bucket: tuple[Path, Server]
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where someone still holds it
 
 
-@pytest.mark.usefixtures("small_tasks")
 def test_a_build_is_held_against_its_remote_sources(workshop: Workshop, tmp_path: Path) -> None:
     """`mixer verify --deep` reads the versions that were pinned; one that is gone is an error."""
     with on_s3(workshop, tmp_path) as remote:
@@ -137,7 +136,6 @@ def test_a_build_is_held_against_its_remote_sources(workshop: Workshop, tmp_path
             check_deep(tmp_path / "out", manifest, root=tmp_path, cache_dir=tmp_path / "third")
 
 
-@pytest.mark.usefixtures("small_tasks")
 def test_a_second_build_takes_its_blocks_from_the_cache(workshop: Workshop, tmp_path: Path) -> None:
     """Nothing but listings goes over the network."""
     with on_s3(workshop, tmp_path) as remote:
@@ -150,7 +148,6 @@ def test_a_second_build_takes_its_blocks_from_the_cache(workshop: Workshop, tmp_
     assert "cache_misses" not in log
 
 
-@pytest.mark.usefixtures("small_tasks")
 def test_a_cache_that_is_too_small_changes_no_byte(workshop: Workshop, finished: Path, tmp_path: Path) -> None:
     """It costs fetching again. Where it is and how large is no part of the recipe's identity."""
     with on_s3(workshop, tmp_path) as remote:

@@ -15,8 +15,6 @@ from mixer.stores import connect
 from mixer.stores.address import Address
 from mixer.stores.store import Store
 
-pytestmark = pytest.mark.usefixtures("small_tasks")
-
 
 def shards(out: Path) -> dict[str, str]:
     """The digest of each shard's file."""

@@ -23,6 +23,8 @@ from mixer.stores.listing import parse_addresses
 from mixer.stores.ranges import merged, parts
 from mixer.stores.retry import BUSY, SERVER, RetryPolicy, RetryState, TransferFailed, failure_of_status, wait_seconds
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize(
     ("text", "store", "revision", "path", "shown"),

@@ -158,7 +158,6 @@ def texts(snapshot: Snapshot, source: Source = SOURCE) -> list[str]:
     ]
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_build_from_google_is_the_build_from_local_copies(
     workshop: Workshop, finished: Path, tmp_path: Path, workers: int

@@ -114,11 +114,13 @@ def first(hub: Hub) -> Pinned:
     return hub.pin()
 
 
+@pytest.mark.slow
 def test_every_file_has_its_rows(first: Pinned) -> None:
     """Under its own name, none twice and none lost between two pages."""
     assert first.said["rows"] == {name_of(number): rows_of(number) for number in range(NUM_FILES)}
 
 
+@pytest.mark.slow
 def test_a_first_pin_asks_for_each_page_once_and_for_each_file_twice(first: Pinned) -> None:
     """Once where its bytes are, and once for its footer."""
     paths = [request.target.partition("?")[0] for request in first.requests]
@@ -133,6 +135,7 @@ def test_a_first_pin_asks_for_each_page_once_and_for_each_file_twice(first: Pinn
     assert {request.status for request in first.requests} == {200, 206, 302}
 
 
+@pytest.mark.slow
 def test_a_kept_snapshot_is_small_and_needs_no_file(hub: Hub, first: Pinned) -> None:
     """Pinned again there is one question, whether the branch moved; less than 200 bytes are kept of a file."""
     again = hub.pin()
@@ -144,6 +147,7 @@ def test_a_kept_snapshot_is_small_and_needs_no_file(hub: Hub, first: Pinned) -> 
     assert kept.stat().st_size < 200 * NUM_FILES
 
 
+@pytest.mark.slow
 def test_pinning_takes_little_memory(first: Pinned) -> None:
     """The footers are let go of: less than 8 KB a file is left, and what 32 connections take."""
     assert first.said["added_bytes"] < 8_000 * NUM_FILES + 40_000_000

@@ -19,6 +19,8 @@ from mixer.shards.manifest import load_manifest
 from mixer.verify import row_fate as fate
 from mixer.verify.row_fate import Fate, row_fate
 
+pytestmark = pytest.mark.quick
+
 
 def held(out: Path) -> dict[tuple[int, int], set[int]]:
     """The sequences of each (source, row), by reading all of them."""
@@ -32,7 +34,6 @@ def held(out: Path) -> dict[tuple[int, int], set[int]]:
     return found
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("packing", ["concat", "best-fit"])
 def test_the_sequences_of_a_row_follow_from_its_draws(workshop: Workshop, tmp_path: Path, packing: str) -> None:
     """Every row of every source, over several passes: those that reading all shards finds, and no others."""
@@ -45,7 +46,6 @@ def test_the_sequences_of_a_row_follow_from_its_draws(workshop: Workshop, tmp_pa
             assert all(0 <= start < stop <= manifest.counts[0].tasks[1] for start, stop in (one.tasks for one in drawn))
 
 
-@pytest.mark.usefixtures("small_tasks")
 def test_few_shards_are_read_for_a_row(workshop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row without `where` is in one task a pass."""
     manifest = workshop.build(tmp_path / "out", workshop.recipe(target={"tokens": 9000}))
@@ -82,7 +82,6 @@ def fates(workshop: Workshop, out: Path, name: str) -> list[Fate]:
     ]
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("target", [{"rows": 60}, {"tokens": 700}])
 def test_every_row_has_one_fate_and_they_add_up(workshop: Workshop, tmp_path: Path, target: dict[str, int]) -> None:
     """Skipped rows by reason are as many as the manifest says, for a build that reads no source twice."""

@@ -30,6 +30,8 @@ from mixer.shards.records import Manifest
 from mixer.shards.shard import shard_schema
 from mixer.verify.shards import find_damage
 
+pytestmark = pytest.mark.quick
+
 LISTS = {
     "cu_seqlens": "i",
     "segment_source": "h",

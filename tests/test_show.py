@@ -32,6 +32,8 @@ from mixer.shards.records import (
 )
 from mixer.system.progress import Advance, Work
 
+pytestmark = pytest.mark.quick
+
 
 def test_short_counts():
     """Counts keep three digits and a unit, and stay exact below ten thousand."""

@@ -13,6 +13,8 @@ from sources_kit import TextSpec
 
 from mixer.sources.text import documents, invalid_rows, text_offsets
 
+pytestmark = pytest.mark.quick
+
 FILES = TextSpec(list="files", field="body")
 
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from mixer.errors import RecipeError
 from mixer.sources.row_filter import parse_where
 
+pytestmark = pytest.mark.quick
+
 BATCH = pa.record_batch(
     {
         "n": pa.array([1, 2, 3, None], pa.int64()),

@@ -19,6 +19,8 @@ from mixer.recipe.template import parse_template
 from mixer.sources.pin import pin
 from mixer.sources.reader import SourceReader
 
+pytestmark = pytest.mark.quick
+
 ROWS: list[dict[str, Any]] = [
     {
         "repo": "r0",

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from mixer.errors import RecipeError, TokenizerError
 from mixer.recipe import Source, parse_recipe
 from mixer.sources.pin import pin
 from mixer.sources.reader import SourceReader
-from mixer.tokens import encode, long_pretokens
+from mixer.tokens import long_pretokens
 from mixer.tokens.engines import GigatokenEngine, TokenizersEngine
+from mixer.tokens.long_pretokens import LongPretokenSizes
 from mixer.tokens.patterns import PATTERNS
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
@@ -56,6 +58,15 @@ ODD = [
 @pytest.fixture(scope="module")
 def llama3(workshop: Workshop) -> Tokenizer:
     return load_tokenizer("llama3", root=workshop.root, cache_dir=workshop.cache_dir)
+
+
+@pytest.fixture(scope="module")
+def short_stretches(llama3: Tokenizer) -> Tokenizer:
+    """To which a few hundred bytes are a long pretoken."""
+    short = LongPretokenSizes(
+        document_bytes=1, pretoken_bytes=256, stretch_bytes=200, first_overlap_tokens=4, piece_bytes=1000
+    )
+    return replace(llama3, long_sizes=short)
 
 
 def large(texts: list[str]) -> pa.LargeStringArray:
@@ -209,16 +220,11 @@ stretches = st.tuples(st.sampled_from(PIECES), st.sampled_from([1, 2, 5, 300]))
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(stretches, max_size=8))
 def test_documents_of_long_pretokens_have_the_ids_of_tiktoken(
-    llama3: Tokenizer, monkeypatch: pytest.MonkeyPatch, parts: list[tuple[str, int]]
+    short_stretches: Tokenizer, parts: list[tuple[str, int]]
 ) -> None:
     """Stretches of any kind in any order; what counts as long is made short."""
-    monkeypatch.setattr(long_pretokens, "_LONG_PRETOKEN", 256)
-    monkeypatch.setattr(long_pretokens, "_STRETCH", 200)
-    monkeypatch.setattr(long_pretokens, "_FIRST_OVERLAP", 4)
-    monkeypatch.setattr(long_pretokens, "_PIECE", 1000)
-    monkeypatch.setattr(encode, "LONG_DOCUMENT_BYTES", 1)
     text = "".join(piece * count for piece, count in parts)
-    assert llama3.encode(large([text])).ids.tolist() == oracle.llama3()(text)
+    assert short_stretches.encode(large([text])).ids.tolist() == oracle.llama3()(text)
 
 
 MORE = ["/", "/\n", "'", "'S", "’s", "ABC", "\u0301", "e\u0301", "ǅ", "ʰ", "١", "\x1c", "\x85", "_"]
@@ -289,7 +295,6 @@ def word_level(texts: list[str]) -> tuple[HfTokenizer, Any]:
 KINDS = [byte_level_bpe, nfc_bpe, unigram, word_piece, word_level]
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_trained_tokenizer_builds_with_the_ids_of_tokenizers(
     workshop: Workshop, tmp_path: Path, documents: list[str], kind: Any

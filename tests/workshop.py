@@ -29,6 +29,8 @@ SOURCES: dict[str, dict[str, Any]] = {
     "code": {"weight": 10, "path": "code/*.parquet", "text": {"list": "files", "field": "text", "prefix": "\n\n"}},
     "maths": {"weight": 0.7, "path": "maths/*.parquet", "text": "body"},
 }
+TASK_TOKENS, BATCH_TOKENS = 1 << 12, 1 << 10
+"""So small that a tiny build has several tasks, and several record batches a shard."""
 
 
 def write_mixture(folder: Path, seed: int = 7) -> Path:
@@ -95,14 +97,19 @@ class Workshop:
 
     def recipe(self, **changes: Any) -> Recipe:
         """A recipe over the tiny mixture; `sequence` is merged, anything else replaced."""
-        base: dict[str, Any] = {"seed": 1, "target": {"tokens": 30_000}, "sources": copy.deepcopy(SOURCES)}
+        base: dict[str, Any] = {
+            "seed": 1,
+            "target": {"tokens": 30_000},
+            "task_tokens": TASK_TOKENS,
+            "sources": copy.deepcopy(SOURCES),
+        }
         sequence = {"length": 64} | changes.pop("sequence", {})
         return parse_recipe({**base, **changes, "sequence": sequence}, where="test", default_name="tiny")
 
     def build(self, out: Path, recipe: Recipe, **arguments: Any) -> Manifest:
-        """Build with one worker unless told otherwise."""
-        arguments = {"root": self.root, "out": out, "cache_dir": self.cache_dir, "workers": 1, **arguments}
-        return build_module.build(recipe, **arguments)
+        """Build with one worker and small record batches unless told otherwise."""
+        usual = {"root": self.root, "cache_dir": self.cache_dir, "workers": 1, "batch_tokens": BATCH_TOKENS}
+        return build_module.build(recipe, out=out, **usual | arguments)
 
     @staticmethod
     def rows(out: Path, manifest: Manifest) -> list[list[dict]]:

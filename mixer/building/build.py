@@ -26,6 +26,7 @@ from mixer.shards.card import dataset_card
 from mixer.shards.files import check_files
 from mixer.shards.manifest import MANIFEST, load_manifest, publish_manifest, with_id
 from mixer.shards.records import Manifest, TaskRecord
+from mixer.shards.shard import BATCH_TOKENS
 from mixer.sources.evidence import EVIDENCE, Evidence, EvidenceCollector
 from mixer.sources.pin_cache import MAX_CACHE_BYTES, PinCache
 from mixer.stack.contents import Fetching
@@ -58,6 +59,7 @@ def build(
     workers: int | None = None,
     cache_dir: Path,
     copies: Path | None = None,
+    batch_tokens: int = BATCH_TOKENS,
     on_plan: Callable[[Plan], None] = lambda plan: None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_fetch: Callable[[str], Listener] | None = None,
@@ -74,6 +76,7 @@ def build(
         workers: worker processes; None: one per core that this process may use.
         cache_dir: where row counts and tokenizers are kept between builds.
         copies: the folder that a second copy of the manifest goes into, under the build's name and id.
+        batch_tokens: tokens of a record batch of the shards, at most; part of the build's identity.
         on_plan: called once, before any text is tokenized for the build.
         on_progress: called after every task.
         on_pin: called with how far the files of a source are pinned; from several threads.
@@ -99,7 +102,8 @@ def build(
             traffic.take()
             cache = sources_cache(recipe, root=root, cache_dir=cache_dir)
             fetching = Fetching(workers=workers, listener=on_fetch or _silent)
-            plan = make_plan(survey(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin))
+            surveyed = survey(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
+            plan = make_plan(surveyed, batch_tokens=batch_tokens)
             clock.planned = clock.seconds()
             planning = traffic.take()
             folder.adopt(plan)

@@ -238,7 +238,7 @@ class DocumentReader:
         stop = used - int(documents.length[place + 1 : end].sum())
         ids = self._ids[stop - int(documents.length[place]) : stop]
         text = texts.text[place - end].as_py()
-        return self._tokenizer.reference.encode(text) == ids.tolist()
+        return bool(self._tokenizer.reference.encode(text) == ids.tolist())
 
 
 def _fetch_ahead(readers: Sequence[SourceReader]) -> FetchAhead | None:

@@ -161,7 +161,7 @@ class BuildFolder:
 
     def _plan_id(self) -> str | None:
         try:
-            return read_plan_json(self.out)["id"]
+            return str(read_plan_json(self.out)["id"])
         except (IntegrityError, FormatError):
             return None
 

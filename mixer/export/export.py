@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ from mixer.export.mds import write_mds
 from mixer.export.megatron import write_megatron
 from mixer.export.nanotron import write_nanotron
 from mixer.export.olmo import write_olmo
+from mixer.export.samples import FILE_BYTES
 from mixer.feed.sequences import SequenceSet, open_build
 from mixer.shards.decode import encode
 from mixer.system.local_paths import check_local
 from mixer.system.progress import Advance, OnAdvance, Work, silent
 from mixer.system.publish import publish_bytes, sync_file
 
-FORMATS: dict[str, Callable[[SequenceSet, Path, OnShard], np.dtype]] = {
+Writer = Callable[[SequenceSet, Path, OnShard], np.dtype]
+_OF_SAMPLES = {"litdata": write_litdata, "mds": write_mds}
+FORMATS: dict[str, Writer] = {
     "bin": write_flat,
-    "litdata": write_litdata,
-    "mds": write_mds,
+    **_OF_SAMPLES,
     "megatron": write_megatron,
     "nanotron": write_nanotron,
     "olmo": write_olmo,
@@ -35,7 +38,14 @@ RECORD = "export.json"
 """Written last: a folder without it is not a finished export."""
 
 
-def export(build: str | Path, format_name: str, folder: Path, on_advance: OnAdvance = silent) -> dict[str, Any]:
+def export(
+    build: str | Path,
+    format_name: str,
+    folder: Path,
+    on_advance: OnAdvance = silent,
+    *,
+    file_bytes: int = FILE_BYTES,
+) -> dict[str, Any]:
     """Write the tokens of a build in another trainer's format; run again, it goes on where it was.
 
     `litdata` and `mds` have the sequences, padding and all; the others have the tokens without padding, as one stream
@@ -47,6 +57,7 @@ def export(build: str | Path, format_name: str, folder: Path, on_advance: OnAdva
         format_name: one of `FORMATS`.
         folder: empty, not there, or with an export of the same build in the same format; outside of the build.
         on_advance: called after each shard.
+        file_bytes: of ids in a file of samples (`litdata`, `mds`), at most.
 
     Returns:
         The record, as in `export.json`: format, id of the build's manifest, dtype, tokens, sequence length, tokenizer.
@@ -73,7 +84,7 @@ def export(build: str | Path, format_name: str, folder: Path, on_advance: OnAdva
     try:
         with claimed(folder, {"format": format_name, "manifest": manifest.id}):
             (folder / RECORD).unlink(missing_ok=True)
-            dtype = FORMATS[format_name](sequences, folder, on_shard)
+            dtype = _writer(format_name, file_bytes)(sequences, folder, on_shard)
             record = {
                 "format": format_name,
                 "manifest": manifest.id,
@@ -91,3 +102,9 @@ def export(build: str | Path, format_name: str, folder: Path, on_advance: OnAdva
             hint="when that is mended, the same command goes on where it was",
         ) from error
     return record
+
+
+def _writer(format_name: str, file_bytes: int) -> Writer:
+    if of_samples := _OF_SAMPLES.get(format_name):
+        return partial(of_samples, file_bytes=file_bytes)
+    return FORMATS[format_name]

@@ -33,7 +33,7 @@ _ONE_TENSOR = '[1, {"type": null, "context": null, "children_spec": []}]'
 """An item that is a tensor, and no tree of them: a tree's specification as torch writes it."""
 
 
-def write_litdata(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np.dtype:
+def write_litdata(sequences: SequenceSet, folder: Path, on_shard: OnShard, file_bytes: int = FILE_BYTES) -> np.dtype:
     """Write `chunk-0-N.bin` and `index.json`; an item is a sequence with its padding, and the id after it.
 
     Where nothing follows, and after padding, that id is the padding's: a target to be left out of the loss.
@@ -57,12 +57,12 @@ def write_litdata(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np
         path, count = path_of(number), part.num_sequences
         return {"chunk_bytes": path.stat().st_size, "chunk_size": count, "dim": count * block, "filename": path.name}
 
-    parts = parts_of(manifest, dtype.itemsize)
+    parts = parts_of(manifest, dtype.itemsize, file_bytes)
     publish_parts(sequences, parts, path_of, encode, on_shard)
     index = {
         "chunks": [entry(number, part) for number, part in enumerate(parts)],
         "config": {
-            "chunk_bytes": FILE_BYTES,
+            "chunk_bytes": file_bytes,
             "chunk_size": None,
             "compression": None,
             "data_format": [f"no_header_tensor:{_DTYPE_CODES[dtype.name]}"],

@@ -27,7 +27,7 @@ from mixer.packing.columns import Columns
 from mixer.system.publish import publish_bytes
 
 
-def write_mds(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np.dtype:
+def write_mds(sequences: SequenceSet, folder: Path, on_shard: OnShard, file_bytes: int = FILE_BYTES) -> np.dtype:
     """Write `shard.NNNNN.mds` and `index.json`; a sample is a sequence with its padding.
 
     Its columns: `tokens`, the name that LLM Foundry looks for; `next_id` and `num_pad`, as in format.md, so that
@@ -55,7 +55,7 @@ def write_mds(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np.dty
         "compression": None,
         "format": "mds",
         "hashes": [],
-        "size_limit": FILE_BYTES,
+        "size_limit": file_bytes,
         "version": 2,
     }
 
@@ -70,7 +70,7 @@ def write_mds(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np.dty
         data = {"basename": path.name, "bytes": path.stat().st_size, "hashes": {}}
         return {**header, "raw_data": data, "samples": part.num_sequences, "zip_data": None}
 
-    parts = parts_of(manifest, dtype.itemsize)
+    parts = parts_of(manifest, dtype.itemsize, file_bytes)
     publish_parts(sequences, parts, path_of, encode, on_shard)
     index = {"shards": [entry(number, part) for number, part in enumerate(parts)], "version": 2}
     publish_bytes(folder / "index.json", _sorted_json(index))

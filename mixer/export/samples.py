@@ -37,12 +37,12 @@ class Part:
         return self.stop - self.start
 
 
-def parts_of(manifest: Manifest, itemsize: int) -> list[Part]:
-    """The files of an export: the build's sequences in order, a shard's in as few files as `FILE_BYTES` allows. Pure.
+def parts_of(manifest: Manifest, itemsize: int, file_bytes: int) -> list[Part]:
+    """The files of an export: the build's sequences in order, a shard's in as few files as `file_bytes` allows. Pure.
 
     shards of 3 and 5 sequences, 4 to a file: 0[0:3]  1[0:4]  1[4:5]
     """
-    most = max(1, FILE_BYTES // (manifest.sequence.length * itemsize))
+    most = max(1, file_bytes // (manifest.sequence.length * itemsize))
     return [
         Part(shard=number, start=start, stop=min(start + most, shard.sequences))
         for number, shard in enumerate(manifest.shards)

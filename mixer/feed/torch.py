@@ -54,7 +54,7 @@ def to_tensors(batch: Batch, *, across_documents: bool = True, borders: bool = F
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-class SequenceDataset(Dataset):
+class SequenceDataset(Dataset[Tensors]):
     """Map-style: sequence i of the build is `{"input_ids", "labels"}`, int64[L] each; for samplers of your own."""
 
     def __init__(self, sequences: SequenceSet, *, across_documents: bool = True) -> None:
@@ -73,7 +73,7 @@ class SequenceDataset(Dataset):
         return [{name: tensor[row] for name, tensor in tensors.items()} for row in range(len(numbers))]
 
 
-class StepDataset(IterableDataset):
+class StepDataset(IterableDataset[Tensors]):
     """The steps of one rank, in training order: each item is a whole batch, so use `batch_size=None`.
 
     Worker w of W makes the steps that are w modulo W, which a DataLoader puts in order again. It follows torchdata's
@@ -249,7 +249,7 @@ class TrainLoader:
         return DataLoader(self._batches, sampler=self._numbers, batch_size=None, **self._arguments)
 
 
-class _Batches(Dataset):
+class _Batches(Dataset[Tensors]):
     """The batch of some sequences: what a worker makes."""
 
     def __init__(self, sequences: SequenceSet, **form: bool) -> None:

@@ -29,7 +29,7 @@ from mixer.shards.records import (
     StageSource,
     TokenizerEntry,
 )
-from mixer.shards.shard import batch_sequences
+from mixer.shards.shard import BATCH_TOKENS, batch_sequences
 from mixer.sources.selection import selection_json
 from mixer.sources.snapshot import Snapshot
 from mixer.survey.result import Survey
@@ -91,7 +91,7 @@ class Plan:
     @property
     def id(self) -> str:
         """Identity of the plan: two builds with one id have the same content."""
-        return self.json["id"]
+        return str(self.json["id"])
 
     def record(self) -> PlanRecord:
         """The plan as it is written down."""
@@ -149,8 +149,12 @@ class Plan:
         return mean_tokens([source.weight for source in self.stage.sources], self.tokens_per_row)
 
 
-def make_plan(surveyed: Survey) -> Plan:
+def make_plan(surveyed: Survey, *, batch_tokens: int = BATCH_TOKENS) -> Plan:
     """Decide everything: turn weights into draws, see how far the target is, cut the draws into tasks.
+
+    Args:
+        surveyed: the recipe, and what was found out about its sources.
+        batch_tokens: tokens of a record batch of the shards, at most; part of the plan's identity.
 
     Raises:
         RecipeError: the recipe cannot be met.
@@ -178,7 +182,7 @@ def make_plan(surveyed: Survey) -> Plan:
             packing=recipe.sequence.packing,
             bos=recipe.sequence.bos,
             eos=recipe.sequence.eos,
-            batch_sequences=batch_sequences(length),
+            batch_sequences=batch_sequences(length, batch_tokens),
         ),
         recipe=recipe_of_stage(recipe.normalised()),
         sources=tuple(

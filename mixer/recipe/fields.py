@@ -167,7 +167,7 @@ VocabSize = Annotated[int, Field(ge=257, le=MAX_TOKEN_ID + 1)]
 Seed = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Positive = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT), _human(1, MAX_COUNT)]
-TaskTokens = Annotated[int, Field(ge=2**20, le=2**26), _human(2**20, 2**26)]
+TaskTokens = Annotated[int, Field(ge=2**10, le=2**26), _human(2**10, 2**26)]
 Bytes = Annotated[
     int,
     Field(ge=1, le=MAX_COUNT),

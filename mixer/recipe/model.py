@@ -248,7 +248,7 @@ class Recipe(_Part):
     max_passes: Positive | None = None
     """No source is read more often than this."""
     task_tokens: TaskTokens | None = None
-    """Tokens of one task, 1Mi to 64Mi; chosen from the total unless given."""
+    """Tokens of one task, 1Ki to 64Mi; from 1Mi on, by the total, unless given."""
     max_document_tokens: Count | None = None
     """Longer documents are skipped and counted."""
     on_bad_row: Literal["error", "skip"] = "error"

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pydoc_data.topics import topics
+from typing import TypeVar
 
 import xxhash
 
@@ -14,6 +15,8 @@ from mixer.rng import permutation
 from mixer.sample.docstrings import Docstring, iter_comments, iter_docstrings
 from mixer.sample.documents import Document, Repository, Row
 from mixer.sample.installation import Installation, TextFile
+
+T = TypeVar("T")
 
 _SEED = 0
 _POOL_FACTOR = 4  # a sample is chosen from this many times its size: docstrings are a seventh of the code
@@ -63,7 +66,7 @@ class _Seen:
         return not known
 
 
-def _shuffled(items: list, name: str) -> list:
+def _shuffled(items: list[T], name: str) -> list[T]:
     return [items[index] for index in permutation(len(items), _SEED, "sample", name)]
 
 

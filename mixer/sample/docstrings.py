@@ -66,7 +66,8 @@ def iter_comments(source: str, min_characters: int) -> Iterator[str]:
 def _definition(source: str, start: int, stop: int) -> tuple[str, str, str] | None:
     """Indent, class or def, and name of the last definition that begins in `source[start:stop]`, if one is near."""
     for num_characters in _HEADER_CHARACTERS:
-        if found := _DEFINITION.findall(source[max(start, stop - num_characters) : stop]):
+        found: list[tuple[str, str, str]] = _DEFINITION.findall(source[max(start, stop - num_characters) : stop])
+        if found:
             return found[-1]
     return None
 

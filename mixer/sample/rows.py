@@ -54,7 +54,7 @@ def _prose(text: str) -> float:
     return _share(text.encode(), _ALPHA + " \n")
 
 
-def dclm_row(row: Document) -> dict:
+def dclm_row(row: Document) -> dict[str, Any]:
     """A line of DCLM: nested metadata whose keys come and go."""
     metadata: dict[str, Any] = {"Content-Type": "text/plain", "Content-Length": row.num_bytes}
     if row.kind == "class":
@@ -72,7 +72,7 @@ def dclm_row(row: Document) -> dict:
     }
 
 
-def dolma_row(row: Document) -> dict:
+def dolma_row(row: Document) -> dict[str, Any]:
     """A line of Dolma: free-form metadata; a value has another type from line to line."""
     metadata: dict[str, Any] = {"path": row.path, "num_lines": row.text.count("\n") + 1}
     if row.kind == "comment":
@@ -89,7 +89,7 @@ def dolma_row(row: Document) -> dict:
     }
 
 
-def fineweb_edu_row(row: Document) -> dict:
+def fineweb_edu_row(row: Document) -> dict[str, Any]:
     """A row of FineWeb-Edu."""
     prose = _prose(row.text)
     score = 5 * prose**2
@@ -107,7 +107,7 @@ def fineweb_edu_row(row: Document) -> dict:
     }
 
 
-def zyda_row(row: Document) -> dict:
+def zyda_row(row: Document) -> dict[str, Any]:
     """A row of Zyda: four strings, two of which hold JSON."""
     return {
         "text": row.text,
@@ -117,7 +117,7 @@ def zyda_row(row: Document) -> dict:
     }
 
 
-def finemath_row(row: Document) -> dict:
+def finemath_row(row: Document) -> dict[str, Any]:
     """A row of FineMath."""
     score = min(5.0, 2.5 + 10 * _share(row.text.encode(), _FORMULA))
     return {
@@ -129,7 +129,7 @@ def finemath_row(row: Document) -> dict:
     }
 
 
-def stack_row(row: Repository) -> dict:
+def stack_row(row: Repository) -> dict[str, Any]:
     """A row of Stack v2: a repository, its files with their texts; `blob_id` is the sha1 of the bytes."""
     files = [_stack_file(file) for file in row.files]
     content = hashlib.sha1("".join(file["blob_id"] for file in files).encode()).hexdigest()
@@ -146,7 +146,7 @@ def stack_row(row: Repository) -> dict:
     }
 
 
-def _stack_file(file: Document) -> dict:
+def _stack_file(file: Document) -> dict[str, Any]:
     data = file.text.encode()
     line_lengths = [len(line) for line in data.splitlines()]
     head = file.text[:2000]

@@ -69,7 +69,12 @@ WRITERS: dict[str, Callable[[Path, Sequence[Any]], None]] = {
 
 
 def _write_parquet(
-    folder: Path, rows: Sequence[Any], schema: pa.Schema, row: Callable[[Any], dict], num_files: int, name: str
+    folder: Path,
+    rows: Sequence[Any],
+    schema: pa.Schema,
+    row: Callable[[Any], dict[str, Any]],
+    num_files: int,
+    name: str,
 ) -> None:
     for number, part in enumerate(_pieces(rows, num_files)):
         with (
@@ -86,5 +91,5 @@ def _pieces(items: Sequence[Any], count: int) -> list[Sequence[Any]]:
     return [items[start:stop] for start, stop in pairwise(borders) if stop > start] or [items]
 
 
-def _json_line(row: dict) -> bytes:
+def _json_line(row: dict[str, Any]) -> bytes:
     return json.dumps(row, ensure_ascii=False).encode() + b"\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
+from typing import Any
 
 from mixer.shards.ids import recipe_of_stage
 from mixer.shards.records import FEATURES, Cut, Manifest, Stage, StageCounts, Totals
@@ -218,5 +219,5 @@ def sums(manifest: Manifest) -> Totals:
     )
 
 
-def _in(index: int, items: tuple) -> bool:
+def _in(index: int, items: tuple[Any, ...]) -> bool:
     return 0 <= index < len(items)

@@ -32,7 +32,7 @@ def decode(kind: type[Record], value: Any) -> Record:
     Raises:
         ShapeError: a key is missing or has a value of another kind, an integer is negative or not below 2^63.
     """
-    return _checker(typing.cast(Any, kind))(value, "")
+    return typing.cast(Record, _checker(typing.cast(Any, kind))(value, ""))
 
 
 def encode(record: Any) -> Any:

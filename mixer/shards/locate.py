@@ -35,7 +35,7 @@ class Locator:
         self.shard_sequences = np.array(shard_sequences, dtype=np.int64)
         # As lists: a batch asks for a few sequences, and numpy's functions cost more than they find.
         self._stops: list[int] = np.cumsum(self.shard_sequences).tolist()
-        self._starts = [0, *self._stops[:-1]]
+        self._starts: list[int] = [0, *self._stops[:-1]]
         self._step = batch_sequences
 
     @classmethod

@@ -38,7 +38,7 @@ def read_plan_json(out: Path) -> dict[str, Any]:
     """
     path = out / PLAN
     try:
-        value = parse_json(read_regular(path))
+        value: dict[str, Any] = parse_json(read_regular(path))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise IntegrityError(f"the plan is damaged: {reason}", where=str(path), hint=REBUILD_HINT) from error
@@ -80,7 +80,7 @@ def load_task_record(out: Path, task: int) -> TaskRecord:
     """
     path = out / record_path(task)
     try:
-        value = parse_json(read_regular(path))
+        value: dict[str, Any] = parse_json(read_regular(path))
         if not isinstance(value, dict) or value.get("format_version") != FORMAT_VERSION:
             raise ValueError(f"not a record of format version {FORMAT_VERSION}")
         if record_digest(value) != value.get("digest"):

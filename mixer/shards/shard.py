@@ -13,7 +13,8 @@ from mixer.packing.columns import Columns
 from mixer.shards.records import FORMAT_VERSION
 
 REBUILD_HINT = "`mixer repair OUT` makes damaged shards again"
-_BATCH_TOKENS = 1 << 19
+BATCH_TOKENS = 1 << 19
+"""Of a record batch: about 2 MiB of ids."""
 
 RUN_COLUMNS = ("segment_source", "segment_row", "segment_pass", "segment_start")
 
@@ -40,9 +41,9 @@ def shard_schema(sequence_length: int) -> pa.Schema:
     )
 
 
-def batch_sequences(sequence_length: int) -> int:
-    """Sequences of every record batch but a shard's last: a record batch is about 2 MiB of ids."""
-    return max(1, _BATCH_TOKENS // sequence_length)
+def batch_sequences(sequence_length: int, batch_tokens: int = BATCH_TOKENS) -> int:
+    """Sequences of every record batch but a shard's last."""
+    return max(1, batch_tokens // sequence_length)
 
 
 def open_shard(path: Path) -> pa.ipc.RecordBatchFileReader:

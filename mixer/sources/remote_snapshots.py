@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mixer.digest import canonical_json, identity
 from mixer.errors import DataError, FormatError, RecipeError
@@ -72,7 +72,7 @@ def recall(source: Source, scan: ScanSpec, cache: PinCache) -> Snapshot | None:
         return None
 
 
-def remote_snapshot(value: dict, cache: PinCache, kept: list[int] | None) -> Snapshot:
+def remote_snapshot(value: dict[str, Any], cache: PinCache, kept: list[int] | None) -> Snapshot:
     """A remote snapshot back from its JSON, and the kept rows of its blocks (None: all).
 
     Raises:

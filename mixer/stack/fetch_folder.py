@@ -128,9 +128,10 @@ class FetchFolder:
 
     def _read(self, chunk: Chunk) -> dict[str, Any] | None:
         try:
-            return json.loads(self._record(chunk).read_bytes())
+            record: dict[str, Any] = json.loads(self._record(chunk).read_bytes())
         except (FileNotFoundError, ValueError):
             return None
+        return record
 
     def _record(self, chunk: Chunk) -> Path:
         return self._state / "chunks" / f"{chunk.number:07d}.json"

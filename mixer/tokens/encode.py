@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mixer.tokens.engines import Engine, load_engine, load_rank_engine
-from mixer.tokens.long_pretokens import BORDERS, LONG_DOCUMENT_BYTES, LongPretokens
+from mixer.tokens.long_pretokens import BORDERS, LONG_PRETOKEN_SIZES, LongPretokens, LongPretokenSizes
 from mixer.tokens.ranks import RankRules, parse_ranks
 from mixer.tokens.read import read_file
 from mixer.tokens.reference import Reference, TiktokenReference, TokenizersReference
@@ -47,6 +47,7 @@ class Tokenizer:
     pad_id: int
     # How a rank file is used; None: the tokenizer is a `tokenizer.json`.
     rules: RankRules | None
+    long_sizes: LongPretokenSizes = LONG_PRETOKEN_SIZES
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone: a spawned process loads what it needs of the rest."""
@@ -87,7 +88,7 @@ class Tokenizer:
         bounds = np.frombuffer(text.buffers()[1], dtype=np.int64)[text.offset : text.offset + len(text) + 1]
         parts: list[TokenBatch] = []
         done = 0
-        for document in np.flatnonzero(np.diff(bounds) >= LONG_DOCUMENT_BYTES).tolist():
+        for document in np.flatnonzero(np.diff(bounds) >= self.long_sizes.document_bytes).tolist():
             ids = self._long_pretokens.encode(memoryview(text[document].as_buffer()))
             if ids is not None:
                 parts.append(self._encode(text[done:document]))
@@ -120,13 +121,13 @@ class Tokenizer:
     @cached_property
     def _long_pretokens(self) -> LongPretokens:
         assert self.rules is not None
-        return LongPretokens(self.rules.pattern, self._ranks, self._encode_bytes)
+        return LongPretokens(self.rules.pattern, self._ranks, self._encode_bytes, self.long_sizes)
 
     def decode(self, ids: np.ndarray) -> str:
         """The text of some ids; ids that stand for no text are left out, broken UTF-8 is replaced."""
         return self.reference.decode(ids)
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """What the manifest keeps: name, fingerprint, vocabulary size and special ids."""
         return {
             "name": self.name,

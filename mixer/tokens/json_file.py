@@ -93,7 +93,7 @@ def _load_json(path: Path) -> Any:
         raise TokenizerError(f"not valid JSON: {error}", where=str(path)) from error
 
 
-def _without_specials(model: dict, specials: dict[str, int]) -> dict:
+def _without_specials(model: dict[str, Any], specials: dict[str, int]) -> dict[str, Any]:
     """The model with its special entries under names that no text can give them.
 
     BPE reaches an entry by merges alone, and specials have none; other models look words and pieces up by name.

@@ -16,6 +16,7 @@ pattern: only documents of patterns in `BORDERS` go this way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -26,13 +27,6 @@ from mixer.tokens.patterns import CL100K, LLAMA3, O200K, QWEN, R50K
 
 if TYPE_CHECKING:
     import tiktoken
-
-LONG_DOCUMENT_BYTES = 1 << 20
-"""Only documents from this size are looked at."""
-_LONG_PRETOKEN = 1 << 16
-_STRETCH = 1 << 14
-_FIRST_OVERLAP = 32
-_PIECE = 1 << 20
 
 Encode = Callable[[memoryview], np.ndarray]
 
@@ -89,6 +83,21 @@ _LONG_DIGITS = {R50K}
 """Patterns that do not cut digits one by one or three by three."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LongPretokenSizes:
+    """What counts as long, and in what pieces it is encoded; no size changes an id."""
+
+    document_bytes: int = 1 << 20
+    """Only documents from this size are looked at."""
+    pretoken_bytes: int = 1 << 16
+    stretch_bytes: int = 1 << 14
+    first_overlap_tokens: int = 32
+    piece_bytes: int = 1 << 20
+
+
+LONG_PRETOKEN_SIZES = LongPretokenSizes()
+
+
 class LongPretokens:
     """Encodes documents of a rank-file tokenizer that have long pretokens.
 
@@ -96,10 +105,12 @@ class LongPretokens:
         pattern: the split pattern, one of `BORDERS`.
         ranks: token bytes -> rank.
         encode: the engine: one document -> its ids (uint32).
+        sizes: what counts as long.
     """
 
-    def __init__(self, pattern: str, ranks: dict[bytes, int], encode: Encode) -> None:
+    def __init__(self, pattern: str, ranks: dict[bytes, int], encode: Encode, sizes: LongPretokenSizes) -> None:
         self._encode = encode
+        self._sizes = sizes
         self._ranks = ranks
         self._border = BORDERS[pattern]
         self._long_digits = pattern in _LONG_DIGITS
@@ -143,25 +154,26 @@ class LongPretokens:
         each stretch is read one character further, and a pretoken of white space before a long one, which begins at
         the first number, is encoded by itself.
         """
-        for start, stop in _far_borders(document, self._border):
-            if not self._long_digits and _all_digits(document[start:stop]):
+        least, piece = self._sizes.pretoken_bytes, self._sizes.piece_bytes
+        for start, stop in _far_borders(document, self._border, least, piece):
+            if not self._long_digits and _all_digits(document[start:stop], piece):
                 continue
             text = str(document[start : stop + 4], "utf-8", errors="ignore")
             place, seen, space = start, 0, 0  # a place in bytes, the same place in characters
             for match in self._pattern.finditer(text):
                 first, last = match.span()
-                if last - first >= _LONG_PRETOKEN // 4:
+                if last - first >= least // 4:
                     place += _num_bytes(text, seen, first)
                     seen = first
                     size = _num_bytes(text, first, last)
-                    if size >= _LONG_PRETOKEN:
+                    if size >= least:
                         yield place - space, place, place + size
                 alone = text[first].isspace() and text[first:last].isspace()
                 space = _num_bytes(text, first, last) if alone else 0
 
     def _encode_run(self, run: memoryview) -> Iterator[np.ndarray]:
         """The ids of one pretoken, stretch by stretch."""
-        start, size = 0, _STRETCH
+        start, size = 0, self._sizes.stretch_bytes
         stop, ids = self._merge(run, start, size)
         while stop < len(run):
             found = self._next_stretch(run, start, ids)
@@ -171,7 +183,7 @@ class LongPretokens:
                 continue
             keep, start, stop, following = found
             yield ids[:keep]
-            size, ids = _STRETCH, following
+            size, ids = self._sizes.stretch_bytes, following
         yield ids
 
     def _next_stretch(self, run: memoryview, start: int, ids: np.ndarray) -> tuple[int, int, int, np.ndarray] | None:
@@ -182,7 +194,7 @@ class LongPretokens:
             the first that does not stay. None: no stretch that begins at a token of this one begins with that token.
         """
         offsets = start + np.concatenate([[0], np.cumsum(self._token_bytes[ids])])
-        overlap = _FIRST_OVERLAP
+        overlap = self._sizes.first_overlap_tokens
         while overlap < len(ids):
             keep = len(ids) - overlap
             while keep > 0 and run[offsets[keep]] & 0xC0 == 0x80:
@@ -190,7 +202,7 @@ class LongPretokens:
             if keep == 0:
                 return None
             begin = int(offsets[keep])
-            stop, following = self._merge(run, begin, _STRETCH)
+            stop, following = self._merge(run, begin, self._sizes.stretch_bytes)
             if following[0] == ids[keep]:
                 return keep, begin, stop, following
             overlap *= 2
@@ -212,24 +224,26 @@ def _num_bytes(text: str, start: int, stop: int) -> int:
     return stop - start if text.isascii() else len(text[start:stop].encode())
 
 
-def _all_digits(document: memoryview) -> bool:
+def _all_digits(document: memoryview, piece_bytes: int) -> bool:
     """Whether there are only ASCII digits."""
-    pieces = (document[start : start + _PIECE] for start in range(0, len(document), _PIECE))
+    pieces = (document[start : start + piece_bytes] for start in range(0, len(document), piece_bytes))
     return all((_CLASSES[np.frombuffer(piece, dtype=np.uint8)] == _DIGIT).all() for piece in pieces)
 
 
-def _far_borders(document: memoryview, border: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Stretches between neighbouring sure borders that are long enough to hold a long pretoken.
+def _far_borders(
+    document: memoryview, border: np.ndarray, least_bytes: int, piece_bytes: int
+) -> Iterator[tuple[int, int]]:
+    """Stretches of at least some bytes between neighbouring sure borders.
 
     Piece by piece, because the places of all borders would take more memory than the document.
     """
     last = 0
-    for start in range(0, len(document), _PIECE):
-        classes = _CLASSES[np.frombuffer(document[max(0, start - 1) : start + _PIECE], dtype=np.uint8)]
+    for start in range(0, len(document), piece_bytes):
+        classes = _CLASSES[np.frombuffer(document[max(0, start - 1) : start + piece_bytes], dtype=np.uint8)]
         found = np.flatnonzero(border[classes[:-1], classes[1:]]) + max(1, start)
         edges = np.concatenate([[last], found])
-        for place in np.flatnonzero(np.diff(edges) >= _LONG_PRETOKEN):
+        for place in np.flatnonzero(np.diff(edges) >= least_bytes):
             yield int(edges[place]), int(edges[place + 1])
         last = int(edges[-1])
-    if len(document) - last >= _LONG_PRETOKEN:
+    if len(document) - last >= least_bytes:
         yield last, len(document)

@@ -65,15 +65,16 @@ class TokenizersReference:
         self._json_path = json_path
 
     @cached_property
-    def _tokenizer(self):
+    def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer
 
         return Tokenizer.from_file(str(self._json_path))
 
     def encode(self, text: str) -> list[int]:
         """The ids of one document; special strings are plain text."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
     def decode(self, ids: np.ndarray) -> str:
         """The text of some ids, broken UTF-8 replaced; ids outside the vocabulary give nothing."""
-        return self._tokenizer.decode(ids.tolist())
+        return str(self._tokenizer.decode(ids.tolist()))

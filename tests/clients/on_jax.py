@@ -56,10 +56,12 @@ def meshes(build: Path) -> Result:
 def training(build: Path) -> Result:
     """A small model that learns, its batch over eight devices: the loss of each step."""
     sharding = NamedSharding(mesh_of(data=8), PartitionSpec("data"))
+    loader = TrainLoader(build, batch_size=8, sharding=sharding)
+    vocab_size = loader.sequences.manifest.tokenizer.vocab_size
     keys = jax.random.split(jax.random.key(0), 2)
     weights = {
-        "embed": jax.random.normal(keys[0], (128_256, 16)) * 0.1,
-        "out": jax.random.normal(keys[1], (16, 128_256)) * 0.1,
+        "embed": jax.random.normal(keys[0], (vocab_size, 16)) * 0.1,
+        "out": jax.random.normal(keys[1], (16, vocab_size)) * 0.1,
     }
 
     def loss_of(weights: dict[str, jax.Array], batch: Arrays) -> jax.Array:
@@ -74,7 +76,7 @@ def training(build: Path) -> Result:
         return jax.tree.map(lambda one, slope: one - 20.0 * slope, weights, gradients), loss
 
     losses = []
-    for _, batch in zip(range(10), TrainLoader(build, batch_size=8, sharding=sharding), strict=False):
+    for _, batch in zip(range(20), loader, strict=False):
         weights, loss = step(weights, batch)
         losses.append(float(loss))
     return {"losses": np.array(losses)}

@@ -146,9 +146,7 @@ def test_a_damaged_shard_stops_the_export(
     assert contents(tmp_path / "export") == whole[name]
 
 
-def test_a_folder_of_something_else_is_refused(
-    finished: Path, workshop: Workshop, tmp_path: Path, small_tasks: None
-) -> None:
+def test_a_folder_of_something_else_is_refused(finished: Path, workshop: Workshop, tmp_path: Path) -> None:
     """Another format's or build's export, or files that are no export, are left as they are."""
     export(finished, "bin", tmp_path / "taken")
     workshop.build(tmp_path / "out", workshop.recipe(seed=2))

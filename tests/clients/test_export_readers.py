@@ -19,9 +19,8 @@ from datatrove.utils.dataset import DatatroveFolderDataset
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from workshop import Workshop
 
-from mixer.export import export, samples
+from mixer.export import export
 from mixer.export.shards import token_dtype
-from mixer.mixing import tasks
 from mixer.shards.manifest import load_manifest
 
 Key = tuple[int, int, int]
@@ -48,16 +47,12 @@ def build(request: pytest.FixtureRequest, workshop: Workshop, finished: Path, tm
     changes: dict[str, Any] = {"sequence": {"packing": "best-fit"}}
     if request.param == "small vocabulary":
         changes["tokenizer"] = small_tokenizer(folder / "tokenizer.json")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "MIN_TASK_TOKENS", 1 << 12)
-        workshop.build(folder / "out", workshop.recipe(**changes))
+    workshop.build(folder / "out", workshop.recipe(**changes))
     return folder / "out"
 
 
-@pytest.fixture
-def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """About 25 sequences a file of samples, so that every shard becomes several."""
-    monkeypatch.setattr(samples, "FILE_BYTES", 25 * 64 * 4)
+SMALL_FILE_BYTES = 25 * 64 * 4
+"""About 25 sequences a file of samples, so that every shard becomes several."""
 
 
 def sequences(build: Path) -> list[dict]:
@@ -121,7 +116,6 @@ def test_flat_ids_are_all_sequences_without_padding(build: Path, tmp_path: Path)
     assert json.loads((tmp_path / "export.json").read_bytes()) == record
 
 
-@pytest.mark.usefixtures("small_files")
 def test_mosaicml_streaming_reads_each_sequence(build: Path, tmp_path: Path) -> None:
     """Alone, in batches and shuffled; the files are those that its own writer would have written."""
 
@@ -130,7 +124,7 @@ def test_mosaicml_streaming_reads_each_sequence(build: Path, tmp_path: Path) -> 
         return {path.name for path in Path("/dev/shm").iterdir() if re.fullmatch(r"\d{6}_\w+", path.name)}
 
     before = shared()
-    record = export(build, "mds", tmp_path / "mds")
+    record = export(build, "mds", tmp_path / "mds", file_bytes=SMALL_FILE_BYTES)
     found = read_back("mds", tmp_path / "mds", tmp_path / "work/result.npz")
     rows = sequences(build)
     assert len(list((tmp_path / "mds").glob("*.mds"))) > len(load_manifest(build).shards)
@@ -146,10 +140,9 @@ def test_mosaicml_streaming_reads_each_sequence(build: Path, tmp_path: Path) -> 
     assert shared() <= before
 
 
-@pytest.mark.usefixtures("small_files")
 def test_litdata_reads_each_sequence_and_the_id_after_it(build: Path, tmp_path: Path) -> None:
     """Alone, in batches and shuffled; the files are those that its own writer would have written."""
-    record = export(build, "litdata", tmp_path / "litdata")
+    record = export(build, "litdata", tmp_path / "litdata", file_bytes=SMALL_FILE_BYTES)
     found = read_back("litdata", tmp_path / "litdata", tmp_path / "work/result.npz")
     pad = record["tokenizer"]["pad_id"]
     expected = [[*row["input_ids"], pad if row["next_id"] == -100 else row["next_id"]] for row in sequences(build)]

@@ -172,12 +172,12 @@ def test_a_damaged_shard_is_not_mapped(copy_of_finished: Path) -> None:
         load(copy_of_finished, verify="all")  # type: ignore[arg-type]
 
 
-def tiny_llama(seed: int = 0) -> LlamaForCausalLM:
-    """The real model code with two small layers and the whole vocabulary."""
+def tiny_llama(seed: int = 0, vocab_size: int = 128_256) -> LlamaForCausalLM:
+    """The real model code with two small layers."""
     torch.manual_seed(seed)
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=128_256,
+            vocab_size=vocab_size,
             hidden_size=16,
             intermediate_size=32,
             num_hidden_layers=2,
@@ -216,8 +216,13 @@ def test_the_models_loss_is_over_our_labels(finished: Path, rows: datasets.Datas
     torch.testing.assert_close(found.loss, expected)
 
 
-def test_a_trainer_learns_from_a_build(finished: Path, rows: datasets.Dataset, tmp_path: Path) -> None:
+def vocab_size(build: Path) -> int:
+    return mixer.feed.open(build).manifest.tokenizer.vocab_size
+
+
+def test_a_trainer_learns_from_a_build(byte_build: Path, tmp_path: Path) -> None:
     """transformers.Trainer with the collator: forty steps on the CPU, and the loss falls."""
+    rows = datasets.load_dataset(str(byte_build), split="train", cache_dir=str(tmp_path / "cache"))
     arguments = TrainingArguments(
         output_dir=str(tmp_path),
         per_device_train_batch_size=8,
@@ -232,20 +237,22 @@ def test_a_trainer_learns_from_a_build(finished: Path, rows: datasets.Dataset, t
         dataloader_pin_memory=False,
         seed=1,
     )
-    trainer = Trainer(tiny_llama(), arguments, train_dataset=rows, data_collator=Collator(finished))
+    trainer = Trainer(
+        tiny_llama(vocab_size=vocab_size(byte_build)), arguments, train_dataset=rows, data_collator=Collator(byte_build)
+    )
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert len(losses) == 4
     assert losses[-1] < losses[0] - 1
 
 
-def test_the_example_runs_as_it_stands(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_runs_as_it_stands(byte_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The lines of the module's docstring, in a folder with such a build; on the CPU and for three steps."""
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/my-mixture").symlink_to(finished)
+    (tmp_path / "out/my-mixture").symlink_to(byte_build)
     monkeypatch.chdir(tmp_path)
     short = {"max_steps": 3, "use_cpu": True, "dataloader_pin_memory": False, "report_to": [], "save_strategy": "no"}
-    model = tiny_llama()
+    model = tiny_llama(vocab_size=vocab_size(byte_build))
     before = model.get_input_embeddings().weight.detach().clone()
     run_example(
         mixer.feed.hf,

@@ -83,7 +83,6 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("changes", RECIPES.values(), ids=RECIPES.keys())
 def test_a_build_is_as_the_page_says(
     changes: dict[str, Any], reader: Reader, workshop: Workshop, tmp_path: Path
@@ -112,7 +111,6 @@ def test_a_wrong_vector_is_found(reader: Reader, tmp_path: Path) -> None:
     assert len(reader("--vectors", tmp_path / "empty.md")["problems"]) == 12
 
 
-@pytest.mark.usefixtures("small_tasks")
 def test_the_order_of_training_is_mixers(reader: Reader, workshop: Workshop, tmp_path: Path) -> None:
     """Every epoch begins with the sequences with which mixer's own begins, reshuffled and redrawn."""
     for mode, num_parts in (("reshuffle", 1), ("redraw", 3)):

@@ -55,9 +55,9 @@ def test_a_run_goes_on_from_mesh_to_mesh(finished: Path, order: np.ndarray, tmp_
     }
 
 
-def test_a_model_learns_on_eight_devices(finished: Path, tmp_path: Path) -> None:
+def test_a_model_learns_on_eight_devices(byte_build: Path, tmp_path: Path) -> None:
     """A jitted step over sharded batches; the loss falls."""
-    losses = run("training", finished, tmp_path)["losses"]
+    losses = run("training", byte_build, tmp_path)["losses"]
     assert losses[-1] < losses[0] - 1
 
 

@@ -201,6 +201,7 @@ def train(build: Path, assets: Path, folder: Path, *, world: int, seen: Path, ar
     return logs[0]
 
 
+@pytest.mark.slow
 def test_the_trainer_resumes_the_example_on_another_degree(small_build: tuple[Path, Path], tmp_path: Path) -> None:
     """One rank that accumulates gradients and validates, then two sharded ranks: each sequence once, in the order."""
     build, assets = small_build

@@ -19,8 +19,6 @@ from statistics import mean
 import pytest
 import torch
 from launches import Launch, Step
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from workshop import Workshop
 
 import mixer.feed
 from examples import train_llama
@@ -35,17 +33,8 @@ SAVE_EVERY = 100
 
 
 @pytest.fixture(scope="module")
-def build(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Some hundred sequences over a vocabulary of bytes, with which a step takes milliseconds."""
-    folder = tmp_path_factory.mktemp("small")
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(special_tokens=["<s>", "</s>", "<pad>"], initial_alphabet=alphabet)
-    tokenizer.train_from_iterator([], trainer)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    workshop.build(folder / "out", workshop.recipe(tokenizer=str(folder / "tokenizer.json")))
-    return folder / "out"
+def build(byte_build: Path) -> Path:
+    return byte_build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +86,7 @@ def runs(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
         return Runs(uninterrupted=uninterrupted.steps(), launches=launches)
 
 
+@pytest.mark.slow
 def test_the_loss_falls(runs: Runs) -> None:
     """From that of a guess among all bytes to less than a third of it."""
     losses = [step.loss for step in runs.uninterrupted]
@@ -105,6 +95,7 @@ def test_the_loss_falls(runs: Runs) -> None:
     assert mean(losses[-20:]) < mean(losses[:20]) / 3
 
 
+@pytest.mark.slow
 def test_every_epoch_has_every_sequence_in_an_order_of_its_own(build: Path, runs: Runs) -> None:
     """As the model saw them, over several epochs that end in the middle of a step."""
     rows = mixer.feed.open(build)[:].input_ids.astype("<i8")
@@ -119,22 +110,26 @@ def test_every_epoch_has_every_sequence_in_an_order_of_its_own(build: Path, runs
     assert consumed == [step.number * GLOBAL_BATCH for step in runs.uninterrupted]
 
 
+@pytest.mark.slow
 def test_a_run_on_changing_worlds_sees_what_an_uninterrupted_one_sees(runs: Runs) -> None:
     """The same sequences in the same steps in the same order, and so the same epochs; the same cursor after each."""
     assert [step.seen for step in runs.interrupted] == [step.seen for step in runs.uninterrupted]
 
 
+@pytest.mark.slow
 def test_its_loss_is_that_of_the_uninterrupted_run(runs: Runs) -> None:
     """Step by step, to rounding: all state is restored, and a step does not depend on who computes it."""
     assert_losses_agree(runs.interrupted, runs.uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_by_a_signal_loses_no_step(runs: Runs) -> None:
     """The next launch begins with the next step, on another number of processes."""
     signalled, killed, _ = runs.launches
     assert killed[0].number == signalled[-1].number + 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_repeats_what_it_lost_exactly(runs: Runs) -> None:
     """From its last checkpoint on, on another number of processes."""
     _, killed, resumed = runs.launches

@@ -25,8 +25,6 @@ from mixer.errors import BuildStateError, DataError, IntegrityError, MixerError,
 from mixer.shards.manifest import load_manifest
 from mixer.verify.shards import find_damage
 
-pytestmark = pytest.mark.usefixtures("small_tasks")
-
 
 class StoppedError(Exception):
     """Ends a build from its progress callback, as ^C would."""
@@ -416,11 +414,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[1]]
 from workshop import Workshop
-from mixer.mixing import tasks
-from mixer.shards import shard
 from mixer.system import disk
 
-tasks.MIN_TASK_TOKENS, shard._BATCH_TOKENS = 1 << 12, 1 << 10
 parent, rename = os.getpid(), disk.rename
 
 def crash(source, target):

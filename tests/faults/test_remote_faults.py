@@ -67,7 +67,6 @@ def bucket(tmp_path: Path, **options: list[str]) -> Iterator[tuple]:
         yield folder, server
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("place", PLACES)
 def test_faults_at_random_requests_change_no_byte(
     workshop: Workshop, finished: Path, tmp_path: Path, place: str
@@ -292,7 +291,6 @@ def test_a_full_disk_in_the_cache_is_an_error_with_a_way_on(tmp_path: Path, cach
         assert len(read_all(source, folder, cache)) == 40
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize("place", [on_s3, on_hub])
 def test_a_build_that_lost_its_network_goes_on_where_it_was(
     workshop: Workshop, finished: Path, tmp_path: Path, impatient: None, place
@@ -310,7 +308,6 @@ def test_a_build_that_lost_its_network_goes_on_where_it_was(
     assert shards(tmp_path / "out") == shards(finished)
 
 
-@pytest.mark.usefixtures("small_tasks")
 def test_blocks_that_fail_in_the_middle_of_a_build_say_which(
     workshop: Workshop, tmp_path: Path, impatient: None
 ) -> None:

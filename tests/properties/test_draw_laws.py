@@ -17,6 +17,8 @@ from mixer.mixing.blocks import BlockOrder
 from mixer.mixing.draws import DrawSchedule, row_weights
 from mixer.mixing.tasks import document_slots
 
+pytestmark = pytest.mark.quick
+
 NUM_DRAWS = 3000
 SAMPLE = [40, 44, 3, 2, 10, 1]
 integers = st.lists(st.integers(1, 1000), min_size=1, max_size=12)

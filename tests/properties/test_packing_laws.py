@@ -14,6 +14,8 @@ from mixer.packing.best_fit import lay_best_fit
 from mixer.packing.columns import build_columns
 from mixer.packing.layout import Layout, lay_end_to_end
 
+pytestmark = pytest.mark.quick
+
 sizes = st.lists(st.one_of(st.integers(0, 12), st.integers(0, 40)), max_size=60)
 capacities = st.integers(2, 17)
 
