@@ -22,7 +22,7 @@ from mixer.shards.plan_file import (
     read_plan_json,
 )
 from mixer.shards.records import TaskRecord, record_path
-from mixer.system.locks import lock_file
+from mixer.system.lock_probe import lock_despite_probes
 from mixer.system.publish import sync_file
 from mixer.system.threads import map_in_threads
 
@@ -53,7 +53,7 @@ class BuildFolder:
     def __enter__(self) -> BuildFolder:
         self._check_free()
         self._make(self._state)
-        self._lock = lock_file(self._state / "lock")
+        self._lock = lock_despite_probes(self._state / "lock")
         if self._lock is None:
             raise BuildStateError(
                 "another build is running in this folder", where=str(self.out), hint="wait for it, or choose another -o"

@@ -23,6 +23,7 @@ from mixer.cli.repair import repair
 from mixer.cli.sample import sample
 from mixer.cli.schema import schema
 from mixer.cli.show import show
+from mixer.cli.status import status
 from mixer.cli.trace import trace
 from mixer.cli.verify import verify
 from mixer.errors import MixerError, UsageError, error_as_json
@@ -64,7 +65,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (sample, fetch, plan, build, inspect, verify, repair, show, trace, export, schema):
+for verb in (sample, fetch, plan, build, status, inspect, verify, repair, show, trace, export, schema):
     app.command()(verb)
 
 
