@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -29,15 +29,31 @@ class Column(Generic[Row]):
     cell: Callable[[Row], str]
     footer: str = ""
     rank: int = ALWAYS
+    # Words stand on the left.
+    is_words: bool = False
+
+    @property
+    def title(self) -> str:
+        """The header in one line."""
+        return " ".join(self.header.split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittingTable:
+    """A table, and the titles of the columns that it leaves out."""
+
+    table: Table
+    hidden: tuple[str, ...]
 
 
 def fitting_table(
     rows: Sequence[Row],
-    columns: Callable[[Count], Sequence[Column[Row]]],
+    columns: Callable[[Count], Iterable[Column[Row]]],
     console: Console,
     *,
     is_dim: Callable[[Row], bool] = lambda row: False,
-) -> Table:
+    wide: bool = False,
+) -> FittingTable:
     """The fullest table that fits the console's width.
 
     Args:
@@ -45,10 +61,13 @@ def fitting_table(
         columns: the columns, given how to write counts; the first one has names.
         console: where it goes.
         is_dim: whether a row is of less interest.
+        wide: whether to leave out no column, whatever the width.
     """
-    shown, gap = list(columns(exact)), 1
+    everything = shown = list(columns(exact))
+    gap = 1
     unbounded = console.options.update_width(1000)
-    while console.measure(table := _table(rows, shown, gap, is_dim), options=unbounded).maximum > console.width:
+    table = _table(rows, shown, gap, is_dim)
+    while not wide and console.measure(table, options=unbounded).maximum > console.width:
         least = min(column.rank for column in shown)
         if gap == 1:
             shown, gap = list(columns(short)), 0
@@ -56,7 +75,9 @@ def fitting_table(
             shown = [column for column in shown if column.rank > least]
         else:
             break
-    return table
+        table = _table(rows, shown, gap, is_dim)
+    ranks = {column.rank for column in shown}
+    return FittingTable(table=table, hidden=tuple(one.title for one in everything if one.rank not in ranks))
 
 
 def _table(rows: Sequence[Row], columns: Sequence[Column[Row]], gap: int, is_dim: Callable[[Row], bool]) -> Table:
@@ -70,7 +91,7 @@ def _table(rows: Sequence[Row], columns: Sequence[Column[Row]], gap: int, is_dim
         table.add_column(
             column.header,
             column.footer,
-            justify="left" if name else "right",
+            justify="left" if name or column.is_words else "right",
             max_width=None if not name else _NAME_WIDTH if gap else _NARROW_NAME_WIDTH,
             no_wrap=True,
         )
