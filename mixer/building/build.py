@@ -155,9 +155,7 @@ def _run(
             collector.expect(name, blocks)
 
     try:
-        records, progress = run_tasks(
-            plan, folder, engine, on_progress=on_progress, on_record=on_record, on_job=on_job
-        )
+        records, progress = run_tasks(plan, folder, engine, on_progress=on_progress, on_record=on_record, on_job=on_job)
         return records, progress, collector.close(_EVIDENCE_SHARE * clock.seconds())
     finally:
         collector.close()

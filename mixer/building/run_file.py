@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -102,6 +102,9 @@ class RunFile:
         )
         self._next_write = 0.0
         self._before: bytes | None = None
+        # By worker; None: it has none.
+        self._tasks: dict[int, int | None] = {}
+        self._all_began = False
 
     def __enter__(self) -> RunFile:
         with suppress(OSError):
@@ -135,14 +138,28 @@ class RunFile:
         self._change(expected_tokens=plan.expected_tokens, estimated_tasks=plan.estimated_tasks)
         self._write()
 
-    def on_jobs(self, progress: Progress, tasks: Sequence[int]) -> None:
-        """Note which tasks the workers have; `progress` is of all that is finished."""
+    def on_job(self, worker: int, task: int | None, progress: Progress) -> None:
+        """Note which task a worker got; `progress` is of all that is finished."""
         if self._run.building_unix is None:
             self._change(phase="building", building_unix=time.time(), tokens_before=progress.num_tokens)
-        elif time.monotonic() < self._next_write:
-            return
-        self._change(working_on=sorted(tasks))
-        self._write()
+        self._tasks[worker] = task
+        is_first_of_all = not self._all_began and len(self._tasks) == self._run.workers
+        self._all_began |= is_first_of_all
+        self._note_tasks(at_once=is_first_of_all)
+
+    def before(self, on_progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
+        """A callback that first notes what the bound on the rate held back."""
+
+        def noted(progress: Progress) -> None:
+            self._note_tasks()
+            on_progress(progress)
+
+        return noted
+
+    def _note_tasks(self, *, at_once: bool = False) -> None:
+        if at_once or time.monotonic() >= self._next_write:
+            self._change(working_on=sorted(task for task in self._tasks.values() if task is not None))
+            self._write()
 
     def _restore(self) -> None:
         with suppress(OSError):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mixer.cli.options import Cache, Json, RecipeFile, Root, cache_dir, manifests_dir, on_this_machine
+from mixer.cli.options import Cache, Json, RecipeFile, Root, Wide, cache_dir, manifests_dir, on_this_machine
 from mixer.extras import require
 
 
@@ -40,6 +40,7 @@ def build(
             callback=on_this_machine,
         ),
     ] = None,
+    wide: Wide = False,
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
@@ -79,7 +80,7 @@ def build(
     if json:
         print_json(summary_json(summary) | {"out": str(out), "manifest": str(out / "manifest.json"), "copy": str(copy)})
         return
-    print_summary(summary, out_console())
+    print_summary(summary, out_console(), wide=wide)
     if not quiet:
         done = "built before, and every digest is still right" if was_there else "built"
         say(f"{done}: {out}, with a copy of its manifest in {copy}")

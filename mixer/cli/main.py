@@ -15,6 +15,7 @@ import typer
 
 from mixer import __version__
 from mixer.cli.build import build
+from mixer.cli.cache import cache_app
 from mixer.cli.export import export
 from mixer.cli.fetch import fetch
 from mixer.cli.inspect import inspect
@@ -67,6 +68,7 @@ app = typer.Typer(
 )
 for verb in (sample, fetch, plan, build, status, inspect, verify, repair, show, trace, export, schema):
     app.command()(verb)
+app.add_typer(cache_app, name="cache")
 
 
 def _version(asked: bool) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mixer.report.columns import Column, Count, fitting_table
-from mixer.report.console import print_line, print_table
+from mixer.report.columns import Column, Count, print_fitting
+from mixer.report.console import print_line
 from mixer.report.numbers import counted, num_bytes
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def print_cache(folder: Path, entries: Sequence[Entry], console: Console, *, wid
         yield Column(header="what it is", cell=lambda row: row[1]["what"], rank=2, is_words=True)
         yield Column(header="making it again", cell=lambda row: row[1]["again"], rank=1, is_words=True)
 
-    print_table(fitting_table(rows, columns, console, wide=wide), console)
+    print_fitting(rows, columns, console, wide=wide)
     console.print()
     print_line(f"in {folder}", console)
 

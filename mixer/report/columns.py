@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from mixer.report.console import print_table, say
 from mixer.report.numbers import exact, short
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ Count = Callable[[int], str]
 ALWAYS = 9
 """The rank of a column that is never left out."""
 _NAME_WIDTH, _NARROW_NAME_WIDTH = 28, 16
+_UNBOUNDED = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,29 +34,24 @@ class Column(Generic[Row]):
     # Words stand on the left.
     is_words: bool = False
 
+    # What it is called where it is left out; the header unless given.
+    title: str = ""
+
     @property
-    def title(self) -> str:
-        """The header in one line."""
-        return " ".join(self.header.split())
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return self.title or " ".join(self.header.split())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FittingTable:
-    """A table, and the titles of the columns that it leaves out."""
-
-    table: Table
-    hidden: tuple[str, ...]
-
-
-def fitting_table(
+def print_fitting(
     rows: Sequence[Row],
     columns: Callable[[Count], Iterable[Column[Row]]],
     console: Console,
     *,
     is_dim: Callable[[Row], bool] = lambda row: False,
     wide: bool = False,
-) -> FittingTable:
-    """The fullest table that fits the console's width.
+) -> None:
+    """Print the fullest table that fits the console's width, and say on stderr which columns it leaves out.
 
     Args:
         rows: one a line.
@@ -65,9 +62,8 @@ def fitting_table(
     """
     everything = shown = list(columns(exact))
     gap = 1
-    unbounded = console.options.update_width(1000)
     table = _table(rows, shown, gap, is_dim)
-    while not wide and console.measure(table, options=unbounded).maximum > console.width:
+    while not wide and _width(table, console) > console.width:
         least = min(column.rank for column in shown)
         if gap == 1:
             shown, gap = list(columns(short)), 0
@@ -76,8 +72,14 @@ def fitting_table(
         else:
             break
         table = _table(rows, shown, gap, is_dim)
+    print_table(table, console, width=_width(table, console) if wide else None)
     ranks = {column.rank for column in shown}
-    return FittingTable(table=table, hidden=tuple(one.title for one in everything if one.rank not in ranks))
+    if hidden := [column.name for column in everything if column.rank not in ranks]:
+        say(f"columns left out: {', '.join(hidden)}; --wide shows them")
+
+
+def _width(table: Table, console: Console) -> int:
+    return console.measure(table, options=console.options.update_width(_UNBOUNDED)).maximum
 
 
 def _table(rows: Sequence[Row], columns: Sequence[Column[Row]], gap: int, is_dim: Callable[[Row], bool]) -> Table:
