@@ -51,7 +51,7 @@ class BuildFolder:
         self._adopted = False
 
     def __enter__(self) -> BuildFolder:
-        self._check_free()
+        self.check_free()
         self._make(self._state)
         self._lock = lock_despite_probes(self._state / "lock")
         if self._lock is None:
@@ -86,8 +86,12 @@ class BuildFolder:
                 f"cannot make the folder: {error.strerror}", where=str(folder), hint="choose another -o"
             ) from error
 
-    def _check_free(self) -> None:
-        """Refuse a folder with files that no build of ours made."""
+    def check_free(self) -> None:
+        """Refuse a folder with files that no build of ours made; nothing is written.
+
+        Raises:
+            BuildStateError: it holds something else.
+        """
         if os.path.lexists(self.out) and not self.out.is_dir():
             raise BuildStateError("not a folder", where=str(self.out), hint="choose another -o")
         if not self.out.is_dir():
@@ -124,6 +128,24 @@ class BuildFolder:
             BuildStateError: it holds another plan's work, or its plan is damaged.
             FormatError: it holds a build of another format version.
         """
+        self.check_plan(plan)
+        for name in _OURS:
+            self._make(self.out / name)
+        for snapshot in plan.snapshots:
+            publish_named(self.out, SNAPSHOTS, snapshot.as_json())
+        for selection in plan.selections:
+            publish_named(self.out, SELECTIONS, selection)
+        if self._plan_id() != plan.id:
+            publish_plan_record(self.out, plan.json)
+        self._adopted = True
+
+    def check_plan(self, plan: Plan) -> None:
+        """Refuse a plan where the folder holds another one's work; nothing is written.
+
+        Raises:
+            BuildStateError: it does, or its plan is damaged.
+            FormatError: it holds a build of another format version.
+        """
         has_manifest = (self.out / MANIFEST).exists()
         if has_manifest:
             known: dict[str, Any] = {"id": load_manifest(self.out).plan}
@@ -139,15 +161,6 @@ class BuildFolder:
                 where=str(self.out),
                 hint="choose another -o, or delete the folder if its build is not needed",
             )
-        for name in _OURS:
-            self._make(self.out / name)
-        for snapshot in plan.snapshots:
-            publish_named(self.out, SNAPSHOTS, snapshot.as_json())
-        for selection in plan.selections:
-            publish_named(self.out, SELECTIONS, selection)
-        if self._plan_id() != plan.id:
-            publish_plan_record(self.out, plan.json)
-        self._adopted = True
 
     def _known_plan(self) -> dict[str, Any]:
         try:
