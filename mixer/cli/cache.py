@@ -13,9 +13,7 @@ from mixer.extras import require
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
-cache_app = typer.Typer(
-    rich_markup_mode=None, no_args_is_help=True, help="Show what is kept between builds, or remove some of it."
-)
+cache_app = typer.Typer(rich_markup_mode=None, help="Show what is kept between builds, or remove some of it.")
 
 
 @cache_app.command("dir")
@@ -35,7 +33,7 @@ def show_dir(cache: Cache = None, json: Json = False) -> None:
 
 @cache_app.command("size")
 def size(cache: Cache = None, wide: Wide = False, json: Json = False) -> None:
-    """Show how much of what is in the cache, and what making it again takes.
+    """Show what is in the cache, and how much of it.
 
     A recipe's `cache: {dir}` is a cache of its own: name it with --cache.
 
@@ -66,7 +64,7 @@ def prune(
     cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """Remove parts of the cache that were not used for long, or are too much.
+    """Remove what was not used for long, or is too much.
 
     Builds may be running: what they have open stays. Only files that mixer made are removed. With --max-size, blocks
     of remote files go first, then tokenizers, then fetched contents; row counts, digests and measurements stay.

@@ -6,7 +6,10 @@ from mixer.cli.options import Build, Json, Wide
 
 
 def inspect(out: Build, wide: Wide = False, json: Json = False) -> None:
-    """Show what each source got, in rows and in tokens."""
+    """Show what each source got, in rows and in tokens.
+
+    Example: mixer inspect out/my-mixture
+    """
     from mixer.report.console import out_console, print_json
     from mixer.report.inspect import print_summary, summary_json
     from mixer.report.tables import summarise

@@ -61,7 +61,6 @@ RESUMABLE = ("fetch", "build", "repair", "export")
 """Verbs that go on where they were when they are run again."""
 
 app = typer.Typer(
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

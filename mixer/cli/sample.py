@@ -19,7 +19,10 @@ def sample(
     wide: Wide = False,
     json: Json = False,
 ) -> None:
-    """Make six small sources to try everything on; no network needed."""
+    """Make six small sources to try everything on; no network needed.
+
+    Example: mixer sample sample --size 200MB
+    """
     require("build", "making a sample")
     from dataclasses import asdict
 
