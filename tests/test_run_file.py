@@ -30,11 +30,17 @@ def out(tmp_path: Path) -> Path:
 
 def test_the_note_of_a_failure_has_its_error(out):
     """All parts of it, and no tasks."""
-    with pytest.raises(DataError), RunFile(out, workers=2) as note:
+    during = []
+
+    def fail(note: RunFile) -> None:
         note.on_job(0, 7, Progress(estimated_tasks=3, num_tokens=5))
         note.on_job(1, 8, Progress(estimated_tasks=3, num_tokens=5))
-        found = read_run(out)
+        during.append(read_run(out))
         raise DataError("no text", where="sources.a", hint="look")
+
+    with pytest.raises(DataError), RunFile(out, workers=2) as note:
+        fail(note)
+    (found,) = during
     assert found is not None
     assert (found.phase, found.working_on, found.tokens_before, found.pid) == ("building", [7, 8], 5, os.getpid())
     found = read_run(out)
@@ -105,9 +111,10 @@ def test_a_full_disk_still_takes_the_last_note(out, monkeypatch):
     def full(*arguments: Any, **named: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(DataError), RunFile(out, workers=1):
-        monkeypatch.setattr(run_file, "publish_bytes", full)
-        raise DataError("the disk is full")
+    note = RunFile(out, workers=1)
+    note.__enter__()
+    monkeypatch.setattr(run_file, "publish_bytes", full)
+    note.__exit__(DataError, DataError("the disk is full"), None)
     found = read_run(out)
     assert found is not None
     assert found.error is not None
@@ -129,7 +136,8 @@ def test_a_probe_tells_a_lock_and_makes_no_file(tmp_path):
 def test_no_probe_can_refuse_a_builder(tmp_path):
     """Four processes probe without a pause; a builder takes its folder a hundred times."""
     lock = tmp_path / "o" / ".mixer" / "lock"
-    code = f"from pathlib import Path; from mixer.system.lock_probe import is_locked\nwhile True: is_locked(Path({str(lock)!r}))"
+    code = "from pathlib import Path; from mixer.system.lock_probe import is_locked\n"
+    code += f"while True: is_locked(Path({str(lock)!r}))"
     probes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
     try:
         time.sleep(1.0)

@@ -151,7 +151,7 @@ class BuildFolder:
             known: dict[str, Any] = {"id": load_manifest(self.out).plan}
             with suppress(IntegrityError, FormatError):
                 known = read_plan_json(self.out)  # which says more of what differs
-        elif (self.out / PLAN).exists() and any(self._numbered("tasks")):
+        elif (self.out / PLAN).exists() and next(self._numbered("tasks"), None) is not None:
             known = self._known_plan()
         else:
             known = plan.json

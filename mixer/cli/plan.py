@@ -59,7 +59,7 @@ def plan(
     Rows, tokens, passes, sizes and times. Tokens per row come from a small keyed sample of each source, with its error.
     Nothing is built or written but the cache of what is known of files.
 
-    Example: mixer plan my-mixture.yaml --batch-tokens 11M --tokens-per-second 800K
+    Example: mixer plan my-mixture.yaml --batch-tokens 11M
     """
     if not facts:  # facts are read without what reads sources
         require("build", "planning")

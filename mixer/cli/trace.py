@@ -38,7 +38,7 @@ def trace(
 
     Of a row that is in no sequence it says why: from the row itself, where the source is at hand.
 
-    Example: mixer trace out/my-mixture --step 73500 --rank 3 --world 64 --batch 21
+    Example: mixer trace out/my-mixture --step 700 --rank 3 --world 64
     """
     from mixer.errors import UsageError
     from mixer.feed.cursor import Cursor

@@ -19,11 +19,8 @@ from mixer.cli.main import app
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs" / "commands.md").read_text()
-ROWS = [
-    [cell.strip() for cell in line.strip("|").split(" | ")]
-    for line in PAGE.splitlines()
-    if line.startswith("| `mixer ")
-]
+TABLE = [line for line in PAGE.splitlines() if line.startswith("| `mixer ")]
+ROWS = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in TABLE]
 
 
 def commands(group: Any, above: str = "mixer") -> Iterator[tuple[str, Any]]:
@@ -160,7 +157,5 @@ def test_no_public_option_is_called_window():
     found = []
     for folder in ("feed", "export", "cli"):
         for path in (REPOSITORY / "mixer" / folder).rglob("*.py"):
-            found += [
-                f"{path.name}: {line}" for line in path.read_text().splitlines() if re.search(r"\bwindow\b", line)
-            ]
+            found += [f"{path.name}: {line}" for line in re.findall(r".*\bwindow\b.*", path.read_text())]
     assert found == []
