@@ -62,7 +62,7 @@ def print_fitting(
     """
     everything = shown = list(columns(exact))
     gap = 1
-    table = _table(rows, shown, gap, is_dim)
+    table = _table(rows, shown, gap, is_dim, name_width=None if wide else _NAME_WIDTH)
     while not wide and _width(table, console) > console.width:
         least = min(column.rank for column in shown)
         if gap == 1:
@@ -71,7 +71,7 @@ def print_fitting(
             shown = [column for column in shown if column.rank > least]
         else:
             break
-        table = _table(rows, shown, gap, is_dim)
+        table = _table(rows, shown, gap, is_dim, name_width=_NARROW_NAME_WIDTH)
     print_table(table, console, width=_width(table, console) if wide else None)
     ranks = {column.rank for column in shown}
     if hidden := [column.name for column in everything if column.rank not in ranks]:
@@ -82,7 +82,14 @@ def _width(table: Table, console: Console) -> int:
     return console.measure(table, options=console.options.update_width(_UNBOUNDED)).maximum
 
 
-def _table(rows: Sequence[Row], columns: Sequence[Column[Row]], gap: int, is_dim: Callable[[Row], bool]) -> Table:
+def _table(
+    rows: Sequence[Row],
+    columns: Sequence[Column[Row]],
+    gap: int,
+    is_dim: Callable[[Row], bool],
+    *,
+    name_width: int | None,
+) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -94,7 +101,7 @@ def _table(rows: Sequence[Row], columns: Sequence[Column[Row]], gap: int, is_dim
             column.header,
             column.footer,
             justify="left" if name or column.is_words else "right",
-            max_width=None if not name else _NAME_WIDTH if gap else _NARROW_NAME_WIDTH,
+            max_width=name_width if name else None,
             no_wrap=True,
         )
     for row in rows:

@@ -236,8 +236,11 @@ def test_a_failed_build_tells_its_last_error(tmp_path, capsys):
 
 
 def test_a_refused_build_leaves_the_note_of_the_one_before(killed, project, tmp_path, capsys):
-    """Another recipe into the folder of a killed build changes nothing that `status` says."""
+    """Another recipe into the folder of a killed build changes nothing that `status` says, be it of one task alone."""
     out = shutil.copytree(killed, tmp_path / "o")
+    for record in (out / "tasks").glob("*.json"):
+        if record.name != "00000.json":
+            record.unlink()
     before = status_of(out, capsys)
     note = (out / ".mixer" / "run.json").read_bytes()
     recipe = str(project / "recipes" / "sample.yaml")
@@ -315,16 +318,14 @@ def open_to_all() -> Iterator[Path]:
         yield Path(name)
 
 
-def test_a_folder_that_may_not_be_read_is_1(killed, cli_environment, open_to_all):
+def test_a_folder_that_may_not_be_read_is_an_error(killed, cli_environment, open_to_all):
     """The error names what cannot be read, and nothing is taken for an empty build."""
     out = shutil.copytree(killed, open_to_all / "o")
-    for folder in (out / "tasks", out):
+    for folder, code, words in ((out / "tasks", 1, "Permission denied"), (out, 2, "is not readable")):
         os.chmod(folder, 0)
         done = as_nobody(out, cli_environment)
         os.chmod(folder, 0o755)
-        assert done.returncode == 1, done.stderr
-        assert "Permission denied" in done.stderr
-        assert str(folder) in done.stderr
+        assert (done.returncode, words in done.stderr, str(folder) in done.stderr) == (code, True, True), done.stderr
 
 
 def test_a_read_only_folder_is_read(killed, cli_environment, open_to_all):
@@ -349,3 +350,26 @@ def test_status_needs_no_builder(cli_environment, killed):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_dry_run_writes_nothing_and_says_what_is_finished(cli, project, killed, built, tmp_path):
+    """New, killed and finished folders; a folder that the build would refuse is refused."""
+    command = ["build", "recipes/sample.yaml", "--dry-run", "-o"]
+    before = contents(project), contents(killed)
+    new = cli(*command, tmp_path / "new", "--set", "target.tokens=300K", cwd=project)
+    assert (new.returncode, (tmp_path / "new").exists()) == (0, False), new.stderr
+    assert new.stdout.splitlines()[0].startswith("sample: 6 sources, about 300K tokens in about 1 task of ")
+    assert "are free there\nnothing is finished yet\n" in new.stdout
+    again = cli(*command, built, "--set", "target.tokens=300K", cwd=project)
+    assert "all of it is finished: 1 task, 303K tokens\n" in again.stdout
+    part = ["--set", "target.tokens=25M", "--set", "task_tokens=1Mi"]
+    found = json.loads(cli(*command, killed, *part, "--json", cwd=project).stdout)
+    assert found["tasks_finished"] >= 1
+    assert found["tokens"] == 25e6
+    assert 10 < found["tasks"] < 40
+    assert found["shard_bytes"] == pytest.approx(100e6, rel=0.1)
+    assert found["plan"] == json.loads((killed / "plan.json").read_bytes())["id"]
+    assert found["status"]["state"] == "killed"
+    refused = cli(*command, killed, cwd=project)
+    assert (refused.returncode, "another plan's build" in refused.stderr) == (1, True)
+    assert (contents(project), contents(killed)) == before
