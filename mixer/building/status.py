@@ -11,15 +11,16 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
 from mixer.building.run_file import Run, RunError, read_run
-from mixer.building.status_estimates import Noted, expected_tokens, recent_speed, tasks_left
+from mixer.building.status_estimates import FinishedTask, Noted, expected_tokens, recent_speed, tasks_left
 from mixer.errors import IntegrityError
 from mixer.shards.manifest import MANIFEST, load_manifest
-from mixer.shards.plan_file import PLAN, load_plan_record, load_task_record
-from mixer.shards.records import Manifest, PlanRecord, TaskRecord
+from mixer.shards.plan_file import PLAN, load_plan_record
+from mixer.shards.records import Manifest, PlanRecord, record_path, shard_path
 from mixer.system.lock_probe import is_alive, is_locked
+from mixer.system.regular_files import parse_json, read_regular
 from mixer.system.walk import walk_files
 
 State = Literal["planning", "running", "stopped", "killed", "failed", "finished"]
@@ -71,8 +72,8 @@ class StatusReader:
 
     def __init__(self, out: Path) -> None:
         self._out = out
-        # By task: time and size of the record's file, and the record.
-        self._known: dict[int, tuple[tuple[int, int], TaskRecord | None]] = {}
+        # By task: time and size of the record's file, and what it says.
+        self._known: dict[int, tuple[tuple[int, int], FinishedTask | None]] = {}
 
     def read(self) -> Status:
         """How far the build is now.
@@ -92,12 +93,12 @@ class StatusReader:
                 where=str(self._out),
                 hint="give the folder that `mixer build -o` was given",
             )
-        busy = _is_busy(self._out, run)
+        busy, run = _at_work(self._out, run)
         folder_bytes = sum(sizes.values())
         if MANIFEST in sizes:
             return _finished(self._out, load_manifest(self._out), run if busy else None, busy, folder_bytes)
         plan = load_plan_record(self._out) if PLAN in sizes else None
-        held = {} if plan is None else {task: one for task, one in noted.items() if _holds(one[1], plan, sizes)}
+        held = {} if plan is None else {task: one for task, one in noted.items() if _holds(task, one[1], plan, sizes)}
         return _unfinished(
             self._out, plan, run, busy, done=held, remade=len(noted) - len(held), folder_bytes=folder_bytes
         )
@@ -115,22 +116,28 @@ class StatusReader:
             task = int(stem)
             key = (state.st_mtime_ns, state.st_size)
             if task not in self._known or self._known[task][0] != key:
-                self._known[task] = (key, self._load(task))
+                self._known[task] = (key, _load(self._out / record_path(task)))
             noted[task] = (state.st_mtime, self._known[task][1])
         return noted
 
-    def _load(self, task: int) -> TaskRecord | None:
-        try:
-            return load_task_record(self._out, task)
-        except IntegrityError:
-            return None
+
+def _load(path: Path) -> FinishedTask | None:
+    """What a record says; None where it cannot be read. Its digest is for who builds on it."""
+    try:
+        value = parse_json(read_regular(path))
+        file = value["file"]
+        return FinishedTask(
+            plan=str(value["plan"]), tokens=int(value["tokens"]), shard_bytes=None if file is None else file["bytes"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
-def _holds(record: TaskRecord | None, plan: PlanRecord, sizes: dict[str, int]) -> TypeGuard[TaskRecord]:
+def _holds(task: int, found: FinishedTask | None, plan: PlanRecord, sizes: dict[str, int]) -> bool:
     """Whether a task is finished, as far as can be told without reading its shard."""
-    if record is None or record.plan != plan.id:
+    if found is None or found.plan != plan.id:
         return False
-    return record.shard is None or sizes.get(record.shard.path) == record.shard.file.bytes
+    return found.shard_bytes is None or sizes.get(shard_path(task)) == found.shard_bytes
 
 
 def _finished(out: Path, manifest: Manifest, run: Run | None, busy: bool, folder_bytes: int) -> Status:
@@ -230,15 +237,17 @@ def _state(run: Run | None, busy: bool, *, has_plan: bool) -> State:
     return "killed"
 
 
-def _is_busy(out: Path, run: Run | None) -> bool:
-    """Whether a process works in the folder: the one that says so is there, or somebody holds the lock."""
+def _at_work(out: Path, run: Run | None) -> tuple[bool, Run | None]:
+    """Whether a process works in the folder, and the note that holds for it, or else for the last run."""
     going_on = run is not None and run.phase in ("planning", "building")
     here = run is not None and run.host == socket.gethostname()
     if run is not None and going_on and here and is_alive(run.pid, run.process_start):
-        return True
+        return True, run
     locked = is_locked(out / _LOCK)
-    # Where the lock cannot be asked, a builder of another host is taken at its word.
-    return locked if locked is not None else going_on and not here
+    if locked is None:  # then a builder of another host is taken at its word
+        return going_on and not here, run
+    # Whoever has the lock here is not the process of the note.
+    return (True, None) if locked and here else (locked, run)
 
 
 def _build_log(out: Path) -> dict[str, Any]:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from mixer.building.run_file import Run
-from mixer.shards.records import PlanRecord, TaskRecord
+from dataclasses import dataclass
 
-Noted = dict[int, tuple[float, TaskRecord | None]]
-"""By task: when its record was written, and the record; None: it is damaged."""
+from mixer.building.run_file import Run
+from mixer.shards.records import PlanRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedTask:
+    """What a look at a build needs of a task's record; `shard_bytes` is None where it made no sequence."""
+
+    plan: str
+    tokens: int
+    shard_bytes: int | None
+
+
+Noted = dict[int, tuple[float, FinishedTask | None]]
+"""By task: when its record was written, and what it says; None: it is damaged."""
 RECENT_SECONDS = 60.0
 """Over how long the speed of late is taken, or longer where tasks take longer."""
 

@@ -164,19 +164,7 @@ def test_a_narrow_terminal_names_the_columns_it_leaves_out(built, cli_environmen
     assert line == "columns left out: weight, bytes /token, docs cut; --wide shows them"
     wide = ESCAPES.sub("", in_terminal(["inspect", str(built), "--wide"], narrow))
     assert "columns left out" not in wide
-    assert wide.splitlines()[1].split() == [
-        "source",
-        "weight",
-        "rows",
-        "asked",
-        "got",
-        "tokens",
-        "got",
-        "/row",
-        "/token",
-        "passes",
-        "cut",
-    ]
+    assert " ".join(wide.splitlines()[1].split()) == "source weight rows asked got tokens got /row /token passes cut"
 
 
 def test_build_in_a_terminal_cleans_up_its_live_view(project, cli_environment, tmp_path):

@@ -171,6 +171,15 @@ def test_a_build_of_another_host_is_known_by_the_lock(killed, tmp_path, capsys):
     assert (found["state"], found["host"]) == ("running", "elsewhere")
 
 
+def test_a_builder_without_a_note_is_not_taken_for_the_killed_one(killed, tmp_path, capsys):
+    """The lock says that there is one, and nothing says who: a repair, or an earlier mixer."""
+    out = shutil.copytree(killed, tmp_path / "o")
+    with BuildFolder(out):
+        found, words = status_of(out, capsys), words_of(out, capsys)
+    assert (found["state"], found["busy"], found["pid"]) == ("running", True, None)
+    assert "running (by a process that left no note of itself)" in words
+
+
 @pytest.mark.parametrize("note", ["", "{}", "[1]", '{"version": 9}', '{"version": 1, "pid": 1, "error": 7}'])
 def test_a_note_that_cannot_be_read_is_as_good_as_none(killed, tmp_path, capsys, note):
     """The records say what is finished; how it ended is not known then."""
