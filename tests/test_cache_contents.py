@@ -16,9 +16,10 @@ from mixer.cli.cache import parse_age
 from mixer.cli.main import run
 from mixer.errors import UsageError
 from mixer.stack.fetched import keep_while_running
-from mixer.stores.block_cache import BlockCache, CacheEntry, write_at
+from mixer.stores.block_cache import BlockCache, CacheEntry
 from mixer.survey.cache_contents import Entry, cache_entries, choose, remove_entries
-from mixer.system.publish import lock_file
+from mixer.system.disk import write_at
+from mixer.system.locks import lock_file
 
 DAY = 86400.0
 

@@ -17,8 +17,8 @@ from mixer.building.folder import BuildFolder
 from mixer.building.ledger import Progress
 from mixer.building.run_file import RUN, RunFile, read_run
 from mixer.errors import BuildStateError, DataError
-from mixer.system.lock_probe import is_alive, is_locked, lock_despite_probes, process_start
-from mixer.system.publish import lock_file
+from mixer.system.locks import is_locked, lock_despite_probes, lock_file
+from mixer.system.processes import is_alive, process_start
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_a_probe_tells_a_lock_and_makes_no_file(tmp_path):
 def test_no_probe_can_refuse_a_builder(tmp_path):
     """Four processes probe without a pause; a builder takes its folder a hundred times."""
     lock = tmp_path / "o" / ".mixer" / "lock"
-    code = "from pathlib import Path; from mixer.system.lock_probe import is_locked\n"
+    code = "from pathlib import Path; from mixer.system.locks import is_locked\n"
     code += f"while True: is_locked(Path({str(lock)!r}))"
     probes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
     try:

@@ -18,9 +18,10 @@ from mixer.shards.manifest import MANIFEST
 from mixer.shards.plan_file import PLAN
 from mixer.stack.contents import Fetching
 from mixer.survey.profiles import profiles_of_sources
-from mixer.survey.survey import OnPin, survey
+from mixer.survey.survey import survey
 from mixer.system.local_paths import check_local
 from mixer.system.processes import usable_cores
+from mixer.system.progress import OnAdvance
 from mixer.tokens.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def dry_run(
     root: Path,
     out: Path,
     cache_dir: Path,
-    on_pin: OnPin,
+    on_pin: OnAdvance,
     on_fetch: Callable[[str], Listener],
 ) -> DryRun:
     """Survey and plan as `build` does; arguments as there.

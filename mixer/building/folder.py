@@ -22,7 +22,7 @@ from mixer.shards.plan_file import (
     read_plan_json,
 )
 from mixer.shards.records import TaskRecord, record_path
-from mixer.system.lock_probe import lock_despite_probes
+from mixer.system.locks import lock_despite_probes
 from mixer.system.publish import sync_file
 from mixer.system.threads import map_in_threads
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from mixer.errors import BuildStateError, MixerError
 from mixer.shards.manifest import MANIFEST
 from mixer.shards.plan_file import PLAN
-from mixer.system.lock_probe import process_start
+from mixer.system.disk import DiskFile
+from mixer.system.processes import process_start
 from mixer.system.publish import publish_bytes
 from mixer.system.regular_files import parse_json, read_regular
 
@@ -179,7 +180,7 @@ class RunFile:
         except OSError:
             if at_any_price:
                 # A full disk has no room for a new file, but the old one still has its block.
-                with suppress(OSError), self._path.open("r+b") as file:
+                with suppress(OSError), DiskFile(self._path, "r+") as file:
                     file.write(data)
                     file.truncate()
 

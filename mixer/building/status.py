@@ -19,7 +19,8 @@ from mixer.errors import IntegrityError
 from mixer.shards.manifest import MANIFEST, load_manifest
 from mixer.shards.plan_file import PLAN, load_plan_record
 from mixer.shards.records import Manifest, PlanRecord, record_path, shard_path
-from mixer.system.lock_probe import is_alive, is_locked
+from mixer.system.locks import is_locked
+from mixer.system.processes import is_alive
 from mixer.system.regular_files import parse_json, read_regular
 from mixer.system.walk import walk_files
 

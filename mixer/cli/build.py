@@ -100,17 +100,17 @@ def build(
 def _dry_run(recipe: Recipe, root: Path, out: Path, cache: Path, *, json: bool, quiet: bool) -> None:
     """Print what a build would do."""
     from mixer.building.dry_run import dry_run
+    from mixer.report.advance import AdvanceLines
     from mixer.report.console import print_json
     from mixer.report.dry_run import dry_run_in_words, dry_run_json
     from mixer.report.fetch import listen
-    from mixer.report.pinning import PinProgress
 
     found = dry_run(
         recipe,
         root=root,
         out=out,
         cache_dir=cache,
-        on_pin=PinProgress(quiet=quiet),
+        on_pin=AdvanceLines(quiet=quiet),
         on_fetch=lambda name: listen(quiet=quiet, about=f"{name}, a sample: "),
     )
     if json:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from mixer.system.publish import lock_file
+from mixer.system.locks import lock_file, share_lock
+from mixer.system.publish import publish_written
 
 FETCHED = "fetched"
 _REMOVED = ".removed-"
@@ -29,7 +29,7 @@ def keep_while_running(folder: Path) -> None:
     except OSError:
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        share_lock(descriptor)
     except OSError:
         os.close(descriptor)
         return
@@ -55,7 +55,7 @@ def remove_fetched(folder: Path) -> bool:
         aside = folder.with_name(f"{_REMOVED}{folder.name}")
         shutil.rmtree(aside, ignore_errors=True)
         with suppress(FileNotFoundError):
-            folder.rename(aside)
+            publish_written(folder, aside)
             shutil.rmtree(aside)
         return True
     finally:
