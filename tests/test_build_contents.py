@@ -35,6 +35,7 @@ from mixer.stack.cells import sample_cells
 from mixer.stack.contents import Fetching, rows_of
 from mixer.stack.fetch_plan import Policy, Rules
 from mixer.stack.wanted_files import Selection
+from mixer.survey.cache_contents import cache_entries, remove_entries
 from mixer.survey.profile import SourceProfile
 from mixer.survey.profiles import profiles_of_sources
 from mixer.survey.result import Survey
@@ -164,6 +165,9 @@ def test_contents_are_fetched_once(yard: Yard, tmp_path: Path) -> None:
     yard.workshop.build(tmp_path / "three", yard.recipe(contents={"languages": ["C"]}))
     assert blobs_asked(yard.bucket) == first + sum(file.language == "C" for files in REPOSITORIES for file in files)
     assert len([path for path in (tmp_path / "cache/fetched").iterdir() if path.is_dir()]) == 2
+    entries = [entry for entry in cache_entries(tmp_path / "cache") if entry.kind == "fetched"]
+    assert len(entries) == 2
+    assert remove_entries(tmp_path / "cache", entries) == []  # who has read them may do so again until it ends
 
 
 def test_a_plan_of_a_build_wants_them_fetched(yard: Yard) -> None:

@@ -13,7 +13,7 @@ from workshop import BATCH_TOKENS, SOURCES, Workshop, write_mixture
 
 from mixer.plan.forecast import forecast
 from mixer.plan.plan import Plan, make_plan
-from mixer.report.progress import BuildProgress, expected_tokens
+from mixer.report.progress import BuildProgress
 from mixer.sources.pin_cache import PinCache
 from mixer.survey import measure
 from mixer.survey.profiles import profiles_of_sources
@@ -63,7 +63,7 @@ def test_all_totals_are_one_total(
     manifest = large_mixture.build(tmp_path / "out", recipe, on_plan=on_plan)
     (plan,) = plans
     assert plan.id == make_plan(surveyed, batch_tokens=BATCH_TOKENS).id
-    assert expected_tokens(plan) == pytest.approx(mix.tokens.value, rel=1e-9)
+    assert plan.expected_tokens == pytest.approx(mix.tokens.value, rel=1e-9)
     means = manifest.hints["measured_tokens_per_row"]
     assert means == {name: one.tokens_per_row for name, one in surveyed.measured.items()}
     assert {source.name: source.tokens_per_row.value for source in mix.sources} == pytest.approx(means, rel=1e-9)

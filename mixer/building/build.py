@@ -15,7 +15,8 @@ from mixer.building.folder import BuildFolder
 from mixer.building.jobs import TaskJobs
 from mixer.building.ledger import Progress
 from mixer.building.manifest_content import manifest_content
-from mixer.building.run import run_tasks
+from mixer.building.run import OnJob, run_tasks
+from mixer.building.run_file import RunFile
 from mixer.digest import canonical_json
 from mixer.engines.local import LocalEngine
 from mixer.errors import write_error
@@ -93,7 +94,7 @@ def build(
         if path is not None:
             check_local(path, where=where)
     clock = _Clock()
-    with BuildFolder(out) as folder:
+    with BuildFolder(out) as folder, RunFile(out, workers=workers) as run_file:
         tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
         tokenizer.engine  # noqa: B018 - loaded before the workers are forked, so that they share it
         # Forked before there are threads or connections, which would not survive it; their plan follows.
@@ -107,13 +108,16 @@ def build(
             clock.planned = clock.seconds()
             planning = traffic.take()
             folder.adopt(plan)
+            run_file.on_plan(plan)
             on_plan(plan)
             try:
                 if (out / MANIFEST).exists():
                     manifest = load_manifest(out)
                     check_files(out, manifest)
                 else:
-                    records, progress, evidence = _run(plan, folder, engine, cache, clock, on_progress)
+                    records, progress, evidence = _run(
+                        plan, folder, engine, cache, clock, run_file.before(on_progress), run_file.on_job
+                    )
                     content = manifest_content(plan, records)
                     progress.count_traffic(planning)
                     log = _build_log(plan, progress, clock, workers=workers, engine=tokenizer.engine.name)
@@ -145,6 +149,7 @@ def _run(
     cache: PinCache,
     clock: _Clock,
     on_progress: Callable[[Progress], None],
+    on_job: OnJob,
 ) -> tuple[list[TaskRecord], Progress, Evidence]:
     """Run the tasks, and digest the files that they read meanwhile."""
     collector = EvidenceCollector(dict(zip(plan.source_names, plan.snapshots, strict=True)), cache)
@@ -154,7 +159,7 @@ def _run(
             collector.expect(name, blocks)
 
     try:
-        records, progress = run_tasks(plan, folder, engine, on_progress=on_progress, on_record=on_record)
+        records, progress = run_tasks(plan, folder, engine, on_progress=on_progress, on_record=on_record, on_job=on_job)
         return records, progress, collector.close(_EVIDENCE_SHARE * clock.seconds())
     finally:
         collector.close()

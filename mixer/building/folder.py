@@ -22,7 +22,7 @@ from mixer.shards.plan_file import (
     read_plan_json,
 )
 from mixer.shards.records import TaskRecord, record_path
-from mixer.system.locks import lock_file
+from mixer.system.locks import lock_despite_probes
 from mixer.system.publish import sync_file
 from mixer.system.threads import map_in_threads
 
@@ -51,9 +51,9 @@ class BuildFolder:
         self._adopted = False
 
     def __enter__(self) -> BuildFolder:
-        self._check_free()
+        self.check_free()
         self._make(self._state)
-        self._lock = lock_file(self._state / "lock")
+        self._lock = lock_despite_probes(self._state / "lock")
         if self._lock is None:
             raise BuildStateError(
                 "another build is running in this folder", where=str(self.out), hint="wait for it, or choose another -o"
@@ -86,8 +86,12 @@ class BuildFolder:
                 f"cannot make the folder: {error.strerror}", where=str(folder), hint="choose another -o"
             ) from error
 
-    def _check_free(self) -> None:
-        """Refuse a folder with files that no build of ours made."""
+    def check_free(self) -> None:
+        """Refuse a folder with files that no build of ours made; nothing is written.
+
+        Raises:
+            BuildStateError: it holds something else.
+        """
         if os.path.lexists(self.out) and not self.out.is_dir():
             raise BuildStateError("not a folder", where=str(self.out), hint="choose another -o")
         if not self.out.is_dir():
@@ -124,21 +128,7 @@ class BuildFolder:
             BuildStateError: it holds another plan's work, or its plan is damaged.
             FormatError: it holds a build of another format version.
         """
-        has_manifest = (self.out / MANIFEST).exists()
-        if has_manifest:
-            known: dict[str, Any] = {"id": load_manifest(self.out).plan}
-            with suppress(IntegrityError, FormatError):
-                known = read_plan_json(self.out)  # which says more of what differs
-        elif (self.out / PLAN).exists() and any(self._numbered("tasks")):
-            known = self._known_plan()
-        else:
-            known = plan.json
-        if known["id"] != plan.id:
-            raise BuildStateError(
-                f"the folder holds another plan's build; it differs in {', '.join(_differences(known, plan.json))}",
-                where=str(self.out),
-                hint="choose another -o, or delete the folder if its build is not needed",
-            )
+        self.check_plan(plan)
         for name in _OURS:
             self._make(self.out / name)
         for snapshot in plan.snapshots:
@@ -148,6 +138,29 @@ class BuildFolder:
         if self._plan_id() != plan.id:
             publish_plan_record(self.out, plan.json)
         self._adopted = True
+
+    def check_plan(self, plan: Plan) -> None:
+        """Refuse a plan where the folder holds another one's work; nothing is written.
+
+        Raises:
+            BuildStateError: it does, or its plan is damaged.
+            FormatError: it holds a build of another format version.
+        """
+        has_manifest = (self.out / MANIFEST).exists()
+        if has_manifest:
+            known: dict[str, Any] = {"id": load_manifest(self.out).plan}
+            with suppress(IntegrityError, FormatError):
+                known = read_plan_json(self.out)  # which says more of what differs
+        elif (self.out / PLAN).exists() and next(self._numbered("tasks"), None) is not None:
+            known = self._known_plan()
+        else:
+            known = plan.json
+        if known["id"] != plan.id:
+            raise BuildStateError(
+                f"the folder holds another plan's build; it differs in {', '.join(_differences(known, plan.json))}",
+                where=str(self.out),
+                hint="choose another -o, or delete the folder if its build is not needed",
+            )
 
     def _known_plan(self) -> dict[str, Any]:
         try:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from mixer.building.folder import BuildFolder
 from mixer.building.jobs import TaskQueue, TaskResult
 from mixer.building.ledger import Ledger, Progress
-from mixer.engines.jobs import Done
+from mixer.engines.jobs import Done, Job
 from mixer.engines.local import LocalEngine
 from mixer.plan.plan import Plan
 from mixer.shards.records import TaskRecord
+
+OnJob = Callable[[int, int | None, Progress], None]
 
 
 def run_tasks(
@@ -20,6 +22,7 @@ def run_tasks(
     *,
     on_progress: Callable[[Progress], None],
     on_record: Callable[[TaskRecord], None],
+    on_job: OnJob = lambda worker, task, progress: None,
 ) -> tuple[list[TaskRecord], Progress]:
     """Run the tasks that are not finished, to the build's end; the engine is stopped then.
 
@@ -29,6 +32,7 @@ def run_tasks(
         engine: what runs `TaskJobs`; its workers wait for the plan.
         on_progress: called after each task.
         on_record: called with the record of each finished task, those of an earlier run included.
+        on_job: called with an idle worker, the task that it gets (None: there is none now), and how far all is.
 
     Returns:
         The records in the order of tasks, the last one ending where the target is met; and the final progress.
@@ -48,7 +52,13 @@ def run_tasks(
     for record in finished:
         on_record(record)
     queue = TaskQueue(ledger, engine.num_workers)
-    answers = iter(()) if ledger.complete else engine.run(queue.next_job)
+
+    def next_job(worker: int) -> Job | None:
+        job = queue.next_job(worker)
+        on_job(worker, None if job is None else job.number, ledger.progress)
+        return job
+
+    answers = iter(()) if ledger.complete else engine.run(next_job)
     for answer in answers:
         assert isinstance(answer, Done)
         result: TaskResult = answer.result

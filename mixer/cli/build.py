@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mixer.cli.options import Cache, Json, RecipeFile, Root, cache_dir, manifests_dir, on_this_machine
+from mixer.cli.options import Cache, Json, RecipeFile, Root, Wide, cache_dir, manifests_dir, on_this_machine
 from mixer.extras import require
+
+if TYPE_CHECKING:
+    from mixer.recipe import Recipe
 
 
 def build(
@@ -40,12 +43,18 @@ def build(
             callback=on_this_machine,
         ),
     ] = None,
+    wide: Wide = False,
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    is_dry: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be built, and what is finished; write nothing into OUT.")
+    ] = False,
 ) -> None:
     """Build a recipe, or go on with a build that was stopped.
 
     The same recipe and sources give the same shards, whatever the number of workers and interruptions.
+
+    Example: mixer build my-mixture.yaml -o out/my-mixture
     """
     require("build", "building")
     from mixer.building.build import build as run_build
@@ -60,6 +69,9 @@ def build(
 
     loaded = load_recipe(recipe, overrides or [])
     out = out or Path("out") / loaded.name
+    if is_dry:
+        _dry_run(loaded, root or recipe.parent, out, cache_dir(cache), json=json, quiet=quiet)
+        return
     copies = manifests or manifests_dir(recipe)
     was_there = (out / "manifest.json").exists()
     with BuildProgress(quiet=quiet) as progress:
@@ -79,7 +91,30 @@ def build(
     if json:
         print_json(summary_json(summary) | {"out": str(out), "manifest": str(out / "manifest.json"), "copy": str(copy)})
         return
-    print_summary(summary, out_console())
+    print_summary(summary, out_console(), wide=wide)
     if not quiet:
         done = "built before, and every digest is still right" if was_there else "built"
         say(f"{done}: {out}, with a copy of its manifest in {copy}")
+
+
+def _dry_run(recipe: Recipe, root: Path, out: Path, cache: Path, *, json: bool, quiet: bool) -> None:
+    """Print what a build would do."""
+    from mixer.building.dry_run import dry_run
+    from mixer.report.advance import AdvanceLines
+    from mixer.report.console import print_json
+    from mixer.report.dry_run import dry_run_in_words, dry_run_json
+    from mixer.report.fetch import listen
+
+    found = dry_run(
+        recipe,
+        root=root,
+        out=out,
+        cache_dir=cache,
+        on_pin=AdvanceLines(quiet=quiet),
+        on_fetch=lambda name: listen(quiet=quiet, about=f"{name}, a sample: "),
+    )
+    if json:
+        print_json(dry_run_json(found))
+        return
+    for line in dry_run_in_words(found):
+        print(line)

@@ -32,7 +32,10 @@ def export(
     to: Annotated[Format, typer.Option("--to", help="bin: flat ids; litdata, mds: sequences; the others: documents.")],
     json: Json = False,
 ) -> None:
-    """Write a build's tokens in another trainer's format."""
+    """Write a build's tokens in another trainer's format.
+
+    Example: mixer export out/my-mixture data --to megatron
+    """
     from mixer.export import export
     from mixer.report.advance import AdvanceLines
     from mixer.report.console import print_json

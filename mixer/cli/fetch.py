@@ -71,6 +71,8 @@ def fetch(
     """Fetch the text that a data set only points at, or go on with it.
 
     The same rows, options and blobs give the same files, whatever the number of workers, hosts and interruptions.
+
+    Example: mixer fetch stack-v2 'ids/*.parquet' contents --part 3/16
     """
     require("build", "fetching")
     from mixer.recipe import parse_bytes

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from mixer.cli.options import Build, Json
+from mixer.cli.options import Build, Json, Wide
 
 
-def inspect(out: Build, json: Json = False) -> None:
-    """Show what each source got, in rows and in tokens."""
+def inspect(out: Build, wide: Wide = False, json: Json = False) -> None:
+    """Show what each source got, in rows and in tokens.
+
+    Example: mixer inspect out/my-mixture
+    """
     from mixer.report.console import out_console, print_json
     from mixer.report.inspect import print_summary, summary_json
     from mixer.report.tables import summarise
@@ -16,4 +19,4 @@ def inspect(out: Build, json: Json = False) -> None:
     if json:
         print_json(summary_json(summary))
     else:
-        print_summary(summary, out_console())
+        print_summary(summary, out_console(), wide=wide)

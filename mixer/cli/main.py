@@ -15,6 +15,7 @@ import typer
 
 from mixer import __version__
 from mixer.cli.build import build
+from mixer.cli.cache import cache_app
 from mixer.cli.export import export
 from mixer.cli.fetch import fetch
 from mixer.cli.inspect import inspect
@@ -23,6 +24,7 @@ from mixer.cli.repair import repair
 from mixer.cli.sample import sample
 from mixer.cli.schema import schema
 from mixer.cli.show import show
+from mixer.cli.status import status
 from mixer.cli.trace import trace
 from mixer.cli.verify import verify
 from mixer.errors import MixerError, UsageError, error_as_json
@@ -59,13 +61,13 @@ RESUMABLE = ("fetch", "build", "repair", "export")
 """Verbs that go on where they were when they are run again."""
 
 app = typer.Typer(
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (sample, fetch, plan, build, inspect, verify, repair, show, trace, export, schema):
+for verb in (sample, fetch, plan, build, status, inspect, verify, repair, show, trace, export, schema):
     app.command()(verb)
+app.add_typer(cache_app, name="cache")
 
 
 def _version(asked: bool) -> None:

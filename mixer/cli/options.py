@@ -27,6 +27,9 @@ def on_this_machine(param: typer.CallbackParam, path: Path | None) -> Path | Non
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="Show all columns of the table, also where they do not fit the terminal.")
+]
 RecipeFile = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.", callback=on_this_machine)
 ]

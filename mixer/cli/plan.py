@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mixer.cli.options import Cache, Json, RecipeFile, Root, cache_dir, manifests_dir
+from mixer.cli.options import Cache, Json, RecipeFile, Root, Wide, cache_dir, manifests_dir
 from mixer.errors import UsageError
 from mixer.extras import require
 from mixer.system.processes import usable_cores
@@ -51,12 +51,15 @@ def plan(
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as in target.tokens=10M; repeatable."),
     ] = None,
     cache: Cache = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Show what a mix will be, before it is built.
 
     Rows, tokens, passes, sizes and times. Tokens per row come from a small keyed sample of each source, with its error.
     Nothing is built or written but the cache of what is known of files.
+
+    Example: mixer plan my-mixture.yaml --batch-tokens 11M
     """
     if not facts:  # facts are read without what reads sources
         require("build", "planning")
@@ -92,7 +95,7 @@ def plan(
     for name, words in updated.items():
         say(f"{name}: {words}")
     console = out_console()
-    print_forecast(mix, run, console)
+    print_forecast(mix, run, console, wide=wide)
     if weights is not None:
         console.print()
         print_match(weights, console)

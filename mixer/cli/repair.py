@@ -33,6 +33,8 @@ def repair(
     """Make damaged or missing files of a build again, and no others.
 
     What comes out must have the content that the manifest says, so a repair cannot change a build.
+
+    Example: mixer repair out/my-mixture
     """
     require("build", "repairing")
     from mixer.report.advance import say_advance

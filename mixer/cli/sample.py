@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mixer.cli.options import Json, on_this_machine
+from mixer.cli.options import Json, Wide, on_this_machine
 from mixer.extras import require
 
 
@@ -16,9 +16,13 @@ def sample(
         Path, typer.Argument(metavar="DIR", help="A new folder, or one with a sample.", callback=on_this_machine)
     ],
     size: Annotated[str, typer.Option(help="How much text, such as 200MB.")] = "50MB",
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
-    """Make six small sources to try everything on; no network needed."""
+    """Make six small sources to try everything on; no network needed.
+
+    Example: mixer sample sample --size 200MB
+    """
     require("build", "making a sample")
     from dataclasses import asdict
 
@@ -31,5 +35,5 @@ def sample(
     if json:
         print_json(asdict(report))
         return
-    print_sample(report, out_console())
+    print_sample(report, out_console(), wide=wide)
     say(f"in {folder}; recipes/sample.yaml mixes them: mixer build recipes/sample.yaml")

@@ -10,7 +10,10 @@ from mixer.extras import require
 
 
 def schema(json: Annotated[bool, typer.Option("--json", help="Changes nothing: it is JSON anyway.")] = False) -> None:
-    """Print the JSON schema of recipes, for editors."""
+    """Print the JSON schema of recipes, for editors.
+
+    Example: mixer schema > recipe.schema.json
+    """
     require("build", "the schema of recipes")
     from mixer.recipe import recipe_schema
     from mixer.report.console import print_json

@@ -38,6 +38,8 @@ def show(
     """Show a sequence as text, or a row of a source.
 
     Each segment has its source, row and file; a row says where it stands and what became of it.
+
+    Example: mixer show out/my-mixture --sequence 5
     """
     require("build", "showing text")
     if (number is None) == (source is None) or (source is None) != (row is None):

@@ -37,6 +37,8 @@ def trace(
     """List the rows that a step saw, or the sequences of a row.
 
     Of a row that is in no sequence it says why: from the row itself, where the source is at hand.
+
+    Example: mixer trace out/my-mixture --step 700 --rank 3 --world 64
     """
     from mixer.errors import UsageError
     from mixer.feed.cursor import Cursor

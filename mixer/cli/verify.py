@@ -40,7 +40,10 @@ def verify(
     cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """Check a build, and name each damaged shard and record batch."""
+    """Check a build, and name each damaged shard and record batch.
+
+    Example: mixer verify out/my-mixture --deep
+    """
     from mixer.report.console import print_json, say
     from mixer.report.verify import fine_line, print_damage
     from mixer.shards.manifest import load_manifest

@@ -5,6 +5,7 @@ A plan holds decisions only: it is the same on every machine, for any number of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -142,6 +143,16 @@ class Plan:
     def estimated_tasks(self) -> int:
         """How many tasks the build will probably take."""
         return -(-self.extent.estimated_draws // self.stage.draws_per_task)
+
+    @cached_property
+    def expected_tokens(self) -> float:
+        """How many tokens the build will give, padding not counted: the target, or an estimate."""
+        if self.extent.end_tokens is not None:
+            return self.extent.end_tokens
+        if self.extent.end_sequences is not None:
+            return self.extent.end_sequences * self.recipe.sequence.length
+        counts = self.schedule.counts(self.extent.estimated_draws).tolist()
+        return math.fsum(count * mean for count, mean in zip(counts, self.tokens_per_row, strict=True))
 
     @property
     def tokens_per_draw(self) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from mixer.report.console import print_table, say
 from mixer.report.numbers import exact, short
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ Count = Callable[[int], str]
 ALWAYS = 9
 """The rank of a column that is never left out."""
 _NAME_WIDTH, _NARROW_NAME_WIDTH = 28, 16
+_UNBOUNDED = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,26 +31,39 @@ class Column(Generic[Row]):
     cell: Callable[[Row], str]
     footer: str = ""
     rank: int = ALWAYS
+    # Words stand on the left.
+    is_words: bool = False
+
+    # What it is called where it is left out; the header unless given.
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is called in a sentence."""
+        return self.title or " ".join(self.header.split())
 
 
-def fitting_table(
+def print_fitting(
     rows: Sequence[Row],
-    columns: Callable[[Count], Sequence[Column[Row]]],
+    columns: Callable[[Count], Iterable[Column[Row]]],
     console: Console,
     *,
     is_dim: Callable[[Row], bool] = lambda row: False,
-) -> Table:
-    """The fullest table that fits the console's width.
+    wide: bool = False,
+) -> None:
+    """Print the fullest table that fits the console's width, and say on stderr which columns it leaves out.
 
     Args:
         rows: one a line.
         columns: the columns, given how to write counts; the first one has names.
         console: where it goes.
         is_dim: whether a row is of less interest.
+        wide: whether to leave out no column, whatever the width.
     """
-    shown, gap = list(columns(exact)), 1
-    unbounded = console.options.update_width(1000)
-    while console.measure(table := _table(rows, shown, gap, is_dim), options=unbounded).maximum > console.width:
+    everything = shown = list(columns(exact))
+    gap = 1
+    table = _table(rows, shown, gap, is_dim, name_width=None if wide else _NAME_WIDTH)
+    while not wide and _width(table, console) > console.width:
         least = min(column.rank for column in shown)
         if gap == 1:
             shown, gap = list(columns(short)), 0
@@ -56,10 +71,25 @@ def fitting_table(
             shown = [column for column in shown if column.rank > least]
         else:
             break
-    return table
+        table = _table(rows, shown, gap, is_dim, name_width=_NARROW_NAME_WIDTH)
+    print_table(table, console, width=_width(table, console) if wide else None)
+    ranks = {column.rank for column in shown}
+    if hidden := [column.name for column in everything if column.rank not in ranks]:
+        say(f"columns left out: {', '.join(hidden)}; --wide shows them")
 
 
-def _table(rows: Sequence[Row], columns: Sequence[Column[Row]], gap: int, is_dim: Callable[[Row], bool]) -> Table:
+def _width(table: Table, console: Console) -> int:
+    return console.measure(table, options=console.options.update_width(_UNBOUNDED)).maximum
+
+
+def _table(
+    rows: Sequence[Row],
+    columns: Sequence[Column[Row]],
+    gap: int,
+    is_dim: Callable[[Row], bool],
+    *,
+    name_width: int | None,
+) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -70,8 +100,8 @@ def _table(rows: Sequence[Row], columns: Sequence[Column[Row]], gap: int, is_dim
         table.add_column(
             column.header,
             column.footer,
-            justify="left" if name else "right",
-            max_width=None if not name else _NAME_WIDTH if gap else _NARROW_NAME_WIDTH,
+            justify="left" if name or column.is_words else "right",
+            max_width=name_width if name else None,
             no_wrap=True,
         )
     for row in rows:

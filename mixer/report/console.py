@@ -41,10 +41,14 @@ def _console(file: Any, width: int | None) -> Console:
     )
 
 
-def print_table(table: Table, console: Console) -> None:
-    """Print a table without the blanks that fill its lines."""
+def print_table(table: Table, console: Console, *, width: int | None = None) -> None:
+    """Print a table without the blanks that fill its lines; in so many columns, or those of the console."""
+    own_width = console.width
+    if width is not None:
+        console.width = width
     with console.capture() as captured:
         console.print(table)
+    console.width = own_width
     lines = [line.rstrip() for line in captured.get().splitlines()]
     console.file.write("\n".join(lines).strip("\n") + "\n")
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mixer.report.columns import Column, Count, fitting_table
-from mixer.report.console import print_line, print_table
+from mixer.report.columns import Column, Count, print_fitting
+from mixer.report.console import print_line
 from mixer.report.estimates import about, about_bytes, about_share, days, margin, share_range
 from mixer.report.numbers import aligned_percent, counted, exact, num_bytes, percent, short
 from mixer.report.words import FAR_FACTOR, FAR_SHARE
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from mixer.survey.estimate import Estimate
 
 
-def print_forecast(mix: Forecast, run: Training, console: Console) -> None:
+def print_forecast(mix: Forecast, run: Training, console: Console, *, wide: bool = False) -> None:
     """Print the table, the totals, what the figures come from, and what may surprise."""
     rows = sorted(mix.sources, key=lambda source: -source.row_share)
-    print_table(fitting_table(rows, lambda count: list(_columns(mix, count)), console), console)
+    print_fitting(rows, lambda count: _columns(mix, count), console, wide=wide)
     console.print()
     for line in forecast_in_words(mix, run):
         print_line(line, console)
@@ -153,13 +153,13 @@ def _columns(mix: Forecast, count: Count) -> Iterator[Column[SourceForecast]]:
         header="\nof tokens" if mix.weights == "rows" else "of tokens\nabout",
         cell=lambda row: aligned_percent(row.token_share.value),
     )
-    yield Column(header="\n95 %", cell=lambda row: share_range(row.token_share), rank=5)
+    yield Column(header="\n95 %", title="95 % of tokens", cell=lambda row: share_range(row.token_share), rank=5)
     yield Column(
         header="tokens\n/row",
         footer=count(round(mix.tokens_per_row.value)),
         cell=lambda row: count(round(row.tokens_per_row.value)),
     )
-    yield Column(header="\n95 %", cell=lambda row: margin(row.tokens_per_row), rank=1)
+    yield Column(header="\n95 %", title="95 % of tokens/row", cell=lambda row: margin(row.tokens_per_row), rank=1)
 
 
 def _mark(figure: Estimate) -> str:

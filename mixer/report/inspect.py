@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mixer.report.columns import Column, Count, fitting_table
-from mixer.report.console import print_line, print_table
+from mixer.report.columns import Column, Count, print_fitting
+from mixer.report.console import print_line
 from mixer.report.numbers import aligned_percent
 from mixer.report.tables import SourceRow, Summary
 from mixer.report.words import surprises, totals_in_words
@@ -20,13 +20,10 @@ def summary_json(summary: Summary) -> dict[str, Any]:
     return summary.as_json() | {"notes": surprises(summary)}
 
 
-def print_summary(summary: Summary, console: Console) -> None:
+def print_summary(summary: Summary, console: Console, *, wide: bool = False) -> None:
     """Print the table, the totals, what may surprise, and the manifest's id."""
-    print_table(
-        fitting_table(
-            summary.sources, lambda count: list(_columns(summary, count)), console, is_dim=lambda row: not row.rows
-        ),
-        console,
+    print_fitting(
+        summary.sources, lambda count: _columns(summary, count), console, is_dim=lambda row: not row.rows, wide=wide
     )
     console.print()
     for line in totals_in_words(summary):

@@ -54,7 +54,7 @@ class BuildProgress:
     def on_plan(self, plan: Plan) -> None:
         """Say what will be built."""
         self._names = plan.source_names
-        self._total_tokens = expected_tokens(plan)
+        self._total_tokens = plan.expected_tokens
         self._start_seconds = self._last_line = self._clock()
         if not self._quiet:
             say(
@@ -133,24 +133,13 @@ class BuildProgress:
         return Group(whole_bar, Text(self._newest, no_wrap=True, overflow="ellipsis"), shares)
 
 
-def expected_tokens(plan: Plan) -> float:
-    """How many tokens a plan will give, padding not counted: the target, or an estimate."""
-    extent = plan.extent
-    if extent.end_tokens is not None:
-        return extent.end_tokens
-    if extent.end_sequences is not None:
-        return extent.end_sequences * plan.recipe.sequence.length
-    counts = plan.schedule.counts(extent.estimated_draws).tolist()
-    return math.fsum(count * mean for count, mean in zip(counts, plan.tokens_per_row, strict=True))
-
-
 def _error_in_words(plan: Plan) -> str:
     """How far the number of tokens may be off: nothing where the target is one of tokens."""
     if plan.extent.end_tokens is not None or plan.extent.end_sequences is not None:
         return ""
     counts = plan.schedule.counts(plan.extent.estimated_draws).tolist()
     error = math.hypot(*(count * one for count, one in zip(counts, plan.standard_errors, strict=True)))
-    return f" (± {percent(2 * error / expected_tokens(plan))})" if error else ""
+    return f" (± {percent(2 * error / plan.expected_tokens)})" if error else ""
 
 
 def _text_bytes(progress: Progress) -> int:

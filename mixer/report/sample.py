@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mixer.report.console import print_table
+from mixer.report.columns import Column, Count, print_fitting
 from mixer.report.numbers import exact, num_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from mixer.sample import SampleReport
+    from mixer.sample.make import SourceReport
 
 
-def print_sample(report: SampleReport, console: Console) -> None:
+def print_sample(report: SampleReport, console: Console, *, wide: bool = False) -> None:
     """Print what each source of a sample holds."""
-    from rich import box
-    from rich.table import Table
+    num_rows = sum(source.num_rows for source in report.sources.values())
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    table.add_column("source", "total")
-    table.add_column("files", exact(len(report.files)), justify="right")
-    table.add_column("rows", exact(sum(source.num_rows for source in report.sources.values())), justify="right")
-    table.add_column("text", num_bytes(report.text_bytes), justify="right")
-    for name, source in report.sources.items():
-        table.add_row(name, exact(source.num_files), exact(source.num_rows), num_bytes(source.text_bytes))
-    print_table(table, console)
+    def columns(count: Count) -> Iterator[Column[tuple[str, SourceReport]]]:
+        yield Column(header="source", footer="total", cell=lambda row: row[0])
+        yield Column(header="files", footer=exact(len(report.files)), cell=lambda row: exact(row[1].num_files), rank=1)
+        yield Column(header="rows", footer=count(num_rows), cell=lambda row: count(row[1].num_rows))
+        yield Column(header="text", footer=num_bytes(report.text_bytes), cell=lambda row: num_bytes(row[1].text_bytes))
+
+    print_fitting(list(report.sources.items()), columns, console, wide=wide)

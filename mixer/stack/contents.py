@@ -1,7 +1,8 @@
 """The text of sources whose rows only point at it: fetched once, before anything is planned, into the cache.
 
     CACHE/fetched/<id of the fetch>/     as `mixer fetch` leaves it
-    CACHE/fetched/<id of the fetch>.lock
+    CACHE/fetched/<id of the fetch>.lock       of who fetches it
+    CACHE/fetched/<id of the fetch>.reading    shared by those who read it; `mixer cache prune` leaves it alone then
 
 The rows are pinned as those of any source are, so a fetch reads them at one commit, and `mixer plan --update` takes a
 newer one. What is read, tokenized and pinned by the build is the fetched files. A forecast fetches a sample alone.
@@ -26,6 +27,7 @@ from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
 from mixer.sources.snapshot import Snapshot
 from mixer.stack.cells import CellSample, RowRange, sample_cells
+from mixer.stack.fetched import FETCHED, keep_while_running
 from mixer.system.locks import lock_file
 from mixer.tokens.tokenizer import Tokenizer
 
@@ -224,7 +226,9 @@ class Contents:
 
     def _folder(self, plan: FetchPlan) -> Path:
         # Absolute: a relative path of a source starts from the recipe's folder, and that of a cache does not.
-        return self._cache.blocks.folder.resolve() / "fetched" / plan.id[:32]
+        folder = self._cache.blocks.folder.resolve() / FETCHED / plan.id[:32]
+        keep_while_running(folder)
+        return folder
 
 
 def _fetch_plan(source: Source, ids: Snapshot, tokenizer: Tokenizer) -> FetchPlan:

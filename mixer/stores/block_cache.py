@@ -51,6 +51,8 @@ _TAG_TEXT = b"""Signature: 8a477f597d28d172789f06886806bc55
 _ENTRY = re.compile(r"[0-9a-f]{30,62}\.[a-z]+")
 _TEMPORARY = re.compile(r"\.entry-\w+\.tmp")
 _FOLDER = "[0-9a-f]" * 2
+_REMOVED_AT_ONCE = 64
+"""Entries that are removed under one lock: who adds an entry waits so long."""
 _RETRY_SECONDS = 60.0
 """After a failure to write to the folder it is left alone for so long: else every block would be fetched twice."""
 
@@ -225,6 +227,49 @@ class BlockCache:
                     used -= num_bytes
                     traffic.count(cache_evicted=1)
         return used
+
+
+def remove_blocks(folder: Path, paths: Sequence[Path]) -> set[Path]:
+    """Remove entries of a cache that are of no more use, beside processes that use it.
+
+    Args:
+        folder: the cache's; one that is not marked as ours, or not there, is left alone.
+        paths: the entries. What is open, or not provably an entry, stays.
+
+    Returns:
+        Those that were removed.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    blocks = folder / "blocks"
+    if not is_ours(blocks):
+        return set()
+    removed: set[Path] = set()
+    for start in range(0, len(paths), _REMOVED_AT_ONCE):
+        with locked_file(blocks / "used") as lock:
+            for path in paths[start : start + _REMOVED_AT_ONCE]:
+                with suppress(FileNotFoundError):
+                    num_bytes = _disk_bytes(path.stat())
+                    if _remove_unused(path):
+                        removed.add(path)
+                        text = os.pread(lock, 32, 0).strip()
+                        if text.isdigit():
+                            disk.write_at(lock, f"{max(0, int(text) - num_bytes):<31}\n".encode(), 0)
+    return removed
+
+
+def is_ours(blocks: Path) -> bool:
+    """Whether a folder of blocks is marked as one of mixer."""
+    try:
+        return (blocks / _TAG).read_bytes() == _TAG_TEXT
+    except OSError:
+        return False
+
+
+def is_entry(name: str) -> bool:
+    """Whether a path relative to the folder of blocks is that of an entry."""
+    return re.fullmatch(rf"[0-9a-f]{{2}}/{_ENTRY.pattern}", name) is not None
 
 
 def _locked_temporary(folder: Path) -> tuple[int, Path]:

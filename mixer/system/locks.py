@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_TRIES, _SECONDS_BETWEEN = 10, 0.02
 
 
 def lock_file(path: Path) -> int | None:
@@ -55,6 +58,44 @@ def try_lock(descriptor: int) -> bool:
 def share_lock(descriptor: int) -> None:
     """Lock an open file together with other readers, waiting for whoever has it alone."""
     fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+def lock_despite_probes(path: Path) -> int | None:
+    """As `lock_file`; it waits out a probe, which holds the lock for some microseconds.
+
+    Raises:
+        OSError: the file cannot be made or opened.
+    """
+    for _ in range(_TRIES - 1):
+        descriptor = lock_file(path)
+        if descriptor is not None:
+            return descriptor
+        time.sleep(_SECONDS_BETWEEN)
+    return lock_file(path)
+
+
+def is_locked(path: Path) -> bool | None:
+    """Whether a process holds the lock of a file. Nothing is written, and the file is not made.
+
+    Returns:
+        None where that cannot be known: the file cannot be opened, or its file system has no locks.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        # Shared: two probes at once do not take each other for the holder.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _open(path: Path) -> int:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import Literal
 
 from mixer.errors import UsageError
@@ -74,6 +75,30 @@ def end_with_parent(parent: int) -> bool:
     pr_set_pdeathsig = 1
     prctl(pr_set_pdeathsig, signal.SIGKILL)
     return os.getppid() == parent
+
+
+def process_start(pid: int) -> str | None:
+    """When a process of this host began, as its kernel counts: it tells a process from a later one with its number.
+
+    None where the system does not say, or there is no such process.
+    """
+    try:
+        # The name of the command, in parentheses, may hold anything; the start is the 20th field behind it.
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def is_alive(pid: int, start: str | None) -> bool:
+    """Whether a process of this host is there: the one that began then, if `start` says when."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    now = process_start(pid)
+    return start is None or now is None or now == start
 
 
 def keep_freed_memory() -> None:

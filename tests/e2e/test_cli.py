@@ -24,7 +24,20 @@ from mixer.errors import UsageError
 from mixer.recipe import recipe_schema
 from mixer.shards.manifest import load_manifest, prefix_of, publish_manifest
 
-VERBS = ["sample", "fetch", "plan", "build", "inspect", "verify", "repair", "show", "trace", "export", "schema"]
+VERBS = [
+    "sample",
+    "fetch",
+    "plan",
+    "build",
+    "status",
+    "inspect",
+    "verify",
+    "repair",
+    "show",
+    "trace",
+    "export",
+    "schema",
+]
 SOURCES = ["dclm", "fineweb-edu", "dolma", "zyda", "stack-v2", "finemath"]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -141,6 +154,17 @@ def test_inspect_fits_the_terminal(built, cli_environment, columns):
     lines = ESCAPES.sub("", output).splitlines()
     assert max(map(len, lines)) <= columns
     assert "…" not in output
+
+
+def test_a_narrow_terminal_names_the_columns_it_leaves_out(built, cli_environment):
+    """One line says which; `--wide` shows them all, and the line is gone."""
+    narrow = cli_environment | {"COLUMNS": "70"}
+    lines = ESCAPES.sub("", in_terminal(["inspect", str(built)], narrow)).splitlines()
+    (line,) = [one for one in lines if one.startswith("columns left out: ")]
+    assert line == "columns left out: weight, bytes /token, docs cut; --wide shows them"
+    wide = ESCAPES.sub("", in_terminal(["inspect", str(built), "--wide"], narrow))
+    assert "columns left out" not in wide
+    assert " ".join(wide.splitlines()[1].split()) == "source weight rows asked got tokens got /row /token passes cut"
 
 
 def test_build_in_a_terminal_cleans_up_its_live_view(project, cli_environment, tmp_path):

@@ -1,0 +1,68 @@
+"""What a build's records say of its end: tokens, tasks and time that are left. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mixer.building.run_file import Run
+from mixer.shards.records import PlanRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedTask:
+    """What a look at a build needs of a task's record; `shard_bytes` is None where it made no sequence."""
+
+    plan: str
+    tokens: int
+    shard_bytes: int | None
+
+
+Noted = dict[int, tuple[float, FinishedTask | None]]
+"""By task: when its record was written, and what it says; None: it is damaged."""
+RECENT_SECONDS = 60.0
+"""Over how long the speed of late is taken, or longer where tasks take longer."""
+
+
+def expected_tokens(plan: PlanRecord | None, run: Run | None) -> tuple[float | None, bool]:
+    """How many tokens the build will have, and whether that is sure but for the end of the last sequence."""
+    if plan is None:
+        return None if run is None else run.expected_tokens, False
+    target, epochs = plan.recipe.get("target") or {}, plan.recipe.get("epochs") or {}
+    times = epochs.get("count", 1) if epochs.get("mode") == "redraw" else 1
+    may_end_before = plan.recipe.get("when_exhausted") == "stop"
+    if isinstance(tokens := target.get("tokens"), int):
+        return tokens * times, not may_end_before
+    if isinstance(sequences := target.get("sequences"), int):
+        return sequences * times * plan.stages[-1].sequence.length, not may_end_before
+    return None if run is None else run.expected_tokens, False
+
+
+def tasks_left(
+    plan: PlanRecord | None, run: Run | None, tokens: int, num_done: int, num_running: int, wanted: float | None
+) -> int | None:
+    """About how many tasks nobody has begun: by the tokens of a task so far, or what the plan expected."""
+    left: float | None
+    if wanted is None:
+        left = None if run is None or run.estimated_tasks is None else run.estimated_tasks - num_done
+    elif tokens:
+        left = -(-wanted * num_done // tokens)
+    elif run is not None and run.estimated_tasks is not None:
+        left = run.estimated_tasks - num_done
+    else:
+        left = None if plan is None else -(-wanted // plan.stages[-1].task_tokens)
+    return None if left is None else max(0, int(left) - num_running)
+
+
+def recent_speed(done: Noted, run: Run | None, now: float) -> float | None:
+    """Tokens a second of what this run finished of late: in the last minute, or since two tasks a worker before."""
+    if run is None or run.building_unix is None:
+        return None
+    begun = run.building_unix
+    noted = sorted(((at, record.tokens) for at, record in done.values() if record and at >= begun), reverse=True)
+    if not noted:
+        return None
+    few = 2 * run.workers
+    oldest = min(now - RECENT_SECONDS, noted[few][0] if len(noted) > few else begun)
+    oldest = max(oldest, begun)
+    seconds = now - oldest
+    return sum(tokens for at, tokens in noted if at > oldest) / seconds if seconds > 0 else None
