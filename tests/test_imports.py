@@ -32,6 +32,7 @@ ROWS = [
     {"verify"},
     {"sample", "feed"},
     {"export"},
+    {"api"},
     {"report"},
     {"cli"},
 ]

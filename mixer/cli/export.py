@@ -33,7 +33,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a build's tokens in another trainer's format."""
-    from mixer.export import export
+    from mixer.export.export import export
     from mixer.report.advance import AdvanceLines
     from mixer.report.console import print_json
     from mixer.report.numbers import counted, duration

@@ -19,7 +19,8 @@ from datatrove.utils.dataset import DatatroveFolderDataset
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from workshop import Workshop
 
-from mixer.export import export, samples
+from mixer.export import samples
+from mixer.export.export import export
 from mixer.export.shards import token_dtype
 from mixer.mixing import tasks
 from mixer.shards.manifest import load_manifest
