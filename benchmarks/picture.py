@@ -2,8 +2,8 @@
 
     python benchmarks/picture.py [RECORD] [--out PICTURE]
 
-RECORD is `benchmarks/records/demo.json`, what `mixer inspect out/sample --json` printed after `make demo`. The picture is
-a pure function of it. It carries colours for light and dark pages.
+RECORD is `benchmarks/records/demo.json` unless given: what `mixer inspect out/sample --json` printed after `make demo`.
+The picture is a pure function of it, and has colours for light and dark pages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Turn records into the tables of docs/speed.md, of docs/fetch.md and of the README, and put them between their markers.
+"""Turn records into the tables of docs/speed.md, docs/fetch.md and the README, and put them between their markers.
 
     python benchmarks/render.py [RECORDS] [--page PAGE]
 
