@@ -130,3 +130,11 @@ def test_an_address_is_refused(tmp_path: Path) -> None:
     """Where a folder is needed."""
     with pytest.raises(UsageError, match="is an address"):
         mixer.verify_build("s3://bucket/out")
+
+
+@pytest.mark.parametrize("name", ["nothing-here", "v1.0"])
+def test_a_folder_that_is_not_there_is_named(name: str, tmp_path: Path) -> None:
+    """And not the folder around it, which may well be there."""
+    with pytest.raises(mixer.MixerError, match="there is no such folder") as caught:
+        mixer.open(tmp_path / name)
+    assert caught.value.where == str(tmp_path / name)

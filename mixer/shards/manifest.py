@@ -161,6 +161,8 @@ def load_named(out: Path, folder: str, name: str) -> Any:
 def _missing(path: Path) -> IntegrityError:
     """What there is instead of a manifest, and what to do about it."""
     folder = path.parent
+    if path.suffix != ".json":  # the folder of a build, which is not there
+        return IntegrityError("there is no such folder", where=str(path), hint="check the path")
     if not folder.is_dir():
         return IntegrityError("there is no such folder", where=str(folder), hint="check the path")
     if (folder / "plan.json").is_file():
