@@ -208,10 +208,13 @@ def test_the_table_of_rooms_is_that_of_the_imports() -> None:
 
 
 def test_versions_agree() -> None:
-    """Of the package and the distribution; and ruff's, of the hooks and the tests."""
+    """Of the package and the distribution; and of what the hooks run and what the tests run."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     assert project["version"] == mixer.__version__
     hooks = (REPOSITORY / ".pre-commit-config.yaml").read_text()
-    (pinned,) = re.findall(r"^ruff==.*$", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE)
-    assert set(re.findall(r"ruff==[\d.]+", hooks)) == {pinned}
+    constraints = dict(re.findall(r"^([\w-]+)==(.*)$", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE))
+    pins = dict(re.findall(r"([\w-]+)==([\d.]+)", hooks))
+    assert pins.keys() == {"ruff", "codespell"}
+    assert pins == {name: constraints.get(name, pins[name]) for name in pins}
+    assert constraints["ruff"] == pins["ruff"]
     assert re.findall(r"additional_dependencies: \[(?!\w+==[\d.]+\])", hooks) == []
