@@ -51,7 +51,7 @@ check: style  ## style, types, all tests, and the wheel in new environments
 fuzz: .venv/ready-dev  ## 5,000 damages of a build through every reader
 	$(BIN)/python tests/fuzz_builds.py --mutants $(FUZZ_MUTANTS)
 
-bench-feed: .venv/ready-dev  ## the table of reading speed of the README, from new records
+bench-feed: .venv/ready-dev  ## the table of reading speed in docs/speed.md, from new records
 	$(BIN)/python benchmarks/feed.py --rounds $(BENCH_ROUNDS)
 	$(BIN)/python benchmarks/render.py
 
@@ -63,7 +63,7 @@ bench-fetch: .venv/ready-dev  ## fetching contents from a bucket on loopback
 	$(BIN)/python benchmarks/fetch.py --data $(BENCH_DATA)-blobs --rounds $(BENCH_ROUNDS)
 	$(BIN)/python benchmarks/render.py
 
-bench: .venv/ready-dev  ## the speed table of the README, from new records
+bench: .venv/ready-dev  ## the speed tables of docs/speed.md and the README, from new records
 	$(BIN)/mixer sample $(BENCH_DATA) --size 200MB
 	$(BIN)/python benchmarks/run.py --data $(BENCH_DATA) --sizes $(BENCH_SIZES) --rounds $(BENCH_ROUNDS)
 	$(BIN)/python benchmarks/render.py

@@ -1,9 +1,9 @@
-"""Turn records into the tables of the README and of docs/fetch.md, and put them between their markers.
+"""Turn records into the tables of docs/speed.md, docs/fetch.md and the README, and put them between their markers.
 
-    python benchmarks/render.py [RECORDS] [--readme README.md]
+    python benchmarks/render.py [RECORDS] [--page PAGE]
 
 RECORDS is a file of `benchmarks/records`; unless given, the newest of each table. Where a file has no markers for a
-table, it is printed.
+table, it is printed. `--page` puts all tables into one file.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import remote_table
 from figures import Records, measured_on, spread, times, values
 
 HERE = Path(__file__).parent
+README, SPEED, FETCH = (HERE.parent / path for path in ("README.md", "docs/speed.md", "docs/fetch.md"))
 LABELS = {
     "mixer": "**`mixer build`**: mix, tokenize, check, shuffle, pack, write",
     "gigatoken-threads": "**the limit**: gigatoken alone, one `encode_batch` on both cores, text in memory",
@@ -32,6 +33,13 @@ LABELS = {
     "datatrove": "datatrove `DocumentTokenizer`, 2 workers: no mixing, packing",
     "ancestor": "`interleave_datasets`, buffer shuffle, tiktoken, cut, one process: nothing written",
 }
+SHORT_LABELS = {
+    "mixer": "**`mixer build`**: mix, tokenize, check, shuffle, pack, write",
+    "megatron": "Megatron-LM's gigatoken preprocessor: tokenize, write",
+    "ancestor": "`interleave_datasets`, shuffle buffer, tiktoken, cut; one process, nothing written",
+    "datatrove": "datatrove `DocumentTokenizer`: tokenize, shuffle, write",
+}
+"""The rows of the README's table, each on the largest text that it was measured on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,28 +53,31 @@ class Table:
     # Of its markers.
     name: str
     render: Callable[[Records], str]
-    # The file that it is in; None: the README.
-    path: Path | None = None
+    # The file that it is in.
+    path: Path = SPEED
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Render the records into the README, or to stdout where it has no markers."""
-    parser = argparse.ArgumentParser(description="Put the tables into the README.")
+    """Render the records into their pages, or to stdout where a page has no markers."""
+    parser = argparse.ArgumentParser(description="Put the tables into the documentation.")
     parser.add_argument("records", type=Path, nargs="?", help="default: the newest file of each table")
-    parser.add_argument("--readme", type=Path, default=HERE.parent / "README.md")
+    parser.add_argument("--page", type=Path, help="put all tables there; default: each into its own page")
     options = parser.parse_args(argv)
     paths = [options.records] if options.records else newest(HERE / "records")
     if not paths:
         parser.error("there are no records yet: python benchmarks/run.py --data DIR")
     for path in paths:
         records = [json.loads(line) for line in path.read_text().splitlines()]
-        table = next(table for table in TABLES if any(table.field in record for record in records))
-        put(table.path or options.readme, table.render(records), table.name)
+        field = next(table.field for table in TABLES if any(table.field in record for record in records))
+        for table in TABLES:
+            if table.field == field:
+                put(options.page or table.path, table.render(records), table.name)
 
 
 def newest(folder: Path) -> list[Path]:
     """The newest records of each table: their names are dates, with the table's prefix before them."""
-    found = (max(folder.glob(f"{table.prefix}[0-9]*.jsonl"), default=None) for table in TABLES)
+    prefixes = dict.fromkeys(table.prefix for table in TABLES)
+    found = (max(folder.glob(f"{prefix}[0-9]*.jsonl"), default=None) for prefix in prefixes)
     return [path for path in found if path is not None]
 
 
@@ -102,6 +113,23 @@ def render(records: Records) -> str:
     return "\n".join([*lines, "", f"{clock}; {measured_on(present)}"])
 
 
+def render_short(records: Records) -> str:
+    """The README's rows: each contestant on its largest text, and what it was measured on."""
+    present = [record for record in records if "absent" not in record]
+    lines = ["| | text | MB/s: median (min-max) | mixer is |", "|---|---|---|---|"]
+    for name, label in SHORT_LABELS.items():
+        sizes = {record["text_bytes"]: record["size"] for record in present if record["contestant"] == name}
+        if not sizes:
+            lines.append(f"| {label} | | not installed | |")
+            continue
+        size = sizes[max(sizes)]
+        speed, ratio, _ = _speed_cells(present, name, size)
+        lines.append(f"| {label} | {size} | {speed} | {ratio} |")
+    one = present[0]
+    clock = "MB of UTF-8 text over wall time of a fresh process, start-up included"
+    return "\n".join([*lines, "", f"{clock}; {one['cores']} cores of {one['cpu']}, {one['date']}."])
+
+
 def _speed_cells(records: Records, name: str, size: str) -> list[str]:
     speeds = values(records, name, size, "mb_per_s")
     if not speeds:
@@ -127,9 +155,10 @@ TABLES = (
         field="blobs_per_s",
         name="bench-fetch",
         render=fetch_table.render,
-        path=HERE.parent / "docs" / "fetch.md",
+        path=FETCH,
     ),
     Table(prefix="", field="contestant", name="bench", render=render),
+    Table(prefix="", field="contestant", name="bench-short", render=render_short, path=README),
 )
 
 

@@ -80,27 +80,27 @@ def test_records_name_neither_machine_nor_path(quick_records: Path) -> None:
 @pytest.mark.slow
 def test_records_become_a_table_between_the_markers(quick_records: Path, tmp_path: Path) -> None:
     """Only the text between the markers changes, and rendering again changes nothing."""
-    readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{START}\nold\n{STOP}\nafter\n")
-    render.main([str(quick_records), "--readme", str(readme)])
-    text = readme.read_text()
+    page = tmp_path / "speed.md"
+    page.write_text(f"before\n{START}\nold\n{STOP}\nafter\n")
+    render.main([str(quick_records), "--page", str(page)])
+    text = page.read_text()
     assert text.startswith(f"before\n{START}\n| | text |")
     assert text.endswith(f"\n{STOP}\nafter\n")
     assert "old" not in text
     assert all(label in text for label in render.LABELS.values())
-    render.main([str(quick_records), "--readme", str(readme)])
-    assert readme.read_text() == text
+    render.main([str(quick_records), "--page", str(page)])
+    assert page.read_text() == text
 
 
 @pytest.mark.slow
 def test_without_markers_the_table_is_printed(
     quick_records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A README that has no place for the table is left alone."""
-    readme = tmp_path / "README.md"
-    readme.write_text("nothing to see\n")
-    render.main([str(quick_records), "--readme", str(readme)])
-    assert readme.read_text() == "nothing to see\n"
+    """A page that has no place for the table is left alone."""
+    page = tmp_path / "speed.md"
+    page.write_text("nothing to see\n")
+    render.main([str(quick_records), "--page", str(page)])
+    assert page.read_text() == "nothing to see\n"
     assert capsys.readouterr().out.startswith("| | text |")
 
 

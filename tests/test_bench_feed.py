@@ -181,15 +181,15 @@ def test_the_table_has_medians_and_both_ratios() -> None:
     assert "3 interleaved rounds, caches warm, 2 cores of Abacus, 2026-01-02." in last
 
 
-def test_each_table_has_its_own_place_in_the_readme(tmp_path: Path) -> None:
+def test_each_table_has_its_own_place_on_the_page(tmp_path: Path) -> None:
     """Records of readings go between their markers, and the other table stays."""
-    records, readme = tmp_path / "feed.jsonl", tmp_path / "README.md"
+    records, page = tmp_path / "feed.jsonl", tmp_path / "speed.md"
     records.write_text("".join(json.dumps(one) + "\n" for one in RECORDS))
     builds = f"{START}\nbuilds\n{STOP}\n"
-    readme.write_text(f"{builds}{FEED_START}\nold\n{FEED_STOP}\nafter\n")
-    render.main([str(records), "--readme", str(readme)])
+    page.write_text(f"{builds}{FEED_START}\nold\n{FEED_STOP}\nafter\n")
+    render.main([str(records), "--page", str(page)])
     table = feed_table.render(RECORDS)
-    assert readme.read_text() == f"{builds}{FEED_START}\n{table}\n{FEED_STOP}\nafter\n"
+    assert page.read_text() == f"{builds}{FEED_START}\n{table}\n{FEED_STOP}\nafter\n"
 
 
 def test_the_newest_records_of_each_table_are_taken(tmp_path: Path) -> None:

@@ -81,17 +81,17 @@ def test_the_table_says_what_the_bucket_costs() -> None:
 
 def test_records_find_their_table(tmp_path: Path) -> None:
     """By what is in them."""
-    path, readme = tmp_path / "some.jsonl", tmp_path / "README.md"
+    path, page = tmp_path / "some.jsonl", tmp_path / "speed.md"
     path.write_text("".join(json.dumps(record) + "\n" for record in remote_records()))
-    readme.write_text(
+    page.write_text(
         "<!-- bench:start -->\n<!-- bench:end -->\n<!-- bench-remote:start -->\n<!-- bench-remote:end -->\n"
     )
-    render.main([str(path), "--readme", str(readme)])
+    render.main([str(path), "--page", str(page)])
     table = remote_table.render(remote_records())
     expected = (
         f"<!-- bench:start -->\n<!-- bench:end -->\n<!-- bench-remote:start -->\n{table}\n<!-- bench-remote:end -->\n"
     )
-    assert readme.read_text() == expected
+    assert page.read_text() == expected
 
 
 def test_the_table_of_fetching_has_a_line_for_each_number_of_connections() -> None:

@@ -34,6 +34,7 @@ ROWS = [
     {"verify"},
     {"sample", "feed"},
     {"export"},
+    {"api"},
     {"report"},
     {"cli"},
 ]

@@ -11,7 +11,7 @@ import mixer.feed
 from mixer.building.build import build, sources_cache
 from mixer.cli.main import run
 from mixer.errors import UsageError
-from mixer.export import export
+from mixer.export.export import export
 from mixer.feed import open_build
 from mixer.sample import make_sample
 from mixer.shards.manifest import load_manifest

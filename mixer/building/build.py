@@ -102,7 +102,7 @@ def build(
         with LocalEngine(jobs, workers, where=str(out), died_hint=_DIED_HINT) as engine:
             traffic.take()
             cache = sources_cache(recipe, root=root, cache_dir=cache_dir)
-            fetching = Fetching(workers=workers, listener=on_fetch or _silent)
+            fetching = Fetching(workers=workers, listener=on_fetch or silent_listener)
             surveyed = survey(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
             plan = make_plan(surveyed, batch_tokens=batch_tokens)
             clock.planned = clock.seconds()
@@ -179,7 +179,8 @@ def sources_cache(recipe: Recipe, *, root: Path, cache_dir: Path) -> PinCache:
     return PinCache(cache_dir, BlockCache(folder=folder, max_bytes=spec.size or MAX_CACHE_BYTES))
 
 
-def _silent(name: str) -> Listener:
+def silent_listener(name: str) -> Listener:
+    """A listener that tells nobody how far a source's contents are fetched."""
     from mixer.stack.fetch import Listener
 
     return Listener(on_plan=lambda plan, chunks: None, on_files=lambda files, size: None, on_chunk=lambda *chunk: None)

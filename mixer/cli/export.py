@@ -36,7 +36,7 @@ def export(
 
     Example: mixer export out/my-mixture data --to megatron
     """
-    from mixer.export import export
+    from mixer.export.export import export
     from mixer.report.advance import AdvanceLines
     from mixer.report.console import print_json
     from mixer.report.numbers import counted, duration

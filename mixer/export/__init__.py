@@ -3,7 +3,3 @@
 `shards.py` reads the build, `documents.py` puts documents together; `stream.py` (one long file) and `samples.py`
 (files of samples) write what several formats have; `folder.py` guards the output; `export.py` is the whole.
 """
-
-from mixer.export.export import FORMATS, export
-
-__all__ = ["FORMATS", "export"]

@@ -2,7 +2,7 @@
 
 What is read for the first time is held against the rules of the format, so that damage is an IntegrityError and never a
 crash or a batch out of shape: a shard when it is opened, a record batch when its ids are read, and the columns of its
-runs when these are. `docs/decisions.md` has what each of these checks costs.
+runs when these are. `docs/decisions/` has what each of these checks costs.
 """
 
 from __future__ import annotations

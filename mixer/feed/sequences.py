@@ -223,7 +223,17 @@ def document_ends(manifest: Manifest, input_ids: np.ndarray, next_id: np.ndarray
 
 
 def open_build(path: str | Path, *, verify: Verify = "size") -> SequenceSet:
-    """The sequences of a build, from its folder or its manifest. Shards are opened when they are read from.
+    """The n sequences of a build, from its folder or its manifest: random access by number, 0 to n - 1.
+
+    Shards are mapped when they are first read from. Needs NumPy and PyArrow alone (`verify="digest"`: xxhash too).
+
+    Args:
+        path: the folder of a build, or its `manifest.json`.
+        verify: what is checked of a shard's file when it is first opened: `nothing`, its `size`, or its `digest`.
+
+    Returns:
+        A `SequenceSet` s: `len(s)` is n; `s[i]`, `s[a:b]` and `s[array of int]` are a `Batch` with `input_ids`
+        int32[n, L]; `s.ids(i)` is int32[L] without a copy; `s.manifest` is the manifest.
 
     Raises:
         IntegrityError, FormatError: the manifest is missing, damaged, or of another version.

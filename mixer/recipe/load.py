@@ -24,7 +24,7 @@ MAX_BYTES = 1 << 26
 """A recipe of 32,767 sources has a tenth of it; whatever is larger is something else, such as /dev/zero."""
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a YAML file, with overrides from the command line on top.
 
     `extends: other.yaml`, relative to the file it is in, lays this file over the other: mappings merge, anything
@@ -38,6 +38,7 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: a file is missing, is not YAML, or extends itself; or else anything is wrong with the recipe,
             all of it at once, each problem with its place.
     """
+    path = Path(path)
     draft = Draft(where=_shown(path))
     for file, mapping in reversed(_read_files(path, draft)):
         draft.add(mapping, _shown(file))

@@ -45,8 +45,11 @@ def publish_manifest(out: Path, manifest: Manifest) -> Manifest:
     return parse_manifest(parse_json(text.encode()), where=str(out / MANIFEST))
 
 
-def load_manifest(path: Path) -> Manifest:
+def load_manifest(path: str | Path) -> Manifest:
     """Read and check a manifest, from its file or from the folder of a build.
+
+    It has the identity of the build (`id`), its recipe, sources, stages and tokenizer, what each source gave
+    (`source_counts`: rows, documents, tokens), `totals`, and one entry for each shard. Reads no shard.
 
     Raises:
         IntegrityError: missing, damaged, or its id is not that of its content.
@@ -54,6 +57,7 @@ def load_manifest(path: Path) -> Manifest:
         UsageError: the path is the address of a store.
     """
     check_local(path, where="path")
+    path = Path(path)
     if path.is_dir():
         path = path / MANIFEST
     try:
@@ -157,6 +161,8 @@ def load_named(out: Path, folder: str, name: str) -> Any:
 def _missing(path: Path) -> IntegrityError:
     """What there is instead of a manifest, and what to do about it."""
     folder = path.parent
+    if path.suffix != ".json":  # the folder of a build, which is not there
+        return IntegrityError("there is no such folder", where=str(path), hint="check the path")
     if not folder.is_dir():
         return IntegrityError("there is no such folder", where=str(folder), hint="check the path")
     if (folder / "plan.json").is_file():

@@ -16,7 +16,7 @@ from workshop import Workshop, contents
 from mixer.cli.export import Format
 from mixer.cli.main import app, run
 from mixer.errors import BuildStateError, DataError, IntegrityError, UsageError
-from mixer.export import FORMATS, export
+from mixer.export.export import FORMATS, export
 from mixer.shards.manifest import load_manifest
 from mixer.system.progress import Advance
 
@@ -25,7 +25,7 @@ IN_THE_MIDDLE_OF_A_FILE = """
 import resource, signal, sys
 from pathlib import Path
 from mixer.errors import TaskError
-from mixer.export import export
+from mixer.export.export import export
 
 build, name, folder, death = sys.argv[1:]
 

@@ -19,7 +19,7 @@ from datatrove.utils.dataset import DatatroveFolderDataset
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from workshop import Workshop
 
-from mixer.export import export
+from mixer.export.export import export
 from mixer.export.shards import token_dtype
 from mixer.shards.manifest import load_manifest
 

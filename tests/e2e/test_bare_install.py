@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mixer.export import FORMATS
+from mixer.export.export import FORMATS
 from mixer.extras import PACKAGES, MissingPackages, extra_with, missing_package, require
 
 REPOSITORY = Path(__file__).parents[2]
