@@ -165,7 +165,7 @@ POOLS_THAT_STAY = {
     # Blocks are fetched ahead of a reader, and let go of when they are expected no more.
     "sources/prefetch.py",
     # One thread syncs the shards of a worker while the next is made.
-    "building/workers.py",
+    "building/jobs.py",
 }
 
 

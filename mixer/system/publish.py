@@ -98,6 +98,8 @@ def _naming(path: Path, temporary: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None:
+            raise  # its words are all that it has: with a file's name they would not be shown
         if error.filename is None:
             error.filename = str(path)
         elif str(error.filename) == str(temporary):

@@ -98,6 +98,22 @@ def _write_half_and_raise(file: disk.DiskFile, kind: type[BaseException]) -> Non
     raise kind
 
 
+def test_an_error_that_is_nothing_but_words_keeps_them(tmp_path: Path) -> None:
+    """As those of Arrow."""
+    with pytest.raises(OSError) as caught, publishing(tmp_path / "a.bin"):
+        raise OSError("the codec failed")
+    assert str(caught.value) == "the codec failed"
+    assert left_in(tmp_path) == []
+
+
+def test_an_error_of_another_file_names_that_one(tmp_path: Path) -> None:
+    """What is read meanwhile."""
+    with pytest.raises(FileNotFoundError) as caught, publishing(tmp_path / "a.bin"):
+        (tmp_path / "source").read_bytes()
+    assert caught.value.filename == str(tmp_path / "source")
+    assert left_in(tmp_path) == []
+
+
 def test_a_file_is_synced_before_it_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless nobody needs it after a power cut."""
     done: list[str] = []
