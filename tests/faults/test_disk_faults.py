@@ -19,7 +19,7 @@ from sources_kit import Source, json_lines
 from workshop import Workshop, contents
 
 from mixer.errors import TaskError
-from mixer.export import FORMATS, export
+from mixer.export.export import FORMATS, export
 from mixer.sample import make, make_sample
 from mixer.sample.write import WRITERS
 from mixer.shards.manifest import load_manifest
