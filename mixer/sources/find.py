@@ -26,7 +26,14 @@ _FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "text",
+    ".text": "text",
 }
+_COMPRESSIBLE = ("jsonl", "csv", "tsv", "text")
+"""Formats that are read from start to end, and so also compressed; the others compress what is in them."""
+_KNOWN = f"{', '.join(_FORMATS)}; all but those of parquet and arrow also with .gz or .zst"
 _STARTS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow", b"{": "jsonl"}
 """The first bytes of files, and the format that they tell."""
 _MAX_NAMES_SHOWN = 10
@@ -81,11 +88,11 @@ def format_of(path: str, place: str) -> str:
     stem, suffix = os.path.splitext(path.lower())
     inner = os.path.splitext(stem)[1] if suffix in COMPRESSIONS else suffix
     format = _FORMATS.get(inner)
-    if format is None or (inner != suffix and format != "jsonl"):
+    if format is None or (inner != suffix and format not in _COMPRESSIBLE):
         raise RecipeError(
-            f"the name of '{path}' tells no format; known are {', '.join(_FORMATS)}, .jsonl.gz, .jsonl.zst",
+            f"the name of '{path}' tells no format; known are {_KNOWN}",
             where=place,
-            hint="set format: parquet, arrow or jsonl, or narrow the pattern",
+            hint="set format, such as parquet, jsonl, csv or text, or narrow the pattern",
         )
     return format
 
@@ -121,6 +128,8 @@ def check_format(path: Path, format: str, place: str) -> None:
     except OSError:
         return  # whoever reads the file says what is wrong with it
     found = next((name for start, name in _STARTS.items() if head.startswith(start)), None)
+    if found == "jsonl" and format in _COMPRESSIBLE:
+        return  # a text of another kind may begin with a brace
     if found is not None and found != format:
         raise RecipeError(
             f"is {format}, but '{path.name}' begins as a file of the format {found} does",
@@ -203,7 +212,7 @@ def _files_hint(pattern: str, folders: Sequence[Path]) -> str:
     """What to write for a pattern that means folders: a glob that does match data files below them."""
     below = next((glob_of for folder in folders[:_MAX_NAMES_SHOWN] if (glob_of := _data_below(folder))), None)
     if below is None:
-        return f"there is no data file below it; known are {', '.join(_FORMATS)}, .jsonl.gz and .jsonl.zst"
+        return f"there is no data file below it; known are {_KNOWN}"
     return f"name files with a glob: {pattern}/{below}"
 
 
@@ -243,5 +252,5 @@ def _data_suffix(name: str) -> str | None:
     stem, suffix = os.path.splitext(name)
     if suffix.lower() in COMPRESSIONS:
         inner = os.path.splitext(stem)[1]
-        return inner + suffix if _FORMATS.get(inner.lower()) == "jsonl" else None
+        return inner + suffix if _FORMATS.get(inner.lower()) in _COMPRESSIBLE else None
     return suffix if suffix.lower() in _FORMATS else None
