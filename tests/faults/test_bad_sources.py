@@ -268,7 +268,7 @@ def test_a_damaged_folder_of_datasets_is_an_error(tmp_path: Path) -> None:
     assert "saved/data.arrow: the file is not there" in message_of(DataError, tmp_path, Source("saved"))
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.parquet.gz", "README"])
+@pytest.mark.parametrize("name", ["a.pdf", "a.parquet.gz", "README"])
 def test_a_name_that_tells_no_format_is_an_error(tmp_path: Path, name: str) -> None:
     """Unless the recipe tells it."""
     (tmp_path / name).write_bytes(LINE)

@@ -176,9 +176,7 @@ class _Parser:
             return _LONE_RETURN
         if match := re.search(r"Expected (\d+) columns, got (\d+)", message):
             return f"number of fields {match[2]}, of the header {match[1]}"
-        if match := re.search(
-            r"column #(\d+): .*conversion error to (\w+): invalid value (.*)", message, re.S
-        ):
+        if match := re.search(r"column #(\d+): .*conversion error to (\w+): invalid value (.*)", message, re.S):
             name, kind = self.names[int(match[1])], _TYPE_NAMES.get(match[2], match[2])
             return f"column '{name}' is {match[3][:60]}, not {kind}"
         return message.removeprefix("CSV parse error: ")[:200]

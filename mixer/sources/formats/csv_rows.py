@@ -48,12 +48,12 @@ def iter_rows(file: OpenedFile, delimiter: int) -> Iterator[RowRun]:
                 filled, at_end = filled + num_read, not num_read
             if is_first:
                 filled, is_first = _without_mark(buffer, filled, file), False
-            ends, is_open = row_ends(buffer[:filled], delimiter)
+            newlines = np.flatnonzero(buffer[:filled] == _NEWLINE)
+            ends, is_open = row_ends(buffer[:filled], newlines, delimiter)
             if at_end and filled > (ends[-1] + 1 if len(ends) else 0):
                 ends = np.append(ends, filled)
             if len(ends):
                 stop = min(int(ends[-1]) + 1, filled)
-                newlines = np.flatnonzero(buffer[:stop] == _NEWLINE)
                 rest = buffer[stop:filled]
                 if len(buffer) == PIECE_BYTES:
                     yield RowRun(rows=_rows(buffer, ends, newlines, line), is_open=at_end and is_open)
@@ -62,7 +62,7 @@ def iter_rows(file: OpenedFile, delimiter: int) -> Iterator[RowRun]:
                     found = [RowRun(rows=_rows(buffer, ends, newlines, line), is_open=at_end and is_open)]
                     buffer = np.empty(max(PIECE_BYTES, 2 * len(rest)), np.uint8)
                     yield found.pop()
-                filled, line = len(rest), line + len(newlines)
+                filled, line = len(rest), line + int(np.searchsorted(newlines, stop))
                 buffer[:filled] = rest
             elif not at_end:
                 if filled >= MAX_LINE_BYTES:
@@ -76,17 +76,18 @@ def iter_rows(file: OpenedFile, delimiter: int) -> Iterator[RowRun]:
                 buffer = longer
 
 
-def row_ends(content: np.ndarray, delimiter: int) -> tuple[np.ndarray, bool]:
+def row_ends(content: np.ndarray, newlines: np.ndarray, delimiter: int) -> tuple[np.ndarray, bool]:
     """The newlines that end a row, and whether a quote is open after the last byte. Pure.
 
     Args:
         content: uint8[bytes], from the start of a row on.
+        newlines: int64, rising: the places of all its newlines.
         delimiter: the byte between two fields.
 
     Returns:
         int64[ends], rising: their places.
     """
-    newlines, quotes = np.flatnonzero(content == _NEWLINE), np.flatnonzero(content == _QUOTE)
+    quotes = np.flatnonzero(content == _QUOTE)
     if not len(quotes):
         return newlines, False
     if _all_at_borders(content, quotes, delimiter):

@@ -13,6 +13,9 @@ from mixer.sources.formats.text import SCHEMA, text_batch
 from mixer.sources.opening import OpenedFile
 from mixer.sources.scan import ScanSpec, check_schema
 
+_SHORT_GAP = 4
+"""Bytes between two rows, such as a line end, that are taken out one by one: that is faster than a running sum."""
+
 
 def count_blocks(file: OpenedFile, scan: ScanSpec) -> tuple[list[int], list[int]]:
     """Rows and kept rows of the file, its only block."""
@@ -59,8 +62,18 @@ def spans_batch(buffer: pa.Buffer, start: np.ndarray, stop: np.ndarray) -> pa.Re
         return text_batch(pa.py_buffer(buffer.slice(int(start[0]), int(offsets[1])).to_pybytes()), offsets)
     first = int(start[0])
     content = np.frombuffer(buffer, np.uint8)[first : int(stop[-1])]
-    borders = np.zeros(len(content) + 1, np.int8)
-    borders[start - first] += 1
-    borders[stop - first] -= 1
-    inside = np.cumsum(borders[:-1], dtype=np.int8).view(bool)
-    return text_batch(pa.py_buffer(content[inside]), offsets)
+    return text_batch(pa.py_buffer(content[_inside(start - first, stop - first)]), offsets)
+
+
+def _inside(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """bool[bytes]: what is between a start and its stop; the first start is 0, the last stop the number of bytes."""
+    gaps = start[1:] - stop[:-1]
+    if gaps.max() <= _SHORT_GAP:
+        inside = np.ones(stop[-1], bool)
+        for number in range(gaps.max()):
+            inside[stop[:-1][gaps > number] + number] = False
+        return inside
+    borders = np.zeros(stop[-1] + 1, np.int8)
+    borders[start] += 1
+    borders[stop] -= 1
+    return np.cumsum(borders[:-1], dtype=np.int8).view(bool)
