@@ -43,23 +43,24 @@ class LeftOut:
     why: str
 
 
-def grouped(names: Collection[str], base_name: str) -> tuple[list[Group], list[LeftOut]]:
+def grouped(
+    names: Collection[str], base_name: str, beside: Collection[str] | None = None
+) -> tuple[list[Group], list[LeftOut]]:
     """The sources that the files below a folder make, and the files that are left out.
 
-    A folder of the first level is a source with all that is below it, one for each format. Files beside these folders are
-    sources by their names without digits, so that `part-0.parquet` and `part-1.parquet` are one; text files are one
+    A folder of the first level is a source with all that is below it, one for each format. Files beside these folders
+    are sources by their names without digits, so that `part-0.parquet` and `part-1.parquet` are one; text files are one
     in any case. Files of a test or validation split, and those with the name of a README or a licence, are left out.
 
     Args:
         names: the data files, relative to the folder, parts separated by '/'.
         base_name: the folder's own name, which names a source where those in it are general, such as `data`.
+        beside: where some files were named one by one, all that are there; none of the named ones is left out.
     """
-    left_out = [LeftOut(name=name, why="not data, by its name") for name in sorted(names) if _is_no_data(name)]
-    files = sorted(set(names) - {one.name for one in left_out})
-    held_out = [name for name in files if _is_evaluation(name)]
-    if len(held_out) < len(files):
-        left_out += [LeftOut(name=name, why="looks like a test or validation split") for name in held_out]
-        files = [name for name in files if name not in set(held_out)]
+    left_out: list[LeftOut] = []
+    files = sorted(names)
+    if beside is None:
+        files, left_out = _wanted(files)
     kinds: dict[tuple[str, str, str], list[str]] = {}
     flat = [name for name in files if "/" not in name and format_of(name, "") != "text"]
     by_name = len({_shape(name) for name in flat}) <= _MAX_SHAPES
@@ -72,8 +73,9 @@ def grouped(names: Collection[str], base_name: str) -> tuple[list[Group], list[L
     groups = []
     for (top, format, shape), found in kinds.items():
         wanted = _stem(found[0]) if not top and len(found) == 1 else shape or top
-        name = _unique(wanted if wanted.lower() not in _GENERIC else base_name, format, taken)
-        groups.append(Group(name=name, format=format, files=tuple(found), patterns=tuple(patterns_of(found, names))))
+        name = unique_name(wanted if wanted.lower() not in _GENERIC else base_name, format, taken)
+        patterns = patterns_of(found, beside or names)
+        groups.append(Group(name=name, format=format, files=tuple(found), patterns=tuple(patterns)))
     return groups, left_out
 
 
@@ -100,6 +102,17 @@ def safe_name(text: str) -> str:
     return name if name and name[0].isalnum() else "source"
 
 
+def unique_name(wanted: str, format: str, taken: set[str]) -> str:
+    """A name that is not taken, which it is from then on: `wiki`, `wiki-csv`, `wiki-2`."""
+    name, number = safe_name(wanted), 2
+    if name in taken:
+        name = f"{name}-{format}"
+    while name in taken:
+        name, number = f"{safe_name(wanted)}-{number}", number + 1
+    taken.add(name)
+    return name
+
+
 def _in_folder(folder: str, files: Sequence[str], names: Collection[str]) -> list[str]:
     here = [name for name in files if posixpath.dirname(name) == folder]
     siblings = {name for name in names if posixpath.dirname(name) == folder}
@@ -115,6 +128,17 @@ def _in_folder(folder: str, files: Sequence[str], names: Collection[str]) -> lis
         else:
             found += [escape(name) for name in sorted(wanted)]
     return found
+
+
+def _wanted(files: list[str]) -> tuple[list[str], list[LeftOut]]:
+    """The files without those that are no training data by their names, and these."""
+    left_out = [LeftOut(name=name, why="not data, by its name") for name in files if _is_no_data(name)]
+    files = [name for name in files if not _is_no_data(name)]
+    held_out = {name for name in files if _is_evaluation(name)}
+    if len(held_out) < len(files):
+        left_out += [LeftOut(name=name, why="looks like a test or validation split") for name in sorted(held_out)]
+        files = [name for name in files if name not in held_out]
+    return files, left_out
 
 
 def _stem(name: str) -> str:
@@ -133,14 +157,3 @@ def _is_no_data(name: str) -> bool:
 def _is_evaluation(name: str) -> bool:
     *folders, _ = name.split("/")
     return not _EVALUATION.isdisjoint(part.lower() for part in (*folders, re.split(r"[-_.]", _stem(name))[0]))
-
-
-def _unique(wanted: str, format: str, taken: set[str]) -> str:
-    name = safe_name(wanted)
-    if name in taken:
-        name = f"{name}-{format}"
-    number = 2
-    while name in taken:
-        name, number = f"{safe_name(wanted)}-{number}", number + 1
-    taken.add(name)
-    return name

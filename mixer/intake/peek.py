@@ -121,7 +121,8 @@ def _peek_arrow(opened: io.RawIOBase, file: InputFile, max_rows: int) -> Peek:
 def _peek_lines(stream: Any, file: InputFile, max_rows: int) -> Peek:
     head, at_end = _head(stream, lambda content: b"\n" in content)
     lines = head.split(b"\n")
-    rows, num_bytes = [], 0
+    rows: list[dict[str, Any]] = []
+    num_bytes = 0
     for line in lines if at_end else lines[:-1]:
         if len(rows) >= max_rows:
             break

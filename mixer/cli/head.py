@@ -1,0 +1,46 @@
+"""`mixer head SOURCE|RECIPE`: what is in some data, before anything is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixer.cli.options import Cache, Json, Root, cache_dir
+from mixer.extras import require
+
+
+def head(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA|RECIPE", help="A file, folder, glob or address; or a recipe, a YAML file.")
+    ],
+    source: Annotated[str | None, typer.Option(metavar="NAME", help="Only this source.")] = None,
+    number: Annotated[int, typer.Option("-n", min=0, max=100, metavar="N", help="How many texts to show.")] = 3,
+    root: Root = None,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """Show what is in some data: its columns, and the first texts.
+
+    Of a recipe, each source's first rows that its `where` keeps. Only beginnings of files are read:
+    mixer head web/*.parquet -n 5
+    """
+    require("build", "looking into data")
+    from mixer.intake.heads import heads_of_data, heads_of_recipe
+    from mixer.recipe import load_recipe
+    from mixer.report.console import out_console, print_json
+    from mixer.report.intake import heads_json, print_heads
+    from mixer.sources.pin_cache import PinCache
+
+    if data.lower().endswith((".yaml", ".yml")):
+        path = Path(data)
+        heads = heads_of_recipe(
+            load_recipe(path), source, root=root or path.parent, cache=PinCache(cache_dir(cache)), num_texts=number
+        )
+    else:
+        heads = heads_of_data(data, source, folder=root or Path.cwd(), num_texts=number)
+    if json:
+        print_json(heads_json(heads))
+    else:
+        print_heads(heads, out_console())
