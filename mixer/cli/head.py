@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mixer.cli.options import Cache, Json, Root, cache_dir
+from mixer.errors import UsageError
 from mixer.extras import require
 
 
@@ -18,6 +19,10 @@ def head(
     source: Annotated[str | None, typer.Option(metavar="NAME", help="Only this source.")] = None,
     number: Annotated[int, typer.Option("-n", min=0, max=100, metavar="N", help="How many texts to show.")] = 3,
     root: Root = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as in sources.web.where='n > 3'."),
+    ] = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
@@ -36,8 +41,14 @@ def head(
     if data.lower().endswith((".yaml", ".yml")):
         path = Path(data)
         heads = heads_of_recipe(
-            load_recipe(path), source, root=root or path.parent, cache=PinCache(cache_dir(cache)), num_texts=number
+            load_recipe(path, overrides or []),
+            source,
+            root=root or path.parent,
+            cache=PinCache(cache_dir(cache)),
+            num_texts=number,
         )
+    elif overrides:
+        raise UsageError("--set changes a recipe, and these are data", where=data, hint="give a recipe, a YAML file")
     else:
         heads = heads_of_data(data, source, folder=root or Path.cwd(), num_texts=number)
     if json:

@@ -15,7 +15,7 @@ from mixer.extras import require
 
 def init(
     data: Annotated[
-        list[str], typer.Argument(metavar="DATA...", help="Files, folders, globs, hf://, s3://, gs:// or https://.")
+        list[str], typer.Argument(metavar="DATA", help="Files, folders, globs, hf://, s3://, gs:// or https://.")
     ],
     out: Annotated[
         Path,

@@ -50,10 +50,13 @@ def seen_sources(data: Sequence[str], folder: Path) -> tuple[dict[str, SeenSourc
         for each in seen:
             named[unique_name(one.name, each.found.format, taken)] = each
     if not named:
+        if not left_out:
+            raise DataError("there is no file", hint="name files, folders, globs or addresses")
+        more = f" (and so for {len(left_out) - 1:,} more)" if len(left_out) > 1 else ""
         raise DataError(
-            f"no file can be read; the first: {left_out[0].why}" if left_out else "there is no file",
-            where=left_out[0].name if left_out else None,
-            hint="check that the files are whole, and that their names tell their format",
+            f"{left_out[-1].why}{more}",
+            where=left_out[-1].name,
+            hint="check that the file is whole, and that its name tells its format",
         )
     return named, left_out
 
@@ -99,8 +102,13 @@ def begin(
         sources.append(DraftSource(name=name, seen=seen, paths=paths, num_rows=rows, is_counted=seen.is_counted))
     if not sources:
         raise DataError(
-            f"holds no text: {left_out[0].why}", where=left_out[0].name, hint="see `mixer head` for what the files hold"
+            f"holds no text: {left_out[-1].why}",
+            where=left_out[-1].name,
+            hint="see `mixer head` for what the files hold",
         )
+    left_out = [
+        replace(one, name=relative(one.name, str(folder))) if one.name.startswith("/") else one for one in left_out
+    ]
     text = draft(sources, left_out, recipe=str(recipe), made_from=made_from)
     mapping, _ = read_yaml(text.encode(), str(recipe))
     parse_recipe(mapping, where=str(recipe), default_name=recipe.stem)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import glob
 import io
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from mixer.errors import DataError, RecipeError, UsageError
-from mixer.intake.group import Group, LeftOut, grouped, unique_name
+from mixer.intake.group import Group, LeftOut, grouped, is_no_data, unique_name
 from mixer.intake.peek import InputFile
 from mixer.sources.find import data_suffix, find_files, format_of, saved_files
+from mixer.sources.opening import opened
 from mixer.stores.address import Address, is_remote, parse_address
 from mixer.stores.store import RemoteFile
 
@@ -75,15 +77,19 @@ def find_sources(data: Sequence[str], folder: Path) -> tuple[list[FoundSource], 
             found, left_out = found + sources, left_out + others
             continue
         path = folder / Path(one).expanduser()
+        if path.suffix.lower() in (".yaml", ".yml"):
+            raise UsageError("is a recipe, not data", where=one, hint=f"`mixer plan {one}` shows what it makes")
         if path.is_file():
             named.setdefault(Path(os.path.abspath(path)).parent, []).append(path.name)
         elif path.is_dir():
             sources, others = _folder_sources(Path(os.path.abspath(path)))
             found, left_out = found + sources, left_out + others
         else:
-            found += _glob_sources(one, folder)
+            sources, others = _glob_sources(one, folder)
+            found, left_out = found + sources, left_out + others
     for parent, names in named.items():
-        found += _named_sources(parent, names)
+        sources, others = _named_sources(parent, names)
+        found, left_out = found + sources, left_out + others
     taken: set[str] = set()
     return [replace(one, name=unique_name(one.name, one.format, taken)) for one in found], left_out
 
@@ -98,71 +104,103 @@ def _folder_sources(folder: Path) -> tuple[list[FoundSource], list[LeftOut]]:
         files = tuple(local_file(path) for path in saved)
         source = FoundSource(name=folder.name, format="arrow", paths=(glob.escape(str(folder)),), files=files)
         return [source], []
-    names = _names_below(folder)
+    names, others = _names_below(folder)
     if not names:
-        raise RecipeError("the folder holds no file that mixer reads", where=str(folder), hint=_HINT)
+        shown, hint = "", _HINT
+        if others:
+            shown = f": it has {_suffixes(others)}"
+            hint = f"if they are text: mixer init '{folder}/**/*{others.most_common(1)[0][0]}'"
+        raise RecipeError(f"the folder holds no file whose name tells a format{shown}", where=str(folder), hint=hint)
     groups, left_out = grouped(names, folder.name or "data")
-    if not groups:
-        raise RecipeError(
-            f"the folder holds only files that are no data by their names, such as '{left_out[0].name}'",
-            where=str(folder),
-            hint="name the files themselves",
-        )
-    return [_local_source(folder, group, names) for group in groups], [
-        replace(one, name=str(folder / one.name)) for one in left_out
-    ]
+    left_out = [replace(one, name=str(folder / one.name)) for one in left_out]
+    if others:
+        left_out.append(LeftOut(name=str(folder), why=f"{_suffixes(others)}: name them with a glob if they are text"))
+    return [_local_source(folder, group, names) for group in groups], left_out
 
 
-def _names_below(folder: Path) -> list[str]:
-    """The data files below a folder that a glob would match, relative to it."""
+def _names_below(folder: Path) -> tuple[list[str], Counter[str]]:
+    """The data files below a folder that a glob would match, relative to it; and the suffixes of the other files."""
     found: list[str] = []
+    others: Counter[str] = Counter()
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = Path(parent).relative_to(folder)
-        found += [(relative / name).as_posix() for name in names if not name.startswith(".") and data_suffix(name)]
+        for name in names:
+            if data_suffix(name) and not name.startswith("."):
+                found.append((relative / name).as_posix())
+            elif not name.startswith("."):
+                others[Path(name).suffix.lower()] += 1
         if len(found) > _MAX_FILES:
             raise RecipeError(
                 f"more than {_MAX_FILES:,} files", where=str(folder), hint="name the folders in it one by one"
             )
-    return sorted(found)
+    return sorted(found), others
 
 
-def _named_sources(parent: Path, names: Sequence[str]) -> list[FoundSource]:
+def _suffixes(counts: Counter[str]) -> str:
+    """Other files by their suffixes: `12 files of .md, 1 file of .pdf`."""
+    return ", ".join(
+        f"{count:,} file{'s' * (count != 1)} {f'of {suffix}' if suffix else 'without a suffix'}"
+        for suffix, count in counts.most_common(5)
+    )
+
+
+def _named_sources(parent: Path, names: Sequence[str]) -> tuple[list[FoundSource], list[LeftOut]]:
     known = list(dict.fromkeys(name for name in names if data_suffix(name)))
     beside = [name for name in os.listdir(parent) if data_suffix(name) and not name.startswith(".")]
-    groups, _ = grouped(known, parent.name or "data", {*beside, *known}) if known else ([], [])
+    groups, left_out = grouped(known, parent.name or "data", {*beside, *known}) if known else ([], [])
     found = [_local_source(parent, group, [*beside, *known]) for group in groups]
-    for name in dict.fromkeys(name for name in names if not data_suffix(name)):
-        path = parent / name
-        found.append(
-            FoundSource(
-                name=Path(name).stem,
-                format=_sniffed(path),
-                paths=(glob.escape(str(path)),),
-                files=(local_file(path),),
-                is_told_by_name=False,
-            )
+    kinds: dict[str, list[Path]] = {}
+    for name in sorted({name for name in names if not data_suffix(name)}):
+        if is_no_data(name) and len(names) > 1:
+            left_out.append(LeftOut(name=name, why="not data, by its name"))
+        else:
+            kinds.setdefault(Path(name).suffix, []).append(parent / name)
+    for suffix, paths in kinds.items():
+        everyone = sum(Path(name).suffix == suffix for name in os.listdir(parent))
+        pattern = (
+            os.path.join(glob.escape(str(parent)), f"*{suffix}") if suffix and everyone == len(paths) > 1 else None
         )
-    return found
+        found.append(_untold_source(paths[0].stem if len(paths) == 1 else parent.name, paths, pattern))
+    return found, [replace(one, name=str(parent / one.name)) for one in left_out]
 
 
-def _glob_sources(pattern: str, folder: Path) -> list[FoundSource]:
-    """The source that a glob stands for, named by the glob; one for each format, named by files, if it has several.
+def _untold_source(name: str, paths: Sequence[Path], pattern: str | None) -> FoundSource:
+    """A source of files whose names tell no format: their first bytes do.
+
+    Raises:
+        RecipeError: they are none that mixer reads.
+    """
+    return FoundSource(
+        name=name,
+        format=_sniffed(paths[0]),
+        paths=(pattern,) if pattern else tuple(glob.escape(str(path)) for path in paths),
+        files=tuple(map(local_file, paths)),
+        is_told_by_name=False,
+    )
+
+
+def _glob_sources(pattern: str, folder: Path) -> tuple[list[FoundSource], list[LeftOut]]:
+    """The sources that a glob stands for; where its files are of one kind, the source has the glob for its path.
 
     Raises:
         RecipeError: it matches nothing; the message says what is there instead.
     """
-    matched = find_files([pattern], folder, pattern)
+    whole = os.path.abspath(folder / Path(pattern).expanduser())
+    matches = [] if "**" in pattern else [Path(one) for one in glob.glob(whole)]
+    if any(one.is_dir() for one in matches):
+        return find_sources([str(one) for one in sorted(matches)], folder)
+    matched = find_files([pattern], folder, "DATA")
     names = [name for name in matched.paths if data_suffix(name)]
     if not names:
-        raise RecipeError(f"'{pattern}' matches no file that mixer reads", where=pattern, hint=_HINT)
-    groups, _ = grouped(names, matched.base.name or "data", names)
-    if len({group.format for group in groups}) > 1 or len(names) < len(matched.paths):
-        return [_local_source(matched.base, group, matched.paths) for group in groups]
+        return [_untold_source(matched.base.name, [matched.base / path for path in matched.paths], whole)], []
+    groups, left_out = grouped(names, matched.base.name or "data", names)
+    left_out = [replace(one, name=str(matched.base / one.name)) for one in left_out]
+    if len({group.format for group in groups}) > 1 or len(names) < len(matched.paths) or left_out:
+        return [_local_source(matched.base, group, matched.paths) for group in groups], left_out
     name = groups[0].name if len(groups) == 1 else matched.base.name
-    whole = os.path.abspath(folder / Path(pattern).expanduser())
     group = Group(name=name, format=groups[0].format, files=tuple(names), patterns=(whole,))
-    return [replace(_local_source(matched.base, group, names), paths=(whole,))]
+    return [replace(_local_source(matched.base, group, names), paths=(whole,))], []
 
 
 def _local_source(folder: Path, group: Group, beside: Sequence[str]) -> FoundSource:
@@ -244,7 +282,8 @@ def local_file(path: Path) -> InputFile:
     """A file of this machine; whether it can be read is found when it is opened."""
 
     def open_it() -> io.RawIOBase:
-        return io.FileIO(path)
+        with opened(path) as file:  # which refuses what might never end
+            return io.FileIO(os.dup(file.descriptor))
 
     return InputFile(name=str(path), num_bytes=path.stat().st_size if path.exists() else 0, open=open_it)
 

@@ -55,12 +55,9 @@ def grouped(
     Args:
         names: the data files, relative to the folder, parts separated by '/'.
         base_name: the folder's own name, which names a source where those in it are general, such as `data`.
-        beside: where some files were named one by one, all that are there; none of the named ones is left out.
+        beside: where some files were named one by one, all that are there; then a test split is not left out.
     """
-    left_out: list[LeftOut] = []
-    files = sorted(names)
-    if beside is None:
-        files, left_out = _wanted(files)
+    files, left_out = _wanted(sorted(names), is_named=beside is not None)
     kinds: dict[tuple[str, str, str], list[str]] = {}
     flat = [name for name in files if "/" not in name and format_of(name, "") != "text"]
     by_name = len({_shape(name) for name in flat}) <= _MAX_SHAPES
@@ -73,7 +70,9 @@ def grouped(
     groups = []
     for (top, format, shape), found in kinds.items():
         wanted = _stem(found[0]) if not top and len(found) == 1 else shape or top
-        name = unique_name(wanted if wanted.lower() not in _GENERIC else base_name, format, taken)
+        if len(kinds) == 1 and len(found) > 1 and base_name.lower() not in _GENERIC:
+            wanted = base_name
+        name = unique_name(base_name if _is_generic(wanted) else wanted, format, taken)
         patterns = patterns_of(found, beside or names)
         groups.append(Group(name=name, format=format, files=tuple(found), patterns=tuple(patterns)))
     return groups, left_out
@@ -113,6 +112,11 @@ def unique_name(wanted: str, format: str, taken: set[str]) -> str:
     return name
 
 
+def is_no_data(name: str) -> bool:
+    """Whether a file has the name of a README, a licence or a description of data."""
+    return _NOT_DATA.fullmatch(posixpath.basename(name)) is not None
+
+
 def _in_folder(folder: str, files: Sequence[str], names: Collection[str]) -> list[str]:
     here = [name for name in files if posixpath.dirname(name) == folder]
     siblings = {name for name in names if posixpath.dirname(name) == folder}
@@ -130,15 +134,20 @@ def _in_folder(folder: str, files: Sequence[str], names: Collection[str]) -> lis
     return found
 
 
-def _wanted(files: list[str]) -> tuple[list[str], list[LeftOut]]:
-    """The files without those that are no training data by their names, and these."""
-    left_out = [LeftOut(name=name, why="not data, by its name") for name in files if _is_no_data(name)]
-    files = [name for name in files if not _is_no_data(name)]
-    held_out = {name for name in files if _is_evaluation(name)}
-    if len(held_out) < len(files):
-        left_out += [LeftOut(name=name, why="looks like a test or validation split") for name in sorted(held_out)]
-        files = [name for name in files if name not in held_out]
+def _wanted(files: list[str], *, is_named: bool) -> tuple[list[str], list[LeftOut]]:
+    """The files without those that are no training data by their names, and these; a rule that leaves none is none."""
+    left_out: list[LeftOut] = []
+    rules = [(is_no_data, "not data, by its name"), (_is_evaluation, "looks like a test or validation split")]
+    for applies, why in rules[: 1 if is_named else 2]:
+        found = {name for name in files if applies(name)}
+        if len(found) < len(files):
+            left_out += [LeftOut(name=name, why=why) for name in sorted(found)]
+            files = [name for name in files if name not in found]
     return files, left_out
+
+
+def _is_generic(name: str) -> bool:
+    return name.lower() in _GENERIC or name.isdigit()
 
 
 def _stem(name: str) -> str:
@@ -148,10 +157,6 @@ def _stem(name: str) -> str:
 def _shape(name: str) -> str:
     """A file's name without digits and what stands around them: `train-00000-of-00004.parquet` is `train`."""
     return re.sub(r"[-_.]?(?:\d+|\bof\b)", "", _stem(name)).strip("-_.") or "data"
-
-
-def _is_no_data(name: str) -> bool:
-    return _NOT_DATA.fullmatch(posixpath.basename(name)) is not None
 
 
 def _is_evaluation(name: str) -> bool:

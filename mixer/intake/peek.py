@@ -135,6 +135,12 @@ def _peek_lines(stream: Any, file: InputFile, max_rows: int) -> Peek:
             row = None
         if isinstance(row, dict):
             rows.append(row)
+        elif not rows and head.lstrip()[:1] == b"[":
+            raise DataError(
+                "it is a JSON array, not JSON lines; jq -c '.[]' converts it",
+                where=file.name,
+                hint=f"jq -c '.[]' {file.name} > {file.name}l",
+            )
         elif not rows:
             raise DataError(
                 "its first line is not a JSON object", where=file.name, hint="JSON lines hold one object a line"

@@ -117,7 +117,8 @@ def _about_text(head: Head) -> str:
         return f"{text}none has a text"
     low, middle, high = (num_bytes(spread[key]) for key in ("min", "median", "max"))
     empty = head.kept - len(head.lengths)
-    return f"{text}{low} to {high} long, {middle} in the median" + (f"; {empty:,} without a text" if empty else "")
+    span = f"{low} to {high} long, {middle} in the median" if low != high else f"{low} long"
+    return text + span + (f"; {empty:,} without a text" if empty else "")
 
 
 def _print_text(text: str | None, console: Console) -> None:
