@@ -31,6 +31,12 @@ from mixer.sources.find import find_files
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
 
+NAMES = [
+    f"{folder}{name}.{suffix}"
+    for folder in ("", "a/", "a/b/", "[c]/")
+    for name in ("x", "y1", "y2", "z*")
+    for suffix in ("csv", "txt", "csv.gz")
+]
 SENTENCE = "A sentence of several words. "
 ROWS = [{"text": f"row {n}", "n": n, "meta": None, "files": None, "tags": None} for n in range(30)]
 
@@ -77,7 +83,7 @@ def test_test_splits_and_files_that_are_no_data_are_left_out():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sets(st.sampled_from([f"{d}{n}.{s}" for d in ("", "a/", "a/b/", "[c]/") for n in ("x", "y1", "y2", "z*") for s in ("csv", "txt", "csv.gz")])), st.data())  # fmt: skip
+@given(st.sets(st.sampled_from(NAMES)), st.data())
 def test_patterns_match_exactly_the_files_of_a_source(tmp_path_factory, names, data):
     """Whatever else is in the folders."""
     wanted = sorted(data.draw(st.sets(st.sampled_from(sorted(names))) if names else st.just(set())))
@@ -144,7 +150,7 @@ def test_every_format_shows_its_first_rows(tmp_path, name):
         local_file(tmp_path / name), {".parquet": "parquet", ".arrow": "arrow"}.get(Path(name).suffix, "jsonl"), 5
     )
     assert [row["text"] for row in seen.rows] == [f"row {n}" for n in range(5)]
-    assert list(seen.columns)[0] == "text"
+    assert next(iter(seen.columns)) == "text"
     assert seen.num_rows == (30 if name == "a.parquet" else None)
 
 
@@ -183,7 +189,7 @@ def test_the_recipe_uses_every_row_once_by_paths_of_its_own_folder(tmp_path):
     assert recipe.target is not None
     assert recipe.target.rows == 8
     assert {name: (one.weight, one.path, one.text.column) for name, one in recipe.sources.items()} == {
-        "a": (2, ("../data/a [[]1].csv",), "body"),
+        "a-1": (2, ("../data/a [[]1].csv",), "body"),
         "pages": (6, ("../data/pages/*.parquet",), "content"),
     }
     assert "# text: title" in begun.text
@@ -235,7 +241,7 @@ def test_what_cannot_be_used_is_an_error_with_place_cause_and_remedy(tmp_path, d
     """A bad path, a folder of something else, a damaged file."""
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd/a.bin").write_bytes(bytes(100))
-    (tmp_path / "numbers.csv").write_text("n\n\n")
+    (tmp_path / "numbers.csv").write_text("n\n1.5\n")
     (tmp_path / "cut.parquet").write_bytes(b"PAR1")
     (tmp_path / "array.json").write_text('[{"text": "a"}]')
     (tmp_path / "utf16.csv").write_bytes("text\na\n".encode("utf-16"))

@@ -72,7 +72,7 @@ def grouped(
         wanted = _stem(found[0]) if not top and len(found) == 1 else shape or top
         if len(kinds) == 1 and len(found) > 1 and base_name.lower() not in _GENERIC:
             wanted = base_name
-        name = unique_name(base_name if _is_generic(wanted) else wanted, format, taken)
+        name = unique_name(wanted if wanted and not _is_generic(wanted) else base_name, format, taken)
         patterns = patterns_of(found, beside or names)
         groups.append(Group(name=name, format=format, files=tuple(found), patterns=tuple(patterns)))
     return groups, left_out

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ HEAD_BYTES = 4 << 20
 """What is read of a text file at first; one row may be longer."""
 _MAX_HEAD_BYTES = 256 << 20
 _BUFFER_BYTES = 1 << 20
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
@@ -168,8 +170,20 @@ def _peek_separated(stream: Any, file: InputFile, separator: str, max_rows: int)
         raise DataError(f"cannot be read: {error}", where=file.name, hint="it may be of another format") from error
     finally:
         csv.field_size_limit(limit)
-    rows = [dict(zip(header, (field or None for field in row))) for row in fields[:max_rows] if len(row) == len(header)]
-    return Peek(columns=dict.fromkeys(header, "text"), rows=rows, row_bytes=stop)
+    rows: list[dict[str, Any]] = [
+        dict(zip(header, (field or None for field in row))) for row in fields[:max_rows] if len(row) == len(header)
+    ]
+    columns = {name: "number" if _are_numbers(row[name] for row in rows) else "text" for name in header}
+    for name in (name for name, kind in columns.items() if kind == "number"):
+        for row in rows:
+            row[name] = None if row[name] is None else float(row[name])
+    return Peek(columns=columns, rows=rows, row_bytes=stop)
+
+
+def _are_numbers(values: Iterable[str | None]) -> bool:
+    """Whether there are values, all of them numbers."""
+    there = [value for value in values if value is not None]
+    return bool(there) and all(_NUMBER.fullmatch(value) for value in there)
 
 
 def _peek_text(stream: Any, format: str, max_rows: int) -> Peek:
