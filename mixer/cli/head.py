@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mixer.cli.options import Cache, Json, Root, cache_dir
+from mixer.cli.options import Cache, Json, Root, Wide, cache_dir
 from mixer.errors import UsageError
 from mixer.extras import require
 
@@ -24,12 +24,14 @@ def head(
         typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, as in sources.web.where='n > 3'."),
     ] = None,
     cache: Cache = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Show what is in some data: its columns, and the first texts.
 
-    Of a recipe, each source's first rows that its `where` keeps. Only beginnings of files are read:
-    mixer head web/*.parquet -n 5
+    Of a recipe, each source's first rows that its `where` keeps. Only beginnings of files are read.
+
+    Example: mixer head 'web/*.parquet' -n 5
     """
     require("build", "looking into data")
     from mixer.intake.heads import heads_of_data, heads_of_recipe
@@ -54,4 +56,4 @@ def head(
     if json:
         print_json(heads_json(heads))
     else:
-        print_heads(heads, out_console())
+        print_heads(heads, out_console(), wide=wide)

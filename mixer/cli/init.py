@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mixer.cli.options import Cache, Json, cache_dir, on_this_machine
+from mixer.cli.options import Cache, Json, Wide, cache_dir, on_this_machine
 from mixer.errors import UsageError
 from mixer.extras import require
 
@@ -23,12 +23,15 @@ def init(
     ] = Path("recipe.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Replace the recipe if it is there.")] = False,
     cache: Cache = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Write a recipe for your own data.
 
     It looks at the files, makes sources of them, chooses the column of text and counts rows. The recipe uses every row
-    once and has comments on what to change: mixer init books/ web/*.parquet notes.csv -o my.yaml
+    once and has comments on what to change.
+
+    Example: mixer init books/ 'web/*.parquet' notes.csv -o my.yaml
     """
     require("build", "making a recipe")
     if out.is_dir():
@@ -36,9 +39,9 @@ def init(
     if out.exists() and not force:
         raise UsageError("is there already", where=str(out), hint="give another name with -o, or --force to replace it")
     from mixer.intake.begin import begin
+    from mixer.report.advance import AdvanceLines
     from mixer.report.console import out_console, print_json, say
     from mixer.report.intake import beginning_json, print_beginning
-    from mixer.report.pinning import PinProgress
     from mixer.sources.pin_cache import PinCache
     from mixer.system.publish import publish_bytes
 
@@ -49,11 +52,11 @@ def init(
         recipe=out,
         cache=PinCache(cache_dir(cache)),
         made_from=shlex.join(words),
-        on_pin=PinProgress(quiet=json),
+        on_pin=AdvanceLines(quiet=json),
     )
     publish_bytes(out, beginning.text.encode())
     if json:
         print_json(beginning_json(beginning) | {"recipe": str(out)})
         return
-    print_beginning(beginning, out_console())
+    print_beginning(beginning, out_console(), wide=wide)
     say(f"written: {out}; next: mixer plan {shlex.quote(str(out))}")

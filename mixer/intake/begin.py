@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from mixer.errors import DataError
@@ -18,7 +17,7 @@ from mixer.recipe import Source, parse_recipe
 from mixer.recipe.yaml_text import read_yaml
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
-from mixer.sources.pin_progress import PinCount
+from mixer.system.progress import OnAdvance
 
 _MAX_COUNTED_BYTES = 20 * 10**9
 """Text files of at most this size are read in full to count their rows; the counts are kept for `mixer plan`."""
@@ -68,7 +67,7 @@ def begin(
     recipe: Path,
     cache: PinCache,
     made_from: str,
-    on_pin: Callable[[str, PinCount], None],
+    on_pin: OnAdvance,
 ) -> Beginning:
     """A recipe that uses every row of some data once.
 
@@ -78,7 +77,7 @@ def begin(
         recipe: where the recipe is to be.
         cache: where counted rows are kept.
         made_from: the command line, for a comment.
-        on_pin: called with a source's name and how far its rows are counted.
+        on_pin: called with how far the rows of a source are counted.
 
     Raises:
         RecipeError: an argument names nothing that mixer reads.
@@ -115,7 +114,7 @@ def begin(
     return Beginning(text=text, sources=tuple(sources), left_out=tuple(left_out))
 
 
-def _counted(name: str, seen: SeenSource, cache: PinCache, on_pin: Callable[[str, PinCount], None]) -> SeenSource:
+def _counted(name: str, seen: SeenSource, cache: PinCache, on_pin: OnAdvance) -> SeenSource:
     """The source with its rows counted as a plan counts them, where that is cheap; what would fail there fails here."""
     found = seen.found
     if found.is_remote or seen.contents is not None:
@@ -124,7 +123,7 @@ def _counted(name: str, seen: SeenSource, cache: PinCache, on_pin: Callable[[str
         return seen
     text = "text" if seen.choice is None else text_of(seen.choice.column.path)
     source = Source.model_validate({"weight": 1, "path": list(found.paths), "format": _format(seen), "text": text})
-    snapshot = pin(name, source, Path("/"), cache, partial(on_pin, name))
+    snapshot = pin(name, source, Path("/"), cache, on_pin)
     return replace(seen, num_rows=snapshot.num_rows, is_counted=True)
 
 

@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mixer.report.columns import Column, Count, fitting_table
-from mixer.report.console import print_line, print_table, visible
+from mixer.report.columns import Column, Count, print_fitting
+from mixer.report.console import print_line, visible
 from mixer.report.numbers import counted, num_bytes, percent
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def beginning_json(beginning: Beginning) -> dict[str, Any]:
     }
 
 
-def print_beginning(beginning: Beginning, console: Console) -> None:
+def print_beginning(beginning: Beginning, console: Console, *, wide: bool = False) -> None:
     """Print the sources that a recipe was made of, and what to look at."""
-    print_table(fitting_table(beginning.sources, lambda count: _source_columns(beginning, count), console), console)
+    print_fitting(beginning.sources, lambda count: _source_columns(beginning, count), console, wide=wide)
     lines = [
         f"{source.name}: '{source.seen.choice.others[0].path}' is about as likely the text as "
         f"'{source.seen.choice.column.path}': see `mixer head`"
@@ -84,14 +84,14 @@ def heads_json(heads: tuple[Sequence[Head], Sequence[LeftOut]]) -> dict[str, Any
     }
 
 
-def print_heads(heads: tuple[Sequence[Head], Sequence[LeftOut]], console: Console) -> None:
+def print_heads(heads: tuple[Sequence[Head], Sequence[LeftOut]], console: Console, *, wide: bool = False) -> None:
     """Print each source's columns and first texts, shortened."""
     for number, head in enumerate(heads[0]):
         if number:
             console.print()
         print_line(visible(_title(head)), console, style="bold")
         console.print()
-        print_table(fitting_table(head.columns, lambda count: _columns(count), console), console)
+        print_fitting(head.columns, lambda count: _columns(), console, wide=wide)
         console.print()
         print_line(visible(_about_text(head)), console)
         for text in head.texts:
@@ -135,14 +135,14 @@ def _print_text(text: str | None, console: Console) -> None:
     console.print(shown, soft_wrap=not console.is_terminal)
 
 
-def _columns(count: Count) -> list[Column[ColumnProfile]]:
+def _columns() -> list[Column[ColumnProfile]]:
     def size(column: ColumnProfile, key: str) -> str:
         spread = _spread(column.lengths)
         return "" if spread is None else num_bytes(spread[key])
 
     return [
         Column(header="column", cell=lambda one: visible(one.path, keep="")),
-        Column(header="type", cell=lambda one: visible(one.type[:40], keep="")),
+        Column(header="type", is_words=True, cell=lambda one: visible(one.type[:40], keep="")),
         Column(header="filled", cell=lambda one: percent(one.filled) if one.lengths else "", rank=2),
         Column(header="shortest", cell=lambda one: size(one, "min"), rank=1),
         Column(header="median", cell=lambda one: size(one, "median")),
@@ -154,7 +154,7 @@ def _source_columns(beginning: Beginning, count: Count) -> list[Column[DraftSour
     sources = beginning.sources
     return [
         Column(header="source", footer="total", cell=lambda one: one.name),
-        Column(header="format", cell=lambda one: one.seen.found.format),
+        Column(header="format", is_words=True, cell=lambda one: one.seen.found.format),
         Column(
             header="files",
             footer=count(sum(len(one.seen.found.files) for one in sources)),
@@ -170,8 +170,8 @@ def _source_columns(beginning: Beginning, count: Count) -> list[Column[DraftSour
             footer=count(sum(one.num_rows for one in sources)),
             cell=lambda one: ("" if one.is_counted else "~") + count(one.num_rows),
         ),
-        Column(header="text", cell=lambda one: visible(_text_of(one), keep="")),
-        Column(header="why", cell=lambda one: one.seen.choice.why if one.seen.choice else "", rank=1),
+        Column(header="text", is_words=True, cell=lambda one: visible(_text_of(one), keep="")),
+        Column(header="why", is_words=True, cell=lambda one: one.seen.choice.why if one.seen.choice else "", rank=1),
     ]
 
 

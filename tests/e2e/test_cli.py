@@ -25,11 +25,6 @@ from mixer.recipe import recipe_schema
 from mixer.shards.manifest import load_manifest, prefix_of, publish_manifest
 
 VERBS = [
-<<<<<<< HEAD
-=======
-    "init",
-    "head",
->>>>>>> 188048c (init and head: a recipe for a user's own data, and what is in them)
     "sample",
     "fetch",
     "plan",
