@@ -28,7 +28,7 @@ ROWS = [
     {"mixing", "packing", "tokens"},
     {"shards"},
     {"stack"},
-    {"survey"},
+    {"survey", "intake"},
     {"plan"},
     {"building"},
     {"verify"},

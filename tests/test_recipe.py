@@ -423,7 +423,11 @@ def test_a_weight_that_is_no_positive_number_is_refused(weight):
         ({"path": 5}, "path: must be text or a list of text, not 5"),
         ({"path": None}, "path: is missing"),
         ({"path": "\ud800"}, "path: must be Unicode text, but has a lone surrogate at 0"),
-        ({"format": "csv"}, "format: must be 'auto', 'parquet', 'arrow' or 'jsonl', not 'csv'"),
+        (
+            {"format": "xlsx"},
+            "format: must be 'auto', 'parquet', 'arrow', 'jsonl', 'csv', 'tsv', 'text', 'text-lines' or "
+            "'text-paragraphs', not 'xlsx'",
+        ),
         ({"where": "  "}, "where: must not be empty"),
         ({"where": 3}, "where: must be text, not 3"),
         ({"max_passes": 0}, "max_passes: must be at least 1, not 0"),

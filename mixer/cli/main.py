@@ -18,6 +18,8 @@ from mixer.cli.build import build
 from mixer.cli.cache import cache_app
 from mixer.cli.export import export
 from mixer.cli.fetch import fetch
+from mixer.cli.head import head
+from mixer.cli.init import init
 from mixer.cli.inspect import inspect
 from mixer.cli.plan import plan
 from mixer.cli.repair import repair
@@ -65,7 +67,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (sample, fetch, plan, build, status, inspect, verify, repair, show, trace, export, schema):
+for verb in (init, head, sample, fetch, plan, build, status, inspect, verify, repair, show, trace, export, schema):
     app.command()(verb)
 app.add_typer(cache_app, name="cache")
 

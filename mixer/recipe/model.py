@@ -177,8 +177,9 @@ class Source(_Part):
     """A data set of the hub in place of a path: ORG/NAME, or ORG/NAME@REVISION."""
     config: Filled | None = None
     """The config of that data set, as its card names it; its train split is read."""
-    format: Literal["auto", "parquet", "arrow", "jsonl"] = "auto"
-    """The files' format; auto tells it from their names."""
+    format: Literal["auto", "parquet", "arrow", "jsonl", "csv", "tsv", "text", "text-lines", "text-paragraphs"] = "auto"
+    """The files' format; auto tells it from their names. text: a file is a document; or each of its lines, or of its
+    paragraphs."""
     text: Annotated[TextSpec, BeforeValidator(expand_text, json_schema_input_type=str | TextSpec)] = TextSpec(
         column="text"
     )

@@ -22,7 +22,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Snapshot:
-    format: Literal["parquet", "arrow", "jsonl"]
+    format: Literal["parquet", "arrow", "jsonl", "csv", "tsv", "text", "text-lines", "text-paragraphs"]
     files: tuple[_File, ...]
     origin: str | None = None
 

@@ -26,7 +26,14 @@ _FORMATS = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "jsonl",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".txt": "text",
+    ".text": "text",
 }
+_COMPRESSIBLE = ("jsonl", "csv", "tsv", "text")
+"""Formats that are read from start to end, and so also compressed; the others compress what is in them."""
+_KNOWN = f"{', '.join(_FORMATS)}; all but those of parquet and arrow also with .gz or .zst"
 _STARTS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow", b"{": "jsonl"}
 """The first bytes of files, and the format that they tell."""
 _MAX_NAMES_SHOWN = 10
@@ -60,7 +67,7 @@ def find_files(patterns: Sequence[str], root: Path, place: str) -> FoundFiles:
         folder, matches = _match(pattern, root, place)
         folders.append(folder)
         for match in matches:
-            saved = _saved_files(match, place) if match.is_dir() else None
+            saved = saved_files(match, place) if match.is_dir() else None
             for number, path in enumerate([match] if saved is None else saved):
                 ranks.setdefault(path, (match, number))
     base = Path(os.path.commonpath(folders))
@@ -81,11 +88,11 @@ def format_of(path: str, place: str) -> str:
     stem, suffix = os.path.splitext(path.lower())
     inner = os.path.splitext(stem)[1] if suffix in COMPRESSIONS else suffix
     format = _FORMATS.get(inner)
-    if format is None or (inner != suffix and format != "jsonl"):
+    if format is None or (inner != suffix and format not in _COMPRESSIBLE):
         raise RecipeError(
-            f"the name of '{path}' tells no format; known are {', '.join(_FORMATS)}, .jsonl.gz, .jsonl.zst",
+            f"the name of '{path}' tells no format; known are {_KNOWN}",
             where=place,
-            hint="set format: parquet, arrow or jsonl, or narrow the pattern",
+            hint="set format, such as parquet, jsonl, csv or text, or narrow the pattern",
         )
     return format
 
@@ -121,6 +128,8 @@ def check_format(path: Path, format: str, place: str) -> None:
     except OSError:
         return  # whoever reads the file says what is wrong with it
     found = next((name for start, name in _STARTS.items() if head.startswith(start)), None)
+    if found == "jsonl" and format in _COMPRESSIBLE:
+        return  # a text of another kind may begin with a brace
     if found is not None and found != format:
         raise RecipeError(
             f"is {format}, but '{path.name}' begins as a file of the format {found} does",
@@ -137,7 +146,7 @@ def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
     except (RuntimeError, OSError) as error:  # no such home, or a name that no file system takes
         raise RecipeError(f"'{pattern[:200]}' is no path: {error}", where=place, hint="check the path") from error
     if is_folder:
-        if _saved_files(whole, place) is None:
+        if saved_files(whole, place) is None:
             raise RecipeError(
                 f"'{pattern}' is a folder, and not one that `datasets` saved; it holds {_listing(whole)}",
                 where=place,
@@ -154,7 +163,7 @@ def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
     names = [rest[0]] if os.path.lexists(whole) else glob.glob(os.path.join(*rest), root_dir=folder, recursive=True)
     found = [folder / os.path.normpath(name) for name in names]
     # A folder is left out, unless it holds a data set or has the name of a file: then reading it says what it is.
-    matches = [path for path in found if not path.is_dir() or path.suffix in _FORMATS or _saved_files(path, place)]
+    matches = [path for path in found if not path.is_dir() or path.suffix in _FORMATS or saved_files(path, place)]
     if not matches and found:
         message = f"'{pattern}' matches only folders: {shown_names([path.name for path in sorted(found)])}"
         raise RecipeError(message, where=place, hint=_files_hint(pattern.rstrip("/"), sorted(found)))
@@ -163,7 +172,7 @@ def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
     return folder, matches
 
 
-def _saved_files(folder: Path, place: str) -> list[Path] | None:
+def saved_files(folder: Path, place: str) -> list[Path] | None:
     """The files of a folder written by `save_to_disk`, in its order; None for another folder."""
     splits_path, state_path = folder / "dataset_dict.json", folder / "state.json"
     try:
@@ -175,7 +184,7 @@ def _saved_files(folder: Path, place: str) -> list[Path] | None:
                     where=place,
                     hint="add the name of one split to the path",
                 )
-            return _saved_files(folder / splits[0], place)
+            return saved_files(folder / splits[0], place)
         if state_path.is_file():
             return [folder / file["filename"] for file in json.loads(state_path.read_bytes())["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError) as err:
@@ -203,7 +212,7 @@ def _files_hint(pattern: str, folders: Sequence[Path]) -> str:
     """What to write for a pattern that means folders: a glob that does match data files below them."""
     below = next((glob_of for folder in folders[:_MAX_NAMES_SHOWN] if (glob_of := _data_below(folder))), None)
     if below is None:
-        return f"there is no data file below it; known are {', '.join(_FORMATS)}, .jsonl.gz and .jsonl.zst"
+        return f"there is no data file below it; known are {_KNOWN}"
     return f"name files with a glob: {pattern}/{below}"
 
 
@@ -222,7 +231,7 @@ def _data_below(folder: Path) -> str | None:
                 break
             if path.is_dir():
                 deeper.append(path)
-            elif suffix := _data_suffix(path.name):
+            elif suffix := data_suffix(path.name):
                 suffixes[suffix] += 1
         if suffixes:
             return f"{'**/' if depth else ''}*{min(suffixes, key=lambda suffix: (-suffixes[suffix], suffix))}"
@@ -238,10 +247,10 @@ def _entries(folder: Path) -> list[Path]:
         return []
 
 
-def _data_suffix(name: str) -> str | None:
+def data_suffix(name: str) -> str | None:
     """What the name of a data file ends in, such as .jsonl.zst; None for another file."""
     stem, suffix = os.path.splitext(name)
     if suffix.lower() in COMPRESSIONS:
         inner = os.path.splitext(stem)[1]
-        return inner + suffix if _FORMATS.get(inner.lower()) == "jsonl" else None
+        return inner + suffix if _FORMATS.get(inner.lower()) in _COMPRESSIBLE else None
     return suffix if suffix.lower() in _FORMATS else None

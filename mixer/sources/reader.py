@@ -30,6 +30,9 @@ MAX_CHUNK_BYTES = 16 << 20
 MAX_OPEN_BYTES = 32 << 20
 """A block stays open behind a chunk of at most so many bytes: what decodes it holds on to that chunk."""
 
+_INVALID = "the text is not valid UTF-8"
+_ENCODING_HINT = "convert the file, as with iconv -f LATIN1 -t UTF-8, or set on_bad_row: skip"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Texts:
@@ -163,7 +166,7 @@ class SourceReader:
         batch = piece.batch.slice(wanted[0], len(wanted)) if whole else piece.batch.take(pa.array(wanted))
         text = documents(batch, self.scan.text)
         rows = wanted + (int(self._snapshot.block_first_row[block]) + piece.first_row)
-        reasons = dict.fromkeys(wanted[invalid_rows(text)].tolist(), "the text is not valid UTF-8")
+        reasons = dict.fromkeys(wanted[invalid_rows(text)].tolist(), _INVALID)
         reasons |= {row: piece.bad[row] for row in set(piece.bad).intersection(wanted.tolist() if piece.bad else ())}
         bad = np.isin(wanted, list(reasons))
         if reasons:
@@ -184,7 +187,7 @@ class SourceReader:
         raise DataError(
             f"row {row_in_file}{self._reasons[row]}; expected one record with text at {paths}",
             where=self._at(block),
-            hint="mend the row, or set on_bad_row: skip",
+            hint=_ENCODING_HINT if _INVALID in self._reasons[row] else "mend the row, or set on_bad_row: skip",
         )
 
     @contextmanager

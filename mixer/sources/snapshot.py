@@ -44,7 +44,7 @@ class SourceFile:
 class Snapshot:
     """A source pinned. Blocks are numbered through all files, in the order of `files`."""
 
-    # "parquet", "arrow" or "jsonl".
+    # "parquet", "arrow", "jsonl", "csv", "tsv", "text", "text-lines" or "text-paragraphs".
     format: str
     # Sorted by path; the files of one `save_to_disk` folder in the order of its state.json.
     files: tuple[SourceFile, ...]

@@ -115,6 +115,8 @@ def test_exports_need_no_extra(bare_cli: Bare, built: Path, tmp_path: Path, to: 
     [
         (["build", "recipes/sample.yaml"], "building"),
         (["plan", "recipes/sample.yaml"], "planning"),
+        (["init", "data"], "making a recipe"),
+        (["head", "data"], "looking into data"),
         (["fetch", "stack-v2", "ids.parquet", "out"], "fetching"),
         (["sample", "sample"], "making a sample"),
         (["schema"], "the schema of recipes"),

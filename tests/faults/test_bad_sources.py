@@ -268,7 +268,7 @@ def test_a_damaged_folder_of_datasets_is_an_error(tmp_path: Path) -> None:
     assert "saved/data.arrow: the file is not there" in message_of(DataError, tmp_path, Source("saved"))
 
 
-@pytest.mark.parametrize("name", ["a.txt", "a.parquet.gz", "README"])
+@pytest.mark.parametrize("name", ["a.pdf", "a.parquet.gz", "README"])
 def test_a_name_that_tells_no_format_is_an_error(tmp_path: Path, name: str) -> None:
     """Unless the recipe tells it."""
     (tmp_path / name).write_bytes(LINE)
@@ -333,6 +333,6 @@ def test_a_line_without_end_is_an_error_and_not_the_end_of_memory(tmp_path: Path
     (tmp_path / "a.jsonl").write_bytes(b"[" + b"1," * 500 + b"1]")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lines, "PIECE_BYTES", 64)
-        patch.setattr(lines, "_MAX_LINE_BYTES", 512)
+        patch.setattr(lines, "MAX_LINE_BYTES", 512)
         with pytest.raises(DataError, match=r"a\.jsonl: line 1 is longer than 512 bytes"):
             pin("wiki", Source("a.jsonl"), tmp_path)

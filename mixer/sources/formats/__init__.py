@@ -1,4 +1,4 @@
-"""The formats by name. Each module offers two functions:
+"""The formats by name. Each offers two functions:
 
 count_blocks(file, scan) -> rows of each block, kept rows of each block
 read_block(file, block, scan, skip_rows) -> Iterator[Piece]
@@ -6,8 +6,35 @@ read_block(file, block, scan, skip_rows) -> Iterator[Piece]
 `file` is an `OpenedFile`.
 """
 
-from types import ModuleType
+from __future__ import annotations
 
-from mixer.sources.formats import arrow, jsonl, parquet
+from collections.abc import Iterator
+from typing import Protocol
 
-FORMATS: dict[str, ModuleType] = {"parquet": parquet, "arrow": arrow, "jsonl": jsonl}
+from mixer.sources.formats import arrow, jsonl, parquet, text, text_lines, text_paragraphs
+from mixer.sources.formats.csv import Separated
+from mixer.sources.formats.piece import Piece
+from mixer.sources.opening import OpenedFile
+from mixer.sources.scan import ScanSpec
+
+
+class Format(Protocol):
+    """How files of one kind are read: a module, or a value with what such kinds differ in."""
+
+    def count_blocks(self, file: OpenedFile, scan: ScanSpec) -> tuple[list[int], list[int]]:
+        """Rows, and kept rows, of each block."""
+
+    def read_block(self, file: OpenedFile, block: int, scan: ScanSpec, skip_rows: int) -> Iterator[Piece]:
+        """The rows of a block from row `skip_rows` on, in order."""
+
+
+FORMATS: dict[str, Format] = {
+    "parquet": parquet,
+    "arrow": arrow,
+    "jsonl": jsonl,
+    "csv": Separated(separator=","),
+    "tsv": Separated(separator="\t"),
+    "text": text,
+    "text-lines": text_lines,
+    "text-paragraphs": text_paragraphs,
+}

@@ -5,8 +5,8 @@
 
 Both have the place and size of every column chunk or record batch, so a file of terabytes is pinned in milliseconds.
 A change that leaves all of them as they were is not seen, such as rows of an uncompressed record batch in another
-order: the digest of the whole file is evidence kept beside the ids (`evidence.py`). JSON lines and Arrow IPC streams
-have no such end.
+order: the digest of the whole file is evidence kept beside the ids (`evidence.py`). Text of any kind and Arrow IPC
+streams have no such end.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ def read_footer(file: OpenedFile, format: str, place: str) -> bytes | None:
 
     Args:
         file: the file.
-        format: "parquet", "arrow" or "jsonl".
+        format: its format, as a snapshot names it.
         place: the file, as messages name it.
 
     Raises:
         DataError: the file does not end as one of the format does, or its footer is encrypted.
         OSError: it cannot be read.
     """
-    if format == "jsonl" or (format == "arrow" and not is_arrow_file(file)):
+    if format not in ("parquet", "arrow") or (format == "arrow" and not is_arrow_file(file)):
         return None
     kind = PARQUET if format == "parquet" else ARROW
     num_bytes = file.state().num_bytes

@@ -14,8 +14,9 @@ from mixer.sources.opening import OpenedFile, open_stream
 
 _NEWLINE, _RETURN = 10, 13
 _IS_SPACE = np.isin(np.arange(256), list(b" \t\r\n"))
-_BOM = b"\xef\xbb\xbf"
-_MAX_LINE_BYTES = 1 << 30
+BOM = b"\xef\xbb\xbf"
+MAX_LINE_BYTES = 1 << 30
+"""Of a line, and of whatever else is one document: it is held in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +74,10 @@ def iter_lines(file: OpenedFile) -> Iterator[Lines]:
                 filled = len(rest)
                 buffer[:filled] = rest
             elif filled == len(buffer):
-                if filled >= _MAX_LINE_BYTES:
-                    hint = "JSON lines hold one record a line"
+                if filled >= MAX_LINE_BYTES:
+                    hint = "a line is one record: split the file into lines"
                     raise DataError(
-                        f"line {number} is longer than {_MAX_LINE_BYTES} bytes", where=str(file.path), hint=hint
+                        f"line {number} is longer than {MAX_LINE_BYTES} bytes", where=str(file.path), hint=hint
                     )
                 longer = np.empty(2 * filled, np.uint8)  # pages that are not written to take no memory
                 longer[:filled] = buffer
@@ -91,8 +92,8 @@ def _split(buffer: np.ndarray, stop: np.ndarray, number: int) -> Lines:
     """The lines that stop at these places of a buffer (int64, rising) and begin with line `number` of the file."""
     start = np.concatenate(([0], stop[:-1] + 1))
     numbers = np.arange(number, number + len(stop))
-    if number == 1 and buffer[: len(_BOM)].tobytes() == _BOM:
-        start[0] = min(len(_BOM), stop[0])
+    if number == 1 and buffer[: len(BOM)].tobytes() == BOM:
+        start[0] = min(len(BOM), stop[0])
     stop = stop - ((stop > start) & (buffer[stop - 1] == _RETURN))
     filled = stop > start
     for row in np.flatnonzero(filled & _IS_SPACE[buffer[np.minimum(start, len(buffer) - 1)]]):

@@ -194,7 +194,7 @@ export const MANIFEST = object({
 });
 
 export const SNAPSHOT = object({
-  format: oneOf("parquet", "arrow", "jsonl"),
+  format: oneOf("parquet", "arrow", "jsonl", "csv", "tsv", "text", "text-lines", "text-paragraphs"),
   files: list(object({ path: text, bytes: integer, rows: list(integer) })),
 });
 
