@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 REPOSITORY = Path(__file__).parents[2]
 OF_THE_WHEEL = ("LICENSE", "README.md", "manifests", "mixer", "pyproject.toml")
-BUILDERS = {"awkward", "gigatoken", "llama_models", "pydantic", "PyYAML", "tiktoken", "tokenizers", "zstandard"}
+BUILDERS = {"awkward", "gigatoken", "llama_models", "PyYAML", "regex", "tiktoken", "tokenizers", "zstandard"}
 FEED = """
 import sys, mixer.feed
 build = mixer.feed.open(sys.argv[1], verify="digest" if len(sys.argv) > 2 else "nothing")
