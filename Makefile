@@ -33,7 +33,7 @@ demo: .venv/ready  ## make the sample sources, build them, show the mixture
 	$(BIN)/mixer verify out/sample
 
 quick: .venv/ready-dev  ## tests of every room, in less than a minute
-	$(PYTEST) -m quick
+	$(PYTEST) $(PROCESSES) -m quick
 
 test: .venv/ready-dev  ## all tests but the slow ones, in two processes
 	$(PYTEST) $(PROCESSES) -m 'not slow and not cluster and not browser'

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workshop import Workshop, cached_tokenizer, contents, write_mixture
+from workshop import SHARED, Workshop, cached_tokenizer, contents, shared, write_mixture
 
 from mixer.building import build as build_module
 from mixer.sample import make_sample
@@ -21,10 +21,6 @@ SAMPLE_BYTES = 2_000_000
 # tests that send it would wait for nothing. A handler of Python's own is not inherited; the default is.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-SHARED: dict[Path, dict[str, str]] = {}
-"""Folders that tests share, and what was in them when they were made."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -52,12 +48,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if origins & {"servers", "remote_kit"}:
             item.add_marker("servers")
         item.add_marker(pytest.mark.xdist_group(group))
-
-
-def shared(folder: Path) -> Path:
-    """A folder that many tests read and none may change; see `_shared_folders_stay_as_they_are`."""
-    SHARED[folder] = contents(folder)
-    return folder
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,6 +7,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,13 @@ def own(extra: str) -> set[str]:
     return {plain(one) for one in PROJECT["optional-dependencies"][extra] if not one.startswith(DISTRIBUTION)}
 
 
-def imported(folder: str) -> Iterator[tuple[Path, str]]:
+@cache
+def imported(folder: str) -> tuple[tuple[Path, str], ...]:
     """Files of a folder, and the packages of others that each imports, also inside functions."""
+    return tuple(_iter_imported(folder))
+
+
+def _iter_imported(folder: str) -> Iterator[tuple[Path, str]]:
     ours = {"mixer", "examples", "servers"}
     if folder != "mixer":  # scripts and tests import one another by their bare names
         ours |= {

@@ -20,8 +20,6 @@ from mixer.survey.profiles import profiles_of_sources
 from mixer.survey.survey import survey
 from mixer.tokens.tokenizer import load_tokenizer
 
-pytestmark = pytest.mark.quick
-
 MORE = {"long": {"weight": 30, "path": "long/*.parquet"}, "maths": SOURCES["maths"] | {"weight": 7}}
 
 

@@ -88,6 +88,16 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): xxh3_file(path) for path in files}
 
 
+SHARED: dict[Path, dict[str, str]] = {}
+"""Folders that tests share, and what is in them."""
+
+
+def shared(folder: Path) -> Path:
+    """A folder that many tests read and none may change: conftest.py looks after each module."""
+    SHARED[folder] = contents(folder)
+    return folder
+
+
 @dataclass(frozen=True)
 class Workshop:
     """Makes recipes over the tiny mixture, and builds."""

@@ -62,7 +62,7 @@ def write_litdata(sequences: SequenceSet, folder: Path, on_shard: OnShard, file_
     index = {
         "chunks": [entry(number, part) for number, part in enumerate(parts)],
         "config": {
-            "chunk_bytes": file_bytes,
+            "chunk_bytes": max(file_bytes, FILE_BYTES),
             "chunk_size": None,
             "compression": None,
             "data_format": [f"no_header_tensor:{_DTYPE_CODES[dtype.name]}"],

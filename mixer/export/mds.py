@@ -55,7 +55,7 @@ def write_mds(sequences: SequenceSet, folder: Path, on_shard: OnShard, file_byte
         "compression": None,
         "format": "mds",
         "hashes": [],
-        "size_limit": file_bytes,
+        "size_limit": max(file_bytes, FILE_BYTES),
         "version": 2,
     }
 

@@ -73,7 +73,7 @@ def training(build: Path) -> Result:
     @jax.jit
     def step(weights: dict[str, jax.Array], batch: Arrays) -> tuple[dict[str, jax.Array], jax.Array]:
         loss, gradients = jax.value_and_grad(loss_of)(weights, batch)
-        return jax.tree.map(lambda one, slope: one - 20.0 * slope, weights, gradients), loss
+        return jax.tree.map(lambda one, slope: one - 5.0 * slope, weights, gradients), loss
 
     losses = []
     for _, batch in zip(range(20), loader, strict=False):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from workshop import shared
 
 from mixer.shards.manifest import load_manifest
 from mixer.shards.records import Manifest
@@ -68,7 +69,7 @@ def first_build(project: Path, cli: Cli) -> subprocess.CompletedProcess:
 @pytest.fixture(scope="session")
 def built(project: Path, first_build: subprocess.CompletedProcess) -> Path:
     """The folder of a finished build; not to be changed."""
-    return project / "out" / "sample"
+    return shared(project / "out" / "sample")
 
 
 @pytest.fixture

@@ -310,7 +310,6 @@ BEFORE_TASKS = ("plan.json", "snapshots/*.json")
 OF_A_BUILD = ("shards/00002.arrow", "tasks/00002.json", *BEFORE_TASKS, "README.md", "manifest.json")
 
 
-@pytest.mark.usefixtures("small_tasks")
 @pytest.mark.parametrize(
     ("operation", "name"),
     # A record is not synced by itself: it counts for nothing where its shard is not there.
