@@ -29,10 +29,7 @@ VERBS = [
     "fetch",
     "plan",
     "build",
-<<<<<<< HEAD
     "status",
-=======
->>>>>>> 188048c (init and head: a recipe for a user's own data, and what is in them)
     "inspect",
     "verify",
     "repair",
