@@ -23,7 +23,7 @@ from mixer.intake.begin import begin, seen_sources
 from mixer.intake.columns import choose_text, profile_columns, text_at
 from mixer.intake.draft import scalar
 from mixer.intake.find import local_file
-from mixer.intake.group import grouped, patterns_of, safe_name
+from mixer.intake.group import globs_of, grouped, safe_name
 from mixer.intake.heads import heads_of_data, heads_of_recipe
 from mixer.intake.peek import peek
 from mixer.recipe import load_recipe, parse_recipe
@@ -93,7 +93,7 @@ def test_patterns_match_exactly_the_files_of_a_source(tmp_path_factory, names, d
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("x")
-    found = find_files(patterns_of(wanted, names), folder, "place")
+    found = find_files(globs_of(wanted, names), folder, "place")
     assert sorted((found.base / path).relative_to(folder).as_posix() for path in found.paths) == wanted
 
 

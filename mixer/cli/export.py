@@ -12,7 +12,7 @@ import typer
 from mixer.cli.options import Build, Json, on_this_machine
 
 
-class Format(StrEnum):
+class ExportFormat(StrEnum):
     """What a build can be exported to."""
 
     BIN = "bin"
@@ -29,7 +29,9 @@ def export(
         Path,
         typer.Argument(metavar="DIR", help="Where to: empty, or an export to be finished.", callback=on_this_machine),
     ],
-    to: Annotated[Format, typer.Option("--to", help="bin: flat ids; litdata, mds: sequences; the others: documents.")],
+    to: Annotated[
+        ExportFormat, typer.Option("--to", help="bin: flat ids; litdata, mds: sequences; the others: documents.")
+    ],
     json: Json = False,
 ) -> None:
     """Write a build's tokens in another trainer's format.

@@ -73,12 +73,12 @@ def grouped(
         if len(kinds) == 1 and len(found) > 1 and base_name.lower() not in _GENERIC:
             wanted = base_name
         name = unique_name(wanted if wanted and not _is_generic(wanted) else base_name, format, taken)
-        patterns = patterns_of(found, beside or names)
+        patterns = globs_of(found, beside or names)
         groups.append(Group(name=name, format=format, files=tuple(found), patterns=tuple(patterns)))
     return groups, left_out
 
 
-def patterns_of(files: Sequence[str], names: Collection[str]) -> list[str]:
+def globs_of(files: Sequence[str], names: Collection[str]) -> list[str]:
     """Globs for files, where they match exactly these among all names; else the files one by one. No file twice."""
     folders = sorted({posixpath.dirname(name) for name in files})
     found = [pattern for folder in folders for pattern in _in_folder(folder, files, names)]

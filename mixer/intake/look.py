@@ -10,7 +10,7 @@ from typing import Any
 from mixer.errors import MixerError
 from mixer.intake.columns import ColumnProfile, TextChoice, choose_text, profile_columns
 from mixer.intake.find import FoundSource
-from mixer.intake.group import LeftOut, patterns_of
+from mixer.intake.group import LeftOut, globs_of
 from mixer.intake.peek import Peek, peek
 
 SAMPLE_ROWS = 100
@@ -78,7 +78,7 @@ def _part(found: FoundSource, numbers: Sequence[int]) -> FoundSource:
     if not found.file_names:
         return replace(found, files=files)
     names = [found.file_names[number] for number in numbers]
-    paths = tuple(os.path.join(found.base, pattern) for pattern in patterns_of(names, found.beside))
+    paths = tuple(os.path.join(found.base, pattern) for pattern in globs_of(names, found.beside))
     return replace(found, files=files, file_names=tuple(names), paths=paths)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from mixer.recipe.model import Source
 from mixer.recipe.problems import SCHEMA_HINT, Finding, Unknown
 
-KINDS = ("tokens", "rows", "sequences", "passes")
+TARGET_KINDS = ("tokens", "rows", "sequences", "passes")
 _SOURCE_KEYS = frozenset(Source.model_fields)
 _LIST_ONLY = ("field", "template", "separator", "prefix", "order")
 
@@ -37,14 +37,14 @@ def broken_rules(tree: dict[str, Any]) -> Iterator[Finding]:
 def _target_rules(tree: dict[str, Any], sources: dict[str, Any]) -> Iterator[Finding]:
     if "target" not in tree:
         if tree.get("when_exhausted") != "stop":
-            message = f"is missing: give one of {', '.join(KINDS)}, or set when_exhausted: stop"
+            message = f"is missing: give one of {', '.join(TARGET_KINDS)}, or set when_exhausted: stop"
             yield Finding(key=("target",), message=message)
         return
     target = _mapping(tree["target"])
-    kinds = [kind for kind in KINDS if kind in target]
+    kinds = [kind for kind in TARGET_KINDS if kind in target]
     if len(kinds) > 1 or tree["target"] == {}:
         found = f", not {' and '.join(kinds)}" if kinds else ""
-        yield Finding(key=("target",), message=f"takes exactly one of {', '.join(KINDS)}{found}")
+        yield Finding(key=("target",), message=f"takes exactly one of {', '.join(TARGET_KINDS)}{found}")
     for name, passes in _mapping(target.get("passes")).items():
         if name not in sources:
             near = Unknown(name=name, known=sources)

@@ -16,7 +16,7 @@ from mixer.system.publish import remove_stale
 from mixer.system.walk import walk_files
 
 Kind = Literal["pins", "measured", "tokenizers", "blocks", "fetched", "other"]
-KINDS: tuple[Kind, ...] = ("pins", "measured", "tokenizers", "blocks", "fetched", "other")
+CACHE_KINDS: tuple[Kind, ...] = ("pins", "measured", "tokenizers", "blocks", "fetched", "other")
 NOTES = ("pins", "measured")
 """Kinds that take next to no room and save much work: a bound on the cache's size does not remove them."""
 _LARGE_FIRST: tuple[Kind, ...] = ("blocks", "tokenizers", "fetched")

@@ -26,6 +26,8 @@ from mixer.shards.manifest import load_manifest, prefix_of, publish_manifest
 
 VERBS = [
     "sample",
+    "init",
+    "head",
     "fetch",
     "plan",
     "build",
@@ -37,6 +39,7 @@ VERBS = [
     "trace",
     "export",
     "schema",
+    "cache",
 ]
 SOURCES = ["dclm", "fineweb-edu", "dolma", "zyda", "stack-v2", "finemath"]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
