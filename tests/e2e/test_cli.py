@@ -25,6 +25,8 @@ from mixer.recipe import recipe_schema
 from mixer.shards.manifest import load_manifest, prefix_of, publish_manifest
 
 VERBS = [
+    "init",
+    "head",
     "sample",
     "init",
     "head",
