@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from mixer.system.processes import usable_cores
@@ -33,15 +34,31 @@ def map_in_threads(
     num_threads = min(num_threads or usable_cores(), len(items))
     if num_threads < 2:
         return [work(item) for item in items]
+    results: dict[int, _Result] = {}
+    errors: dict[int, BaseException] = {}
+    left, lock = iter(enumerate(items)), threading.Lock()
+    stopped = False
+
+    def work_on() -> None:
+        while not stopped and not errors:
+            with lock:
+                index, item = next(left, (None, None))
+            if index is None:
+                return
+            try:
+                results[index] = work(item)  # type: ignore[arg-type]  # which is an item where there is an index
+            except BaseException as error:
+                errors[index] = error
+
+    # The threads take the items themselves: handing them to the pool one by one, ^C could come while it holds a lock.
     with ThreadPoolExecutor(num_threads, "map") as pool:
-        futures = [pool.submit(work, item) for item in items]
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
+            wait([pool.submit(work_on) for _ in range(num_threads)])
         finally:
-            for future in futures:  # those that have begun, or are done, go on
-                future.cancel()
+            stopped = True
     try:
-        # All before the first that failed have begun, so none of them was cancelled.
-        return [future.result() for future in futures]
+        if errors:
+            raise errors[min(errors)]  # all items before it have begun, and ended
     finally:
-        futures.clear()  # else an error, whose traceback has this frame, would hold on to itself
+        errors.clear()  # else the error, whose traceback has this frame, would hold on to itself
+    return [results[index] for index in range(len(items))]
