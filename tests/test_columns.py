@@ -29,7 +29,7 @@ def printed(width: int, *, wide: bool = False) -> str:
 
 @pytest.mark.parametrize(
     ("width", "left_out"),
-    [(80, ""), (38, "bytes /token"), (30, "bytes /token, 95 % of tokens"), (10, "bytes /token, 95 % of tokens")],
+    [(80, ""), (38, "bytes/token"), (30, "bytes/token, 95 % of tokens"), (10, "bytes/token, 95 % of tokens")],
 )
 def test_columns_that_are_left_out_are_named(capsys, width, left_out):
     """On stderr, in the order of the table."""

@@ -40,7 +40,7 @@ class Column(Generic[Row]):
     @property
     def name(self) -> str:
         """What it is called in a sentence."""
-        return self.title or " ".join(self.header.split())
+        return self.title or " ".join(self.header.replace("\n/", "/").split())
 
 
 def print_fitting(
