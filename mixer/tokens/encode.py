@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -57,8 +58,10 @@ class Tokenizer:
     def engine(self) -> Engine:
         """gigatoken, or a slower one where gigatoken does not load or know this kind."""
         if self.rules is not None:
-            assert isinstance(self.reference, TiktokenReference)
-            return load_rank_engine(self.json_path, self.reference, witnessed=self.rules.witnessed)
+            rules = self.rules
+            return load_rank_engine(
+                self.json_path, lambda: TiktokenReference(rules, self._ranks), witnessed=rules.witnessed
+            )
         return load_engine(self.json_path, where=f"tokenizer {self.name}")
 
     @cached_property
@@ -114,7 +117,7 @@ class Tokenizer:
         return self._encode(pa.LargeStringArray.from_buffers(1, offsets, pa.py_buffer(document))).ids
 
     @cached_property
-    def _ranks(self) -> dict[bytes, int]:
+    def _ranks(self) -> Mapping[bytes, int]:
         assert self.rules is not None
         return parse_ranks(read_file(self.rules.path), str(self.rules.path))
 

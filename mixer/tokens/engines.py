@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -61,22 +62,22 @@ def load_engine(json_path: Path, *, where: str) -> Engine:
             ) from error
 
 
-def load_rank_engine(json_path: Path, reference: TiktokenReference, *, witnessed: bool) -> Engine:
+def load_rank_engine(json_path: Path, reference: Callable[[], TiktokenReference], *, witnessed: bool) -> Engine:
     """The fastest engine that gives the ids of a rank file's reference.
 
     Args:
         json_path: the ranks with the pattern in gigatoken's spelling, as a `tokenizer.json`.
-        reference: tiktoken, by the rules of the rank file's owner.
+        reference: gives tiktoken, by the rules of the rank file's owner; not called where gigatoken is trusted.
         witnessed: gigatoken was held against this tokenizer's owner; otherwise a probe has to agree.
     """
     try:
         engine = GigatokenEngine(json_path)
-        agrees = witnessed or _agrees(engine, reference)
+        agrees = witnessed or _agrees(engine, reference())
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException:  # an unknown pattern, or a panic of gigatoken's Rust side, which is no Exception
-        return TiktokenEngine(reference)
-    return engine if agrees else TiktokenEngine(reference)
+        return TiktokenEngine(reference())
+    return engine if agrees else TiktokenEngine(reference())
 
 
 def _agrees(engine: Engine, reference: TiktokenReference) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import binascii
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mixer.errors import TokenizerError
@@ -35,7 +37,8 @@ class RankRules:
     witnessed: bool
 
 
-def parse_ranks(content: bytes, where: str) -> dict[bytes, int]:
+@lru_cache(maxsize=2)  # 0.2 s, and both the tokenizer and its reference ask for the same
+def parse_ranks(content: bytes, where: str) -> Mapping[bytes, int]:
     """Token bytes -> rank, from the content of a rank file.
 
     Raises:
@@ -63,7 +66,7 @@ def parse_ranks(content: bytes, where: str) -> dict[bytes, int]:
     return ranks
 
 
-def tokenizer_json(ranks: dict[bytes, int], pattern: str) -> str:
+def tokenizer_json(ranks: Mapping[bytes, int], pattern: str) -> str:
     """The ranks as a `tokenizer.json`, without added tokens: special strings in a text stay plain text."""
     letters = _byte_letters()
     names = {token: token.decode("latin-1").translate(letters) for token in ranks}
