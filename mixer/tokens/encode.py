@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -117,7 +116,7 @@ class Tokenizer:
         return self._encode(pa.LargeStringArray.from_buffers(1, offsets, pa.py_buffer(document))).ids
 
     @cached_property
-    def _ranks(self) -> Mapping[bytes, int]:
+    def _ranks(self) -> dict[bytes, int]:
         assert self.rules is not None
         return parse_ranks(read_file(self.rules.path), str(self.rules.path))
 

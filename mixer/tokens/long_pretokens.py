@@ -15,7 +15,7 @@ pattern: only documents of patterns in `BORDERS` go this way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -108,7 +108,7 @@ class LongPretokens:
         sizes: what counts as long.
     """
 
-    def __init__(self, pattern: str, ranks: Mapping[bytes, int], encode: Encode, sizes: LongPretokenSizes) -> None:
+    def __init__(self, pattern: str, ranks: dict[bytes, int], encode: Encode, sizes: LongPretokenSizes) -> None:
         self._encode = encode
         self._sizes = sizes
         self._ranks = ranks

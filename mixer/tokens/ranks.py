@@ -38,8 +38,8 @@ class RankRules:
 
 
 @lru_cache(maxsize=2)  # 0.2 s, and both the tokenizer and its reference ask for the same
-def parse_ranks(content: bytes, where: str) -> Mapping[bytes, int]:
-    """Token bytes -> rank, from the content of a rank file.
+def parse_ranks(content: bytes, where: str) -> dict[bytes, int]:
+    """Token bytes -> rank, from the content of a rank file; not to be changed, since others have it too.
 
     Raises:
         TokenizerError: the content is not in that format.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,7 +31,7 @@ class TiktokenReference:
         ValueError: the pattern is not a regular expression of tiktoken.
     """
 
-    def __init__(self, rules: RankRules, ranks: Mapping[bytes, int]) -> None:
+    def __init__(self, rules: RankRules, ranks: dict[bytes, int]) -> None:
         import tiktoken
 
         self._normalize: Any = rules.normalize
