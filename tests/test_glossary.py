@@ -11,6 +11,7 @@ import pytest
 
 import mixer
 
+pytestmark = pytest.mark.quick
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = Path(mixer.__file__).parent
 WORDS = re.findall(r"^\| ([a-z, ]+) \|", (REPOSITORY / "docs" / "glossary.md").read_text(), re.MULTILINE)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.quick
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "docs" / "troubleshooting.md").read_text()
 QUOTED = re.findall(r"^### `(.*)`$", PAGE, re.MULTILINE)

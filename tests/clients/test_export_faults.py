@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 from workshop import Workshop, contents
 
-from mixer.cli.export import Format
+from mixer.cli.export import ExportFormat
 from mixer.cli.main import app, run
 from mixer.errors import BuildStateError, DataError, IntegrityError, UsageError
 from mixer.export.export import FORMATS, export
@@ -232,7 +232,7 @@ def test_a_build_without_sequences_is_refused(workshop: Workshop, tmp_path: Path
 
 def test_the_command_line_exports(finished: Path, tmp_path: Path) -> None:
     """It knows the formats of the package, and prints the record."""
-    assert sorted(Format) == sorted(FORMATS)
+    assert sorted(ExportFormat) == sorted(FORMATS)
     result = CliRunner().invoke(app, ["export", str(finished), "--to", "bin", str(tmp_path / "out"), "--json"])
     assert result.exit_code == 0
     assert json.loads(result.stdout) == json.loads((tmp_path / "out/export.json").read_bytes())

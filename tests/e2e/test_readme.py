@@ -26,7 +26,6 @@ def clone(project: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.skipif("init" not in VERBS, reason="mixer init is not merged yet")
 def test_the_lines_lead_from_files_to_batches(clone: Path, cli, cli_environment: dict[str, str]) -> None:
     """Each command succeeds, and says something; the loop ends after the last batch."""
     ran = []
