@@ -15,7 +15,7 @@ from mixer.shards.ids import recipe_of_stage
 from mixer.shards.manifest import manifest_json, prefix_of, with_id
 from mixer.shards.records import (
     Cut,
-    Epochs,
+    EpochsEntry,
     Manifest,
     ReferenceCheck,
     SequenceRules,
@@ -247,7 +247,7 @@ def _whole(*, recipe: dict[str, Any], check: ReferenceCheck, **fields: Any) -> M
         seed=recipe["seed"],
         split="train",
         parent=None,
-        epochs=Epochs(count=1, mode="reshuffle"),
+        epochs=EpochsEntry(count=1, mode="reshuffle"),
         totals=_NO_TOTALS,
         reference_check=check,
         hints={},

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from mixer.stack.blobs import Origin
 from mixer.stack.fetch import Listener, fetch_stack_v2
-from mixer.stack.fetch_plan import Part, Rules
+from mixer.stack.fetch_plan import HostPart, Rules
 from mixer.stack.wanted_files import Selection
 
 FILE = pa.struct(
@@ -126,7 +126,7 @@ def fetch(source: Path | str, out: Path, **changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "rules": rules,
         "origin": Origin(),
-        "part": Part(),
+        "part": HostPart(),
         "tokenizer": "llama3",
         "cache_dir": out.parent / "cache",
         "workers": 1,

@@ -7,12 +7,12 @@ import io
 import pytest
 from rich.console import Console
 
-from mixer.report.columns import Column, Count, print_fitting
+from mixer.report.columns import Column, CountColumn, print_fitting
 
 ROWS = [("books", 1_234_567), ("a-source-with-a-name-that-is-long", 7)]
 
 
-def columns(count: Count) -> list[Column]:
+def columns(count: CountColumn) -> list[Column]:
     return [
         Column(header="\nsource", footer="total", cell=lambda row: row[0]),
         Column(header="\nrows", cell=lambda row: count(row[1])),

@@ -19,11 +19,6 @@ SHARED = {
     "a verb of the command line, the function of the library, and what both call": "build export repair",
     "one class for each framework, under the name that its users know": "StepDataset TrainLoader",
     "one function for each format, and the reader picks the module": "count_blocks read_block",
-    # Take a name out when one of the two is renamed; put none in.
-    "two things under one name, still to be told apart": """
-        Count Documents Epochs FORMATS PACKAGED PIECE_BYTES Part Place Row RowRange SECONDS_BETWEEN_LINES check_schema
-        decode is_whole make_plan pin_anew read_footer read_ids short total
-    """,
 }
 """Reason -> public names that several modules define."""
 

@@ -31,6 +31,8 @@ from mixer.sources.find import find_files
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
 
+pytestmark = pytest.mark.quick
+
 NAMES = [
     f"{folder}{name}.{suffix}"
     for folder in ("", "a/", "a/b/", "[c]/")

@@ -22,7 +22,7 @@ from workshop import contents
 
 from mixer.errors import BuildStateError, DataError, RecipeError
 from mixer.stack.blobs import Origin
-from mixer.stack.fetch_plan import Part, Policy, Rules
+from mixer.stack.fetch_plan import HostPart, Policy, Rules
 from mixer.stack.repositories import with_text
 from mixer.stack.wanted_files import Selection
 
@@ -106,10 +106,10 @@ def test_the_report_accounts_for_every_repository_and_file(fetched):
 
 def test_the_same_bytes_come_whatever_the_workers_hosts_and_connections(world, fetched, tmp_path):
     """Two hosts, of which one has two workers, share a folder."""
-    fetch(world / "ids", tmp_path / "out", part=Part(number=2, count=2), connections=1)
+    fetch(world / "ids", tmp_path / "out", part=HostPart(number=2, count=2), connections=1)
     first = json.loads((tmp_path / "out/report.json").read_bytes())
     assert (first["whole"], first["chunks"]) == (False, {"finished": 1, "all": 3})
-    assert fetch(world / "ids", tmp_path / "out", part=Part(number=1, count=2), workers=2)["whole"]
+    assert fetch(world / "ids", tmp_path / "out", part=HostPart(number=1, count=2), workers=2)["whole"]
     assert {k: v for k, v in contents(tmp_path / "out").items() if k.endswith(".parquet")} == {
         k: v for k, v in contents(fetched).items() if k.endswith(".parquet")
     }
@@ -360,11 +360,11 @@ def test_a_fetch_goes_on_at_the_commit_that_it_began_with(stack, blobs, hub, tmp
     """The branch moved between two hosts: both read the old rows. Asked for the new ones, the folder refuses."""
     out = tmp_path / "out"
     with environment(**aws_environment(blobs), **hub.environment(tmp_path / "home"), HF_TOKEN="hf_in"):
-        first = fetch(ON_HUB, out, part=Part(number=1, count=2))
+        first = fetch(ON_HUB, out, part=HostPart(number=1, count=2))
         shutil.copytree(stack / "ids", tmp_path / "newer")
         (tmp_path / "newer/data/train-00001-of-00002.parquet").unlink()
         newer = hub.commit(STACK, tmp_path / "newer", gated=True)
-        second = fetch(ON_HUB, out, part=Part(number=2, count=2))
+        second = fetch(ON_HUB, out, part=HostPart(number=2, count=2))
         assert (second["store"], second["whole"]) == (first["store"], True)
         assert texts_in(out) == texts_in(stack / "local")
         with pytest.raises(BuildStateError) as caught:
@@ -380,7 +380,7 @@ def test_rows_in_a_bucket_are_known_by_their_etags(stack, blobs, tmp_path):
     out = tmp_path / "out"
     shutil.copytree(stack / "buckets", tmp_path / "buckets")
     with serve_bucket(tmp_path / "buckets") as server, environment(**aws_environment(server)):
-        fetch("s3://rows/data/*.parquet", out, part=Part(number=1, count=2))
+        fetch("s3://rows/data/*.parquet", out, part=HostPart(number=1, count=2))
         fetch("s3://rows/data/*.parquet", out)
         assert texts_in(out) == texts_in(stack / "local")
         shutil.copy(
@@ -413,6 +413,6 @@ def test_a_part_downloads_its_own_rows_only(bucket, tmp_path):
         serve_bucket(tmp_path / "buckets") as server,
         environment(**aws_environment(server)),
     ):
-        report = fetch(f"{site.url}/ids.parquet", tmp_path / "out", part=Part(number=2, count=3))
+        report = fetch(f"{site.url}/ids.parquet", tmp_path / "out", part=HostPart(number=2, count=3))
     assert read_rows(tmp_path / "out") == expected_rows(repositories)[256:512]
     assert report["traffic"]["bytes"] < path.stat().st_size * 0.6

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from stack_kit import FILE, SCHEMA
 
 from mixer.errors import UsageError
-from mixer.stack.decoding import AS_NAMED, UNKNOWN_ENCODING, WRONG_ENCODING, decode
-from mixer.stack.fetch_plan import Part, Rules, make_plan, parse_part
+from mixer.stack.decoding import AS_NAMED, UNKNOWN_ENCODING, WRONG_ENCODING, decode_text
+from mixer.stack.fetch_plan import HostPart, Rules, make_fetch_plan, parse_part
 from mixer.stack.ids import IdsFile
 from mixer.stack.in_order import in_order
 from mixer.stack.wanted_files import Selection, select
@@ -48,8 +48,8 @@ pytestmark = pytest.mark.quick
 )
 def test_a_file_is_decoded_as_its_row_says_or_as_utf8_with_replacement(content, encoding, text, how):
     """The second is counted, by why."""
-    decoded = decode(content, encoding)
-    assert (decoded.text.decode(), decoded.how) == (text, how)
+    decoded = decode_text(content, encoding)
+    assert (decoded.text.decode_text(), decoded.how) == (text, how)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_file_is_decoded_as_its_row_says_or_as_utf8_with_replacement(content, 
 )
 def test_what_is_no_encoding_of_files_is_unknown(name):
     """Python's codecs do more than decode text: a row must not choose them."""
-    assert decode(rb"4142 \x41", name) == (rb"4142 \x41", UNKNOWN_ENCODING)
+    assert decode_text(rb"4142 \x41", name) == (rb"4142 \x41", UNKNOWN_ENCODING)
 
 
 @settings(max_examples=200, deadline=None)
@@ -66,11 +66,11 @@ def test_what_is_no_encoding_of_files_is_unknown(name):
 )
 def test_every_file_becomes_utf8(content, encoding):
     """Whatever its bytes and whatever it says they are: as Python decodes it, or with replacement characters."""
-    decoded = decode(content, encoding)
-    expected = content.decode("utf-8", "replace")
+    decoded = decode_text(content, encoding)
+    expected = content.decode_text("utf-8", "replace")
     if decoded.how == AS_NAMED:
-        expected = content.decode(encoding or "utf-8")
-    assert decoded.text.decode("utf-8") == expected
+        expected = content.decode_text(encoding or "utf-8")
+    assert decoded.text.decode_text("utf-8") == expected
 
 
 # Selection
@@ -203,7 +203,9 @@ RULES = Rules(selection=Selection())
 
 def test_chunks_cover_every_row_once_in_order():
     """A chunk has the rows of one file, and a name made from it."""
-    plan = make_plan([ids_file("x/a.parquet", 300), ids_file("x/b.pq", 0), ids_file("c.parquet", 256)], RULES, None)
+    plan = make_fetch_plan(
+        [ids_file("x/a.parquet", 300), ids_file("x/b.pq", 0), ids_file("c.parquet", 256)], RULES, None
+    )
     assert [(chunk.name, chunk.start, chunk.stop) for chunk in plan.chunks] == [
         ("x/a-00000.parquet", 0, 256),
         ("x/a-00001.parquet", 256, 300),
@@ -215,27 +217,27 @@ def test_chunks_cover_every_row_once_in_order():
 @pytest.mark.parametrize(("rows", "chunk_rows"), [(1, 256), (65_536, 256), (100_000, 391), (40_100_000, 8192)])
 def test_the_size_of_a_chunk_follows_from_the_total_alone(rows, chunk_rows):
     """Few rows are cut finer, so that there is something to share out."""
-    assert make_plan([ids_file("a.parquet", rows)], RULES, None).chunk_rows == chunk_rows
+    assert make_fetch_plan([ids_file("a.parquet", rows)], RULES, None).chunk_rows == chunk_rows
 
 
 def test_files_that_would_become_one_are_refused():
     """A name is a promise."""
     with pytest.raises(UsageError, match=r"2 files of SRC would become 'a-00000.parquet'"):
-        make_plan([ids_file("a.parquet", 1), ids_file("a.pq", 1)], RULES, None)
+        make_fetch_plan([ids_file("a.parquet", 1), ids_file("a.pq", 1)], RULES, None)
 
 
 @given(st.integers(1, 2000), st.integers(1, 9))
 def test_parts_share_all_chunks_and_none_twice(rows, count):
     """Whatever the number of hosts; their shares differ by one chunk at most."""
-    plan = make_plan([ids_file("a.parquet", rows), ids_file("b.parquet", rows)], RULES, None)
-    shares = [Part(number=number, count=count).chunks(plan) for number in range(1, count + 1)]
+    plan = make_fetch_plan([ids_file("a.parquet", rows), ids_file("b.parquet", rows)], RULES, None)
+    shares = [HostPart(number=number, count=count).chunks(plan) for number in range(1, count + 1)]
     assert sorted(chunk.number for share in shares for chunk in share) == list(range(len(plan.chunks)))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_a_part_is_written_as_number_and_count():
     """From 1, as people count hosts."""
-    assert parse_part("3/16") == Part(number=3, count=16)
+    assert parse_part("3/16") == HostPart(number=3, count=16)
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "4", "a/b", "1/0", "-1/2", "1/2/3", "", "½/1"])

@@ -10,7 +10,7 @@ from mixer.plan.plan import Plan
 from mixer.shards.consistency import inconsistencies, sums
 from mixer.shards.records import (
     NOTHING,
-    Epochs,
+    EpochsEntry,
     Manifest,
     ReferenceCheck,
     StageCounts,
@@ -60,7 +60,7 @@ def manifest_content(plan: Plan, records: Sequence[TaskRecord]) -> Manifest:
             ),
         ),
         shards=tuple(record.shard for record in records if record.shard is not None),
-        epochs=Epochs(count=plan.recipe.epochs.count, mode=plan.recipe.epochs.mode),
+        epochs=EpochsEntry(count=plan.recipe.epochs.count, mode=plan.recipe.epochs.mode),
         totals=_NO_TOTALS,
         reference_check=check,
         hints={"measured_tokens_per_row": dict(zip(plan.source_names, plan.tokens_per_row, strict=True))},

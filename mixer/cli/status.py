@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mixer.building.status import Status
 
 SECONDS_BETWEEN_LOOKS = 2.0
-SECONDS_BETWEEN_LINES = 10.0
+WATCH_SECONDS = 10.0
 
 
 def status(
@@ -58,7 +58,7 @@ def _watch(read: Callable[[], Status], *, as_json: bool) -> int:
     from mixer.report.console import out_console, visible
     from mixer.report.status import GOING_ON, status_in_words, status_json, status_line
 
-    console, shown, said = out_console(), 0, -SECONDS_BETWEEN_LINES
+    console, shown, said = out_console(), 0, -WATCH_SECONDS
     try:
         while True:
             found = read()
@@ -69,7 +69,7 @@ def _watch(read: Callable[[], Status], *, as_json: bool) -> int:
                 shown = _draw([visible(line) for line in status_in_words(found)], console.width, shown)
             elif ended:
                 print(*map(visible, status_in_words(found)), sep="\n", flush=True)
-            elif time.monotonic() - said >= SECONDS_BETWEEN_LINES:
+            elif time.monotonic() - said >= WATCH_SECONDS:
                 said = time.monotonic()
                 print(visible(status_line(found)), flush=True)
             if ended:

@@ -13,7 +13,7 @@ from mixer.shards.shard import RUN_COLUMNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Documents:
+class WholeDocuments:
     """A shard's documents in order of appearance, each whole; d is their number.
 
     `ids` int32[tokens], end to end; `stops` int64[d], where each ends there; `source` int16[d]; `row` int64[d];
@@ -31,7 +31,7 @@ class Documents:
         return np.diff(self.stops, prepend=0)
 
 
-def documents_of(columns: Columns) -> Documents:
+def documents_of(columns: Columns) -> WholeDocuments:
     """The documents of a shard, their segments joined wherever they stand. Pure.
 
     A segment goes on with its document where it starts at the token at which another one stopped. Where a build ends
@@ -62,7 +62,7 @@ def documents_of(columns: Columns) -> Documents:
     views = pa.LargeListViewArray.from_arrays(
         pa.array(place[order]), pa.array(lengths[order]), pa.array(columns.input_ids.reshape(-1))
     )
-    return Documents(
+    return WholeDocuments(
         ids=np.asarray(views.flatten()),
         stops=np.cumsum(document_lengths[np.argsort(appearance)]),
         source=source[heads],

@@ -27,7 +27,7 @@ from mixer.system.publish import publish_bytes, sync_file
 
 Writer = Callable[[SequenceSet, Path, OnShard], np.dtype]
 _OF_SAMPLES = {"litdata": write_litdata, "mds": write_mds}
-FORMATS: dict[str, Writer] = {
+EXPORT_FORMATS: dict[str, Writer] = {
     "bin": write_flat,
     **_OF_SAMPLES,
     "megatron": write_megatron,
@@ -54,7 +54,7 @@ def export(
 
     Args:
         build: its folder or its manifest.
-        format_name: one of `FORMATS`.
+        format_name: one of `EXPORT_FORMATS`.
         folder: empty, not there, or with an export of the same build in the same format; outside of the build.
         on_advance: called after each shard.
         file_bytes: of ids in a file of samples (`litdata`, `mds`), at most.
@@ -69,8 +69,8 @@ def export(
         IntegrityError, FormatError: the build is damaged, or of another version.
         TaskError: a file cannot be written or read, as when the disk is full.
     """
-    if format_name not in FORMATS:
-        raise UsageError(f"format {format_name!r} is not known; formats are {', '.join(FORMATS)}", where="--to")
+    if format_name not in EXPORT_FORMATS:
+        raise UsageError(f"format {format_name!r} is not known; formats are {', '.join(EXPORT_FORMATS)}", where="--to")
     check_local(folder, where="folder")
     sequences = open_build(build)
     manifest = sequences.manifest
@@ -107,4 +107,4 @@ def export(
 def _writer(format_name: str, file_bytes: int) -> Writer:
     if of_samples := _OF_SAMPLES.get(format_name):
         return partial(of_samples, file_bytes=file_bytes)
-    return FORMATS[format_name]
+    return EXPORT_FORMATS[format_name]

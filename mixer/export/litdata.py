@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from mixer.export.folder import OnShard
-from mixer.export.samples import FILE_BYTES, Part, offset_table, parts_of, publish_parts
+from mixer.export.samples import FILE_BYTES, FilePart, offset_table, parts_of, publish_parts
 from mixer.export.shards import token_dtype
 from mixer.feed.sequences import SequenceSet
 from mixer.packing.columns import NO_ID, Columns
@@ -53,7 +53,7 @@ def write_litdata(sequences: SequenceSet, folder: Path, on_shard: OnShard, file_
         items = np.concatenate([columns.input_ids, following[:, None]], axis=1).astype(dtype)
         return offset_table(np.full(len(items), items[0].nbytes)) + items.tobytes()
 
-    def entry(number: int, part: Part) -> dict[str, Any]:
+    def entry(number: int, part: FilePart) -> dict[str, Any]:
         path, count = path_of(number), part.num_sequences
         return {"chunk_bytes": path.stat().st_size, "chunk_size": count, "dim": count * block, "filename": path.name}
 

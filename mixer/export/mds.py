@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from mixer.export.folder import OnShard
-from mixer.export.samples import FILE_BYTES, Part, offset_table, parts_of, publish_parts
+from mixer.export.samples import FILE_BYTES, FilePart, offset_table, parts_of, publish_parts
 from mixer.export.shards import token_dtype
 from mixer.feed.sequences import SequenceSet
 from mixer.packing.columns import Columns
@@ -65,7 +65,7 @@ def write_mds(sequences: SequenceSet, folder: Path, on_shard: OnShard, file_byte
     def encode(part: Columns) -> bytes:
         return _encode(part, dtype, _sorted_json(header))
 
-    def entry(number: int, part: Part) -> dict[str, Any]:
+    def entry(number: int, part: FilePart) -> dict[str, Any]:
         path = path_of(number)
         data = {"basename": path.name, "bytes": path.stat().st_size, "hashes": {}}
         return {**header, "raw_data": data, "samples": part.num_sequences, "zip_data": None}

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
-from mixer.export.documents import Documents, documents_of
+from mixer.export.documents import WholeDocuments, documents_of
 from mixer.export.folder import OnShard, has_size
 from mixer.export.shards import read_shard, token_dtype
 from mixer.feed.sequences import SequenceSet
@@ -44,7 +44,7 @@ def write_olmo(sequences: SequenceSet, folder: Path, on_shard: OnShard) -> np.dt
     return dtype
 
 
-def _borders(documents: Documents, names: list[str]) -> memoryview:
+def _borders(documents: WholeDocuments, names: list[str]) -> memoryview:
     """The lines of a shard's documents. Pure."""
     source = pa.array(names, pa.string()).take(pa.array(documents.source))
     row, pass_number = pa.array(documents.row), pa.array(documents.pass_number)

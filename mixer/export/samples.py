@@ -24,7 +24,7 @@ FILE_BYTES = 1 << 26
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class FilePart:
     """Sequences [start, stop) of shard `shard`, which become one file."""
 
     shard: int
@@ -37,14 +37,14 @@ class Part:
         return self.stop - self.start
 
 
-def parts_of(manifest: Manifest, itemsize: int, file_bytes: int) -> list[Part]:
+def parts_of(manifest: Manifest, itemsize: int, file_bytes: int) -> list[FilePart]:
     """The files of an export: the build's sequences in order, a shard's in as few files as `file_bytes` allows. Pure.
 
     shards of 3 and 5 sequences, 4 to a file: 0[0:3]  1[0:4]  1[4:5]
     """
     most = max(1, file_bytes // (manifest.sequence.length * itemsize))
     return [
-        Part(shard=number, start=start, stop=min(start + most, shard.sequences))
+        FilePart(shard=number, start=start, stop=min(start + most, shard.sequences))
         for number, shard in enumerate(manifest.shards)
         for start in range(0, shard.sequences, most)
     ]
@@ -52,7 +52,7 @@ def parts_of(manifest: Manifest, itemsize: int, file_bytes: int) -> list[Part]:
 
 def publish_parts(
     sequences: SequenceSet,
-    parts: Sequence[Part],
+    parts: Sequence[FilePart],
     path_of: Callable[[int], Path],
     encode: Callable[[Columns], bytes],
     on_shard: OnShard,
@@ -68,7 +68,7 @@ def publish_parts(
     """
     read, columns = -1, None
     for number, part in enumerate(parts):
-        if not is_whole(path_of(number), part.num_sequences):
+        if not has_whole_samples(path_of(number), part.num_sequences):
             if columns is None or read != part.shard:
                 read, columns = part.shard, read_shard(sequences, part.shard)
             publish_bytes(path_of(number), encode(cut(columns, part.start, part.stop)))
@@ -102,7 +102,7 @@ def offset_table(sizes: np.ndarray, between: int = 0) -> bytes:
     return table.tobytes()
 
 
-def is_whole(path: Path, num_samples: int) -> bool:
+def has_whole_samples(path: Path, num_samples: int) -> bool:
     """Whether a file is there, has so many samples, and ends where the last one does."""
     if not path.is_file():
         return False

@@ -16,7 +16,7 @@ import pyarrow as pa
 from mixer.errors import IntegrityError, UsageError
 from mixer.shards.records import Manifest, ShardEntry
 from mixer.shards.rules import runs_problem
-from mixer.shards.shard import REBUILD_HINT, check_schema, open_shard, read_batch, read_columns, read_ids
+from mixer.shards.shard import REBUILD_HINT, check_shard_schema, open_shard, read_batch, read_columns, read_ids
 
 Verify = Literal["nothing", "size", "digest"]
 # What stays open, so that a process does not grow with the build. A shard holds a file descriptor, of which a process
@@ -116,7 +116,7 @@ def _open_checked(folder: Path, manifest: Manifest, shard: int, verify: Verify) 
     path = folder / entry.path
     check_shard(path, entry, verify)
     reader = open_shard(path)
-    check_schema(reader, manifest.sequence.length, path)
+    check_shard_schema(reader, manifest.sequence.length, path)
     if reader.num_record_batches != num_batches(manifest, shard):
         raise IntegrityError(
             f"it does not hold the {entry.sequences:,} sequences of the manifest", where=str(path), hint=REBUILD_HINT

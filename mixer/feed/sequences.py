@@ -20,7 +20,7 @@ from mixer.system.local_paths import check_local
 
 IGNORED = -100
 """The label of a position that is not learnt from."""
-Place = tuple[int, int, int]
+SequencePlace = tuple[int, int, int]
 """Where a sequence is: its shard, the record batch in the shard, the row in the batch."""
 
 
@@ -170,7 +170,7 @@ class SequenceSet:
         """Let go of all maps; the set opens them again when it is read from."""
         self._shards.close()
 
-    def _places(self, wanted: int | slice | np.ndarray | list[int]) -> list[Place]:
+    def _places(self, wanted: int | slice | np.ndarray | list[int]) -> list[SequencePlace]:
         count = len(self)
         inside = []
         numbers = _numbers(wanted, count)
@@ -180,7 +180,7 @@ class SequenceSet:
                 raise IndexError(f"sequence {shown(number)} is outside the {count:,} of the build")
         return self.locator.batches(inside)
 
-    def _copy_ids(self, places: list[Place]) -> np.ndarray:
+    def _copy_ids(self, places: list[SequencePlace]) -> np.ndarray:
         ids = self._shards.ids
         rows = [ids(shard, batch)[row] for shard, batch, row in places]
         # One call for all of them: an assignment for each takes a quarter longer.

@@ -8,7 +8,7 @@ from typing import Any
 
 from mixer.errors import RecipeError
 from mixer.recipe.layers import Draft
-from mixer.recipe.problems import COMMAND_LINE, Key, Problem, Unknown, short
+from mixer.recipe.problems import COMMAND_LINE, Key, Problem, Unknown, shortened
 from mixer.recipe.yaml_text import MAX_DEPTH, read_yaml
 
 _MAX_KEY_LETTERS = 1000
@@ -57,7 +57,7 @@ def _read(draft: Draft, text: str) -> _Override | None:
         elif key[0] == "extends":
             message = "can be in a file only"
         elif key[0] == "sources" and len(key) > 2 and key[1] not in sources:
-            message = f"{short(key[1])!r} is not a source of this recipe"
+            message = f"{shortened(key[1])!r} is not a source of this recipe"
             unknown = Unknown(name=key[1], known=tuple(sources))
     value = None
     if message is None:
@@ -68,7 +68,7 @@ def _read(draft: Draft, text: str) -> _Override | None:
             message = f"the value is not YAML: {err.message}"
     if message is None:
         return _Override(text=text, key=key, value=value)
-    draft.problems.append(Problem(place=f"{COMMAND_LINE} {short(text)}", message=message, unknown=unknown))
+    draft.problems.append(Problem(place=f"{COMMAND_LINE} {shortened(text)}", message=message, unknown=unknown))
     return None
 
 
@@ -100,8 +100,8 @@ def _conflicts(overrides: Sequence[_Override]) -> Iterator[Problem]:
                 earlier = inside[key]
             if earlier is not None and earlier is not override:
                 yield Problem(
-                    place=f"{COMMAND_LINE} {short(override.text)}",
-                    message=f"contradicts {COMMAND_LINE} {short(earlier.text)}",
+                    place=f"{COMMAND_LINE} {shortened(override.text)}",
+                    message=f"contradicts {COMMAND_LINE} {shortened(earlier.text)}",
                     hint="give one of them",
                 )
                 break
@@ -117,8 +117,8 @@ def _two_targets(said: Mapping[Key, tuple[_Override, Any]]) -> Iterator[Problem]
     first, *others = dict.fromkeys(override.text for override in kinds.values()) or [None]
     for other in others:
         yield Problem(
-            place=f"{COMMAND_LINE} {short(other)}",
-            message=f"contradicts {COMMAND_LINE} {short(str(first))}: a recipe has one target",
+            place=f"{COMMAND_LINE} {shortened(other)}",
+            message=f"contradicts {COMMAND_LINE} {shortened(str(first))}: a recipe has one target",
             hint="give one of them",
         )
 

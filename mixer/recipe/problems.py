@@ -73,8 +73,8 @@ class Unknown:
 
     def __str__(self) -> str:
         """`; did you mean 'weight'?` for the nearest known name, else the names there are."""
-        known = tuple(map(short, self.known))
-        if near := _nearest(short(self.name), known):
+        known = tuple(map(shortened, self.known))
+        if near := _nearest(shortened(self.name), known):
             return f"; did you mean {near!r}?"
         more = len(known) - _MAX_NAMES_SHOWN
         shown = ", ".join(known[:_MAX_NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
@@ -119,7 +119,7 @@ def recipe_error(problems: Sequence[Problem], where: str) -> RecipeError:
 
 def place(layer: str, key: Key) -> str:
     """Where a key of a layer is: `base.yaml: sources.wiki.path[0]`, or `--set sources.wiki.weight`."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{short(part)}" for part in key)
+    parts = (f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" for part in key)
     dotted = "".join(parts).removeprefix(".")
     return f"{layer} {dotted}" if layer == COMMAND_LINE else f"{layer}: {dotted}"
 
@@ -129,7 +129,7 @@ def schema_problems(error: ValidationError, tree: dict[str, Any]) -> Iterator[Fi
     details = [each | {"loc": _without_way(each["loc"])} for each in error.errors(include_url=False)]
     unknown = [each["loc"] for each in details if each["type"] == "extra_forbidden"]
     # A misspelt key is one problem, not an unknown key and a missing one.
-    misspelt = {(*key[:-1], _nearest(short(key[-1]), _keys_of(key[:-1]))) for key in unknown}
+    misspelt = {(*key[:-1], _nearest(shortened(key[-1]), _keys_of(key[:-1]))) for key in unknown}
     for each in details:
         key, kind = each["loc"], each["type"]
         if kind == "extra_forbidden":
@@ -159,8 +159,8 @@ def plain_message(detail: Mapping[str, Any]) -> str:
     if kind == "string_too_long":
         return f"must be at most {context['max_length']} characters long, not {len(found):,}"
     expected = _EXPECTED.get(kind, message)
-    for wordy, short in _SHORTER.items():
-        expected = expected.replace(wordy, short)
+    for wordy, shortened in _SHORTER.items():
+        expected = expected.replace(wordy, shortened)
     if kind == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         if near := _nearest(_shown(found), tuple(choices)):
@@ -182,7 +182,7 @@ def _shown(value: Any) -> str:
     return str(value)[:_MAX_LETTERS]
 
 
-def short(name: Any) -> str:
+def shortened(name: Any) -> str:
     """A name, short enough for a message."""
     text = str(name)
     return text if len(text) <= _MAX_LETTERS else f"{text[: _MAX_LETTERS - 3]}..."

@@ -6,11 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from mixer.report.console import say
+from mixer.report.console import SECONDS_BETWEEN_LINES, say
 from mixer.report.numbers import counted, exact, num_bytes
 from mixer.system.progress import Advance, Work
-
-SECONDS_BETWEEN_LINES = 5.0
 
 
 class AdvanceLines:

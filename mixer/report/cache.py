@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mixer.report.columns import Column, Count, print_fitting
+from mixer.report.columns import Column, CountColumn, print_fitting
 from mixer.report.console import print_line
 from mixer.report.numbers import counted, num_bytes
 
@@ -50,7 +50,7 @@ def print_cache(folder: Path, entries: Sequence[Entry], console: Console, *, wid
         return
     total, in_all = num_bytes(sum(entry.bytes for entry in entries)), len(entries)
 
-    def columns(count: Count) -> Iterator[Column[tuple[str, dict[str, Any]]]]:
+    def columns(count: CountColumn) -> Iterator[Column[tuple[str, dict[str, Any]]]]:
         yield Column(header="kind", footer="total", cell=lambda row: row[0])
         yield Column(header="entries", footer=count(in_all), cell=lambda row: count(row[1]["entries"]))
         yield Column(header="size", footer=total, cell=lambda row: num_bytes(row[1]["bytes"]))

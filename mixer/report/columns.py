@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-Row = TypeVar("Row")
-Count = Callable[[int], str]
+TableRow = TypeVar("TableRow")
+CountColumn = Callable[[int], str]
 """How counts are written: to the last digit, or rounded."""
 
 ALWAYS = 9
@@ -24,11 +24,11 @@ _UNBOUNDED = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column(Generic[Row]):
+class Column(Generic[TableRow]):
     """A column; those of the lowest `rank` are left out first where the terminal is narrow."""
 
     header: str
-    cell: Callable[[Row], str]
+    cell: Callable[[TableRow], str]
     footer: str = ""
     rank: int = ALWAYS
     # Words stand on the left.
@@ -44,11 +44,11 @@ class Column(Generic[Row]):
 
 
 def print_fitting(
-    rows: Sequence[Row],
-    columns: Callable[[Count], Iterable[Column[Row]]],
+    rows: Sequence[TableRow],
+    columns: Callable[[CountColumn], Iterable[Column[TableRow]]],
     console: Console,
     *,
-    is_dim: Callable[[Row], bool] = lambda row: False,
+    is_dim: Callable[[TableRow], bool] = lambda row: False,
     wide: bool = False,
 ) -> None:
     """Print the fullest table that fits the console's width, and say on stderr which columns it leaves out.
@@ -83,10 +83,10 @@ def _width(table: Table, console: Console) -> int:
 
 
 def _table(
-    rows: Sequence[Row],
-    columns: Sequence[Column[Row]],
+    rows: Sequence[TableRow],
+    columns: Sequence[Column[TableRow]],
     gap: int,
-    is_dim: Callable[[Row], bool],
+    is_dim: Callable[[TableRow], bool],
     *,
     name_width: int | None,
 ) -> Table:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 200
 """Columns where stdout is not a terminal: wide enough that no table is squeezed."""
+SECONDS_BETWEEN_LINES = 5.0
+"""Where stderr is not a terminal, progress is a line now and then."""
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 

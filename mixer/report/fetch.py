@@ -6,14 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from mixer.report.console import say
+from mixer.report.console import SECONDS_BETWEEN_LINES, say
 from mixer.report.numbers import counted, duration, exact, num_bytes, short
 
 if TYPE_CHECKING:
     from mixer.stack.fetch import Listener
     from mixer.stack.fetch_plan import FetchPlan
 
-SECONDS_BETWEEN_LINES = 5.0
 _REASONS = {
     "language": "of another language",
     "license_type": "of another licence type",

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mixer.report.columns import Column, Count, print_fitting
+from mixer.report.columns import Column, CountColumn, print_fitting
 from mixer.report.console import print_line
 from mixer.report.estimates import about, about_bytes, about_share, days, margin, share_range
 from mixer.report.numbers import aligned_percent, counted, exact, num_bytes, percent, short
@@ -137,7 +137,7 @@ def _share_in_words(source: SourceForecast, mix: Forecast) -> str:
     )
 
 
-def _columns(mix: Forecast, count: Count) -> Iterator[Column[SourceForecast]]:
+def _columns(mix: Forecast, count: CountColumn) -> Iterator[Column[SourceForecast]]:
     yield Column(header="\nsource", footer="total", cell=lambda row: row.name)
     yield Column(header="\nweight", cell=lambda row: f"{row.weight:g}", rank=3)
     yield Column(header="\nrows", footer=short(mix.rows.value), cell=lambda row: short(row.rows.value))

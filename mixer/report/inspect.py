@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mixer.report.columns import Column, Count, print_fitting
+from mixer.report.columns import Column, CountColumn, print_fitting
 from mixer.report.console import print_line
 from mixer.report.numbers import aligned_percent
 from mixer.report.tables import SourceRow, Summary
@@ -36,7 +36,7 @@ def print_summary(summary: Summary, console: Console, *, wide: bool = False) -> 
     print_line(f"manifest {summary.id}", console, style="dim")
 
 
-def _columns(summary: Summary, count: Count) -> Iterator[Column[SourceRow]]:
+def _columns(summary: Summary, count: CountColumn) -> Iterator[Column[SourceRow]]:
     yield Column(header="\nsource", footer="total", cell=lambda row: row.name)
     yield Column(header="\nweight", cell=lambda row: f"{row.weight:g}", rank=3)
     yield Column(header="\nrows", footer=count(summary.draws), cell=lambda row: count(row.rows))

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mixer.report.columns import Column, Count, print_fitting
+from mixer.report.columns import Column, CountColumn, print_fitting
 from mixer.report.console import print_line, visible
 from mixer.report.numbers import counted, num_bytes, percent
 
@@ -150,7 +150,7 @@ def _columns() -> list[Column[ColumnProfile]]:
     ]
 
 
-def _source_columns(beginning: Beginning, count: Count) -> list[Column[DraftSource]]:
+def _source_columns(beginning: Beginning, count: CountColumn) -> list[Column[DraftSource]]:
     sources = beginning.sources
     return [
         Column(header="source", footer="total", cell=lambda one: one.name),

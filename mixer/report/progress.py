@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from mixer.report.console import err_console, say
+from mixer.report.console import SECONDS_BETWEEN_LINES, err_console, say
 from mixer.report.numbers import counted, duration, num_bytes, percent, short
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from mixer.building.ledger import Progress
     from mixer.plan.plan import Plan
 
-SECONDS_BETWEEN_LINES = 5.0
 _MOST_SOURCES, _BAR_WIDTH = 12, 40
 
 

@@ -89,14 +89,14 @@ def read_sequence(folder: Path, manifest: Manifest, number: int, tokenizer: Toke
         IntegrityError: the shard is missing or unreadable.
     """
     from mixer.shards.rules import batch_problem
-    from mixer.shards.shard import REBUILD_HINT, check_schema, open_shard, read_batch, read_columns
+    from mixer.shards.shard import REBUILD_HINT, check_shard_schema, open_shard, read_batch, read_columns
 
     place = locate(number, manifest)
     check_tokenizer(tokenizer, manifest)
     shard = manifest.shards[place.shard]
     path = folder / shard.path
     reader = open_shard(path)
-    check_schema(reader, manifest.sequence.length, path)
+    check_shard_schema(reader, manifest.sequence.length, path)
     whole = read_batch(reader, place.batch, path)
     if problem := batch_problem(whole, manifest):
         raise IntegrityError(f"record batch {place.batch}: {problem}", where=str(path), hint=REBUILD_HINT)

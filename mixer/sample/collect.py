@@ -33,7 +33,7 @@ _MATHS = re.compile(
 _PART_BYTES = 24_000
 _PART_MAX_BYTES = 120_000
 
-Part = tuple[str, list[TextFile]]
+SamplePart = tuple[str, list[TextFile]]
 
 
 def collect(installation: Installation, size_bytes: int) -> dict[str, list[Row]]:
@@ -76,9 +76,9 @@ def _texts(installation: Installation, files: Iterable[TextFile]) -> Iterator[tu
             yield file, text
 
 
-def _parts(files: Iterable[TextFile]) -> list[Part]:
+def _parts(files: Iterable[TextFile]) -> list[SamplePart]:
     """Files in the order of their paths, cut into parts of a package of tens of KB: the rows of Stack."""
-    parts: list[Part] = []
+    parts: list[SamplePart] = []
     package, num_bytes = "", 0
     for file in files:
         over = num_bytes + file.num_bytes > _PART_MAX_BYTES
@@ -90,7 +90,7 @@ def _parts(files: Iterable[TextFile]) -> list[Part]:
     return parts
 
 
-def _pool(parts: list[Part], size_bytes: int) -> list[Part]:
+def _pool(parts: list[SamplePart], size_bytes: int) -> list[SamplePart]:
     """The first parts in a keyed order, enough to choose from, then the parts about mathematics."""
     pool, num_bytes = [], 0
     for part in _shuffled(parts, "pool"):

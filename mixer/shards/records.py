@@ -272,7 +272,7 @@ class StageCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Epochs:
+class EpochsEntry:
     """How often the sequences are read: all of them each time (`reshuffle`), or a part of them (`redraw`)."""
 
     count: int
@@ -317,7 +317,7 @@ class Manifest:
     cuts: tuple[Cut, ...]
     counts: tuple[StageCounts, ...]
     shards: tuple[ShardEntry, ...]
-    epochs: Epochs
+    epochs: EpochsEntry
     totals: Totals
     reference_check: ReferenceCheck
     hints: dict[str, Any]

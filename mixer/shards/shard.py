@@ -62,7 +62,7 @@ def open_shard(path: Path) -> pa.ipc.RecordBatchFileReader:
         raise IntegrityError(f"not a readable Arrow IPC file: {error}", where=str(path), hint=REBUILD_HINT) from error
 
 
-def check_schema(reader: pa.ipc.RecordBatchFileReader, sequence_length: int, path: Path) -> None:
+def check_shard_schema(reader: pa.ipc.RecordBatchFileReader, sequence_length: int, path: Path) -> None:
     """Refuse a shard with other columns: what follows would read another memory than it means.
 
     Raises:

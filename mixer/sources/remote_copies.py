@@ -70,7 +70,7 @@ def whole_entry(base: RemoteBase, file: RemoteFile) -> CacheEntry:
     return base.cache.find(key, suffix) or base.cache.make(key, suffix, partial(_fill_whole, base, file))
 
 
-def read_footer(base: RemoteBase, file: RemoteFile) -> bytes:
+def read_remote_footer(base: RemoteBase, file: RemoteFile) -> bytes:
     """The end of a parquet file: its footer, the footer's length and the magic; one request, or two for a long one.
 
     Raises:
@@ -113,7 +113,7 @@ def _cached_footer(base: RemoteBase, file: RemoteFile) -> bytes:
     key = _key(base, file, "footer")
 
     def fill(descriptor: int) -> Ranges:
-        footer = read_footer(base, file)
+        footer = read_remote_footer(base, file)
         disk.write_at(descriptor, footer, 0)
         return [(0, len(footer))]
 

@@ -16,7 +16,7 @@ from mixer.sources.opening import opened, reading
 from mixer.sources.pin_cache import PinCache, RemoteState
 from mixer.sources.pin_progress import OnRead, PinCounter
 from mixer.sources.prefetch import naming
-from mixer.sources.remote_copies import RemoteBase, columns_entry, read_footer, whole_entry
+from mixer.sources.remote_copies import RemoteBase, columns_entry, read_remote_footer, whole_entry
 from mixer.sources.scan import ScanSpec, check_schema
 from mixer.sources.snapshot import Snapshot, SourceFile, make_snapshot
 from mixer.stores.address import Address
@@ -39,7 +39,7 @@ class _Counted:
     kept: list[int]
 
 
-def pin_anew(source: Source, scan: ScanSpec, cache: PinCache, on_advance: OnAdvance = silent) -> Snapshot:
+def pin_remote_anew(source: Source, scan: ScanSpec, cache: PinCache, on_advance: OnAdvance = silent) -> Snapshot:
     """A snapshot of a remote source as it is now.
 
     Footers are read over several connections at a time. Of JSON lines and Arrow files every byte is read once, to
@@ -146,7 +146,7 @@ def _count_remembered(
 
 def _count(base: RemoteBase, file: RemoteFile, format: str, scan: ScanSpec) -> tuple[list[int], list[int]]:
     if format == "parquet" and scan.predicate is None:
-        footer = read_footer(base, file)
+        footer = read_remote_footer(base, file)
         with reading(scan.at(Path())):
             metadata, schema = parquet.parse_footer(footer)
             check_schema(schema, scan, Path())

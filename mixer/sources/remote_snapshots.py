@@ -18,7 +18,7 @@ from mixer.sources.find import patterns_of
 from mixer.sources.pin_cache import PinCache
 from mixer.sources.prefetch import naming
 from mixer.sources.remote_copies import RemoteBase
-from mixer.sources.remote_pin import asked_address, find_source, pin_anew, source_files
+from mixer.sources.remote_pin import asked_address, find_source, pin_remote_anew, source_files
 from mixer.sources.scan import ScanSpec
 from mixer.sources.snapshot import Snapshot
 from mixer.sources.snapshot_changes import file_changes
@@ -51,7 +51,7 @@ def repin(source: Source, scan: ScanSpec, cache: PinCache, on_advance: OnAdvance
     Raises:
         RecipeError, DataError: as `pin_remote`.
     """
-    snapshot = pin_anew(source, scan, cache, on_advance)
+    snapshot = pin_remote_anew(source, scan, cache, on_advance)
     path = _path(source, scan, cache)
     try:
         remove_stale(path.parent)

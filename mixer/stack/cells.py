@@ -10,7 +10,7 @@ from mixer import rng
 from mixer.sources.snapshot import Snapshot
 
 CELL_ROWS = 64
-RowRange = tuple[int, int, int]
+FileRows = tuple[int, int, int]
 """Of a file, by its number, the rows [start, stop)."""
 
 
@@ -33,7 +33,7 @@ class CellSample:
         return int(self.cell_rows.sum())
 
 
-def sample_cells(file_rows: list[int], count: int, seed: int, name: str) -> list[list[RowRange]]:
+def sample_cells(file_rows: list[int], count: int, seed: int, name: str) -> list[list[FileRows]]:
     """Cells of 64 rows, chosen by a key, in their order: all of them where there are no more.
 
     The rows of all files, one after the other, are cut into cells, so that every row is as likely as any other; a cell

@@ -17,9 +17,9 @@ from mixer.sources.formats.footer import footer_digest, read_footer
 from mixer.sources.opening import opened
 from mixer.stack.blobs import BlobStore, Missing, Origin, fetch_blob
 from mixer.stack.counts import Counts
-from mixer.stack.decoding import Decoded, decode
+from mixer.stack.decoding import Decoded, decode_text
 from mixer.stack.fetch_plan import Chunk, FetchPlan, Policy
-from mixer.stack.ids import read_ids
+from mixer.stack.ids import read_id_rows
 from mixer.stack.in_order import in_order
 from mixer.stack.repositories import Assembler, Request, requests, with_text
 from mixer.stack.writing import write_rows
@@ -110,7 +110,7 @@ class ChunkFetcher:
         rules, place = self._plan.rules, str(chunk.file.path)
         assembler = Assembler(with_text(chunk.file.schema), rules, self._plan.tokenizer, counts)
         last_tick, told_files, num_bytes = time.monotonic(), 0, 0
-        batches = read_ids(chunk.file, chunk.start, chunk.stop)
+        batches = read_id_rows(chunk.file, chunk.start, chunk.stop)
         wanted = requests(batches, rules.selection, chunk.start, place, counts)
         results = in_order(
             wanted,
@@ -141,7 +141,7 @@ class ChunkFetcher:
             content = fetch_blob(self._store, request.blob_id)
         except Missing:
             return _Gone(kind="missing")
-        return _Gone(kind="damaged") if content is None else decode(content, request.encoding)
+        return _Gone(kind="damaged") if content is None else decode_text(content, request.encoding)
 
     def _check_gone(self, request: Request, gone: _Gone, counts: Counts, place: str) -> None:
         where = self._store.place(request.blob_id)

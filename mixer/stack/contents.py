@@ -26,7 +26,7 @@ from mixer.recipe import Source, TextSpec
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
 from mixer.sources.snapshot import Snapshot
-from mixer.stack.cells import CellSample, RowRange, sample_cells
+from mixer.stack.cells import CellSample, FileRows, sample_cells
 from mixer.stack.fetched import FETCHED, keep_while_running
 from mixer.system.locks import lock_file
 from mixer.tokens.tokenizer import Tokenizer
@@ -169,7 +169,7 @@ class Contents:
             num_rows=self.ids.num_kept,
         )
 
-    def _block_cells(self, plan: FetchPlan, cells: list[list[RowRange]], snapshot: Snapshot) -> np.ndarray:
+    def _block_cells(self, plan: FetchPlan, cells: list[list[FileRows]], snapshot: Snapshot) -> np.ndarray:
         """The cell of each block: int64[blocks]. A fetched file has the rows of one range of rows."""
         cell_of_row_range = np.repeat(np.arange(len(cells)), [len(cell) for cell in cells])
         cell_of_file = {chunk.name: int(cell) for chunk, cell in zip(plan.chunks, cell_of_row_range, strict=True)}
@@ -179,7 +179,7 @@ class Contents:
     def _run(self, plan: FetchPlan, fetching: Fetching) -> None:
         from mixer.stack.blobs import Origin
         from mixer.stack.fetch import run_fetch
-        from mixer.stack.fetch_plan import Part
+        from mixer.stack.fetch_plan import HostPart
 
         folder = self._folder(plan)
         with self._naming(), _alone(folder):
@@ -187,7 +187,7 @@ class Contents:
                 plan,
                 folder,
                 origin=Origin(address=self._spec.blobs, signed=self._spec.signed),
-                part=Part(),
+                part=HostPart(),
                 workers=fetching.workers,
                 connections=CONNECTIONS,
                 listener=fetching.listener(self._name),
@@ -232,13 +232,13 @@ class Contents:
 
 
 def _fetch_plan(source: Source, ids: Snapshot, tokenizer: Tokenizer) -> FetchPlan:
-    from mixer.stack.fetch_plan import IdsStore, make_plan
+    from mixer.stack.fetch_plan import IdsStore, make_fetch_plan
     from mixer.stack.ids import pinned_ids
 
     rules = _rules(source)
     store = None if ids.origin is None else IdsStore(asked=ids.origin, found=ids.origin)
     counter = tokenizer if rules.selection.min_bytes_per_token is not None else None
-    return make_plan(pinned_ids(ids, rules.selection), rules, counter, store)
+    return make_fetch_plan(pinned_ids(ids, rules.selection), rules, counter, store)
 
 
 def _rules(source: Source) -> Rules:

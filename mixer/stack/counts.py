@@ -43,7 +43,7 @@ class Counts:
         }
 
 
-def total(counts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def total_counts(counts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """The sum of what `Counts.as_json` gave."""
     summed = Counts()
     for one in counts:

@@ -21,7 +21,7 @@ class Decoded(NamedTuple):
     how: str
 
 
-def decode(content: bytes, encoding: str | None) -> Decoded:
+def decode_text(content: bytes, encoding: str | None) -> Decoded:
     r"""The text of a file.
 
     `b"caf\xe9"` is `café` in ISO-8859-1, and `caf\ufffd` where the encoding is said to be ASCII or "unknown-8bit".

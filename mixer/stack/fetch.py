@@ -11,7 +11,7 @@ from mixer.sources.pin_cache import MAX_CACHE_BYTES
 from mixer.sources.prefetch import naming
 from mixer.stack.blobs import Origin, checked_address
 from mixer.stack.fetch_folder import FetchFolder, recorded_store
-from mixer.stack.fetch_plan import FetchPlan, IdsStore, Part, Rules, make_plan
+from mixer.stack.fetch_plan import FetchPlan, HostPart, IdsStore, Rules, make_fetch_plan
 from mixer.stack.ids import IdsFile, find_ids, find_ids_elsewhere
 from mixer.stack.remote_ids import RemotePath
 from mixer.stack.wanted_files import Selection
@@ -40,7 +40,7 @@ def fetch_stack_v2(
     *,
     rules: Rules,
     origin: Origin,
-    part: Part,
+    part: HostPart,
     tokenizer: str,
     cache_dir: Path,
     workers: int | None = None,
@@ -80,7 +80,7 @@ def fetch_stack_v2(
         loaded = load_tokenizer(tokenizer, root=Path(), cache_dir=cache_dir)
     files, store = _found(source, out, rules.selection, cache_dir)
     return run_fetch(
-        make_plan(files, rules, loaded, store),
+        make_fetch_plan(files, rules, loaded, store),
         out,
         origin=origin,
         part=part,
@@ -91,7 +91,7 @@ def fetch_stack_v2(
 
 
 def run_fetch(
-    plan: FetchPlan, out: Path, *, origin: Origin, part: Part, workers: int, connections: int, listener: Listener
+    plan: FetchPlan, out: Path, *, origin: Origin, part: HostPart, workers: int, connections: int, listener: Listener
 ) -> dict[str, Any]:
     """Fetch what a plan says into a folder, or go on with it; the arguments, report and errors of `fetch_stack_v2`."""
     checked_address(origin)

@@ -19,7 +19,7 @@ from typing import Any
 
 from mixer.digest import canonical_json, xxh3_file
 from mixer.errors import BuildStateError, TaskError
-from mixer.stack.counts import total
+from mixer.stack.counts import total_counts
 from mixer.stack.fetch_plan import Chunk, FetchPlan, IdsStore
 from mixer.system.publish import publish_bytes
 
@@ -155,7 +155,7 @@ def _report(plan: FetchPlan, records: list[dict[str, Any]]) -> dict[str, Any]:
         **({"store": plan.store.as_json()} if plan.store else {}),
         "whole": len(records) == len(plan.chunks),
         "chunks": {"finished": len(records), "all": len(plan.chunks)},
-        "totals": total(record["counts"] for record in records),
+        "totals": total_counts(record["counts"] for record in records),
         "bytes": sum(record["bytes"] for record in records),
         "traffic": dict(sorted(traffic.items())),
         "files": records,

@@ -138,7 +138,7 @@ class FetchPlan:
         return identity(self.as_json())
 
 
-def make_plan(
+def make_fetch_plan(
     files: Sequence[IdsFile], rules: Rules, tokenizer: Tokenizer | None, store: IdsStore | None = None
 ) -> FetchPlan:
     """The plan of a fetch.
@@ -154,7 +154,7 @@ def make_plan(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class HostPart:
     """One of several equal parts of a fetch, as in the third of sixteen hosts; from 1."""
 
     number: int = 1
@@ -165,7 +165,7 @@ class Part:
         return list(plan.chunks[self.number - 1 :: self.count])
 
 
-def parse_part(text: str) -> Part:
+def parse_part(text: str) -> HostPart:
     """The part that is written as in 3/16.
 
     Raises:
@@ -174,4 +174,4 @@ def parse_part(text: str) -> Part:
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise UsageError(f"'{text}' is no part", where="--part", hint="the first of sixteen is 1/16, the last 16/16")
-    return Part(number=int(number), count=int(count))
+    return HostPart(number=int(number), count=int(count))

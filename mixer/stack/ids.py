@@ -107,7 +107,7 @@ def pinned_ids(snapshot: Snapshot, selection: Selection) -> list[IdsFile]:
     return _with_rows(_all_described_elsewhere(paths, selection), str(snapshot.base))
 
 
-def read_ids(file: IdsFile, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+def read_id_rows(file: IdsFile, start: int, stop: int) -> Iterator[pa.RecordBatch]:
     """The rows [start, stop) of a file, in order, in small batches.
 
     Raises:

@@ -15,7 +15,7 @@ from mixer.digest import identity, xxh3
 from mixer.sources.column_ranges import column_ranges
 from mixer.sources.formats import parquet
 from mixer.sources.opening import reading
-from mixer.sources.remote_copies import RemoteBase, read_footer
+from mixer.sources.remote_copies import RemoteBase, read_remote_footer
 from mixer.sources.snapshot import SourceFile
 from mixer.stores.address import Address
 from mixer.stores.block_cache import BlockCache, CacheEntry, Ranges
@@ -84,7 +84,7 @@ def footer_of(path: RemotePath) -> bytes:
     Raises:
         DataError: the file cannot be read, or is no parquet file.
     """
-    return read_footer(path.base, path.file)
+    return read_remote_footer(path.base, path.file)
 
 
 def copy_row_groups(path: RemotePath, choose: Callable[[pq.FileMetaData], range]) -> CacheEntry:

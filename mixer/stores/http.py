@@ -29,7 +29,7 @@ from mixer.stores import traffic
 from mixer.stores.retry import CONNECTION, SHORT, TIMEOUT, TransferFailed, failure_of_status
 from mixer.stores.store import CONNECT_SECONDS, MAX_CONNECTIONS, STALL_SECONDS
 
-PIECE_BYTES = 1 << 18
+HTTP_PIECE_BYTES = 1 << 18
 
 
 class HttpClient:
@@ -110,7 +110,7 @@ def pieces(response: BaseHTTPResponse, num_bytes: int) -> Iterator[bytes]:
     whole = False
     try:
         while left > 0:
-            piece = response.read(min(PIECE_BYTES, left))
+            piece = response.read(min(HTTP_PIECE_BYTES, left))
             if not piece:
                 break
             left -= len(piece)

@@ -27,7 +27,7 @@ from botocore.exceptions import (
 
 from mixer.errors import DataError, MixerError
 from mixer.stores import traffic
-from mixer.stores.http import PIECE_BYTES, refused
+from mixer.stores.http import HTTP_PIECE_BYTES, refused
 from mixer.stores.retry import CONNECTION, SHORT, TIMEOUT, TransferFailed, failure_of_status
 from mixer.stores.store import CONNECT_SECONDS, MAX_CONNECTIONS, STALL_SECONDS, RemoteFile
 
@@ -93,7 +93,7 @@ class S3Store:
             traffic.count(requests=1)
             body = answer["Body"]
             try:
-                while piece := body.read(PIECE_BYTES):
+                while piece := body.read(HTTP_PIECE_BYTES):
                     traffic.count(bytes=len(piece))
                     yield piece
             finally:

@@ -146,7 +146,7 @@ KNOWN = (
 )
 BY_NAME = {known.name: known for known in KNOWN}
 BY_DIGEST = {known.digest: known for known in KNOWN}
-PACKAGED = tuple(known.name for known in KNOWN if known.folder is not None)
+PACKAGED_RANKS = tuple(known.name for known in KNOWN if known.folder is not None)
 """The names that need no path: their files come with a package."""
 
 

@@ -13,7 +13,7 @@ from mixer.recipe import TokenizerSpec
 from mixer.tokens.encode import TokenBatch, Tokenizer
 from mixer.tokens.hub import hub_file
 from mixer.tokens.json_file import from_json_file
-from mixer.tokens.known import BY_NAME, PACKAGED, packaged_file
+from mixer.tokens.known import BY_NAME, PACKAGED_RANKS, packaged_file
 from mixer.tokens.rank_file import from_rank_file
 
 __all__ = ["TokenBatch", "Tokenizer", "load_tokenizer"]
@@ -38,8 +38,8 @@ def load_tokenizer(name: str | TokenizerSpec | Mapping[str, Any], *, root: Path,
         name = TokenizerSpec.model_validate(dict(name))
     if isinstance(name, TokenizerSpec):
         path = _rank_path(name.ranks, root)
-        return from_rank_file(path.name if name.ranks not in PACKAGED else name.ranks, path, name, cache_dir)
-    if name in PACKAGED:
+        return from_rank_file(path.name if name.ranks not in PACKAGED_RANKS else name.ranks, path, name, cache_dir)
+    if name in PACKAGED_RANKS:
         return from_rank_file(name, _rank_path(name, root), None, cache_dir)
     path = root / name
     if path.is_dir():
@@ -55,7 +55,7 @@ def load_tokenizer(name: str | TokenizerSpec | Mapping[str, Any], *, root: Path,
 
 def _rank_path(name: str, root: Path) -> Path:
     """The rank file that a recipe names."""
-    if name in PACKAGED:
+    if name in PACKAGED_RANKS:
         return packaged_file(BY_NAME[name])
     path = root / name
     if not path.exists():
@@ -71,7 +71,7 @@ def _no_such(name: str, path: Path, *, where: str = "tokenizer") -> RecipeError:
         )
     else:
         message = f"there is no tokenizer {name!r}: not a name, and there is no file {path}"
-        near = difflib.get_close_matches(name.lower(), PACKAGED, n=1)
-        known = f"use {', '.join(PACKAGED)}, a path to a tokenizer.json or a rank file, or a hub id ORG/NAME"
+        near = difflib.get_close_matches(name.lower(), PACKAGED_RANKS, n=1)
+        known = f"use {', '.join(PACKAGED_RANKS)}, a path to a tokenizer.json or a rank file, or a hub id ORG/NAME"
         hint = f"did you mean {near[0]}?" if near else known
     return RecipeError(message, where=where, hint=hint)

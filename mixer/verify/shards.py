@@ -14,7 +14,7 @@ from mixer.shards.files import damage_beside_shards, file_damage
 from mixer.shards.manifest import MANIFEST
 from mixer.shards.records import Manifest, ShardEntry
 from mixer.shards.rules import batch_problem, joint_problem, run_lengths
-from mixer.shards.shard import REBUILD_HINT, RUN_COLUMNS, check_schema, open_shard, read_batch, read_columns
+from mixer.shards.shard import REBUILD_HINT, RUN_COLUMNS, check_shard_schema, open_shard, read_batch, read_columns
 from mixer.shards.write import ContentDigests, content_arrays
 
 
@@ -76,7 +76,7 @@ def shard_damage(path: Path, shard: ShardEntry, manifest: Manifest, tokens: np.n
 
     try:
         reader = open_shard(path)
-        check_schema(reader, manifest.sequence.length, path)
+        check_shard_schema(reader, manifest.sequence.length, path)
     except IntegrityError as error:
         yield error
         return

@@ -17,7 +17,7 @@ from mixer.errors import IntegrityError
 from mixer.recipe import Recipe
 from mixer.shards.locate import Locator
 from mixer.shards.records import Manifest
-from mixer.shards.shard import check_schema, open_shard, read_batch, read_columns
+from mixer.shards.shard import check_shard_schema, open_shard, read_batch, read_columns
 from mixer.sources.evidence import EVIDENCE, check_evidence
 from mixer.sources.reader import SourceReader
 from mixer.stores.block_cache import BlockCache
@@ -103,7 +103,7 @@ def _sample(folder: Path, manifest: Manifest) -> tuple[dict[int, dict[int, list[
         num_read += 1
         path = folder / shard.path
         reader = open_shard(path)
-        check_schema(reader, manifest.sequence.length, path)
+        check_shard_schema(reader, manifest.sequence.length, path)
         columns = read_columns(read_batch(reader, place.batch, path).slice(place.row_in_batch, 1))
         starts = np.concatenate([[0], columns.run_stop[:-1]])
         for run in np.flatnonzero(columns.segment_source >= 0).tolist():

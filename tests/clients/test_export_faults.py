@@ -16,11 +16,11 @@ from workshop import Workshop, contents
 from mixer.cli.export import ExportFormat
 from mixer.cli.main import app, run
 from mixer.errors import BuildStateError, DataError, IntegrityError, UsageError
-from mixer.export.export import FORMATS, export
+from mixer.export.export import EXPORT_FORMATS, export
 from mixer.shards.manifest import load_manifest
 from mixer.system.progress import Advance
 
-every_format = pytest.mark.parametrize("name", FORMATS)
+every_format = pytest.mark.parametrize("name", EXPORT_FORMATS)
 IN_THE_MIDDLE_OF_A_FILE = """
 import resource, signal, sys
 from pathlib import Path
@@ -48,9 +48,9 @@ except TaskError as error:
 def whole(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, str]]:
     """The digests of each format's export, not interrupted."""
     folder = tmp_path_factory.mktemp("whole")
-    for name in FORMATS:
+    for name in EXPORT_FORMATS:
         export(finished, name, folder / name)
-    return {name: contents(folder / name) for name in FORMATS}
+    return {name: contents(folder / name) for name in EXPORT_FORMATS}
 
 
 class Stopped(Exception):
@@ -232,7 +232,7 @@ def test_a_build_without_sequences_is_refused(workshop: Workshop, tmp_path: Path
 
 def test_the_command_line_exports(finished: Path, tmp_path: Path) -> None:
     """It knows the formats of the package, and prints the record."""
-    assert sorted(ExportFormat) == sorted(FORMATS)
+    assert sorted(ExportFormat) == sorted(EXPORT_FORMATS)
     result = CliRunner().invoke(app, ["export", str(finished), "--to", "bin", str(tmp_path / "out"), "--json"])
     assert result.exit_code == 0
     assert json.loads(result.stdout) == json.loads((tmp_path / "out/export.json").read_bytes())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mixer.export.export import FORMATS
+from mixer.export.export import EXPORT_FORMATS
 from mixer.extras import PACKAGES, MissingPackages, extra_with, missing_package, require
 
 REPOSITORY = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ def test_reading_verbs_need_no_extra(bare_cli: Bare, built: Path, arguments: lis
     assert done.stdout
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", EXPORT_FORMATS)
 def test_exports_need_no_extra(bare_cli: Bare, built: Path, tmp_path: Path, to: str) -> None:
     """No trainer's package is needed to write its format."""
     done = bare_cli("export", built, tmp_path / "data", "--to", to)

@@ -19,7 +19,7 @@ from sources_kit import Source, json_lines
 from workshop import Workshop, contents
 
 from mixer.errors import TaskError
-from mixer.export.export import FORMATS, export
+from mixer.export.export import EXPORT_FORMATS, export
 from mixer.sample import make, make_sample
 from mixer.sample.write import WRITERS
 from mixer.shards.manifest import load_manifest
@@ -373,8 +373,10 @@ LAST = {
 }
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
-@pytest.mark.parametrize("names", [IDS, LAST, dict.fromkeys(FORMATS, "export.json")], ids=["ids", "last", "record"])
+@pytest.mark.parametrize("format_name", EXPORT_FORMATS)
+@pytest.mark.parametrize(
+    "names", [IDS, LAST, dict.fromkeys(EXPORT_FORMATS, "export.json")], ids=["ids", "last", "record"]
+)
 @each_fault
 def test_an_export_whose_disk_fails_says_so_and_goes_on(
     finished: Path, tmp_path: Path, format_name: str, names: dict[str, str], operation: str, code: int

@@ -31,7 +31,7 @@ from stack_kit import SCHEMA, SourceFile, expected_rows, fetch, read_rows, write
 from mixer.errors import BuildStateError, DataError, MixerError, RecipeError, TaskError, UsageError
 from mixer.stack import blobs, chunk
 from mixer.stack.blobs import BlobStore, Missing, Origin, fetch_blob
-from mixer.stack.fetch_plan import Policy, Rules, make_plan
+from mixer.stack.fetch_plan import Policy, Rules, make_fetch_plan
 from mixer.stack.ids import find_ids
 from mixer.stack.wanted_files import Selection
 from mixer.stores import traffic
@@ -140,7 +140,7 @@ def test_a_fetch_of_many_stalling_blobs_ends_as_one_error(bucket, world, tmp_pat
     monkeypatch.setattr(chunk, "fetch_blob", partial(fetch_blob, policy=IMPATIENT))
     bucket.set_faults(Faults(share=1.0, kinds=("stall",), in_a_row=1_000_000, stall_seconds=20))
     files = find_ids(str(world / "ids.parquet"), Selection())
-    plan = make_plan(files, Rules(selection=Selection()), None)
+    plan = make_fetch_plan(files, Rules(selection=Selection()), None)
     fetcher = chunk.ChunkFetcher(plan, Origin(), 4)
     started = time.monotonic()
     with pytest.raises(DataError, match=r"brought no whole answer in time \(3 attempts failed"):
@@ -155,7 +155,7 @@ def test_a_fetch_of_many_stalling_blobs_ends_as_one_error(bucket, world, tmp_pat
 def test_a_chunk_whose_disk_fails_leaves_nothing_and_is_fetched_again(world, tmp_path, operation, code):
     """At a write, when it is synced, and when it would get its name."""
     files = find_ids(str(world / "ids.parquet"), Selection())
-    plan = make_plan(files, Rules(selection=Selection()), None)
+    plan = make_fetch_plan(files, Rules(selection=Selection()), None)
     fetcher, path = chunk.ChunkFetcher(plan, Origin(), 4), tmp_path / "out/chunk.parquet"
     with failing(operation, code, str(path)) as failed, pytest.raises(TaskError) as caught:
         fetcher.run(plan.chunks[0], path, lambda *_: None)
