@@ -1,7 +1,7 @@
 """What operating systems do differently: cores, worker processes, malloc.
 
-Everything that Linux alone has is called here, with what is done elsewhere. File locks (`locks.py`) and fork hooks are in
-every POSIX system.
+Everything that Linux alone has is called here, with what is done elsewhere. File locks (`locks.py`) and fork hooks are
+in every POSIX system.
 """
 
 from __future__ import annotations
