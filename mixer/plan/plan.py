@@ -10,27 +10,25 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from mixer.digest import identity
 from mixer.errors import RecipeError
 from mixer.mixing.draws import DrawSchedule
 from mixer.mixing.target import Extent
-from mixer.mixing.tasks import Task, task_tokens
+from mixer.mixing.tasks import Task
 from mixer.plan.extent import draw_schedule, mean_tokens, reach
+from mixer.plan.stages import whole_stage
 from mixer.recipe import Recipe, recipe_of
 from mixer.shards.decode import decode
-from mixer.shards.ids import prefix_id, recipe_of_stage
+from mixer.shards.ids import prefix_id
 from mixer.shards.plan_file import plan_json
 from mixer.shards.records import (
     Cut,
     Manifest,
     PlanRecord,
-    SequenceRules,
     SourceEntry,
     Stage,
-    StageSource,
     TokenizerEntry,
 )
-from mixer.shards.shard import BATCH_TOKENS, batch_sequences
+from mixer.shards.shard import BATCH_TOKENS
 from mixer.sources.selection import selection_json
 from mixer.sources.snapshot import Snapshot
 from mixer.survey.result import Survey
@@ -176,39 +174,7 @@ def make_plan(surveyed: Survey, *, batch_tokens: int = BATCH_TOKENS) -> Plan:
     weights = schedule.integer_weights.tolist()
     tokens_per_draw = mean_tokens(weights, tokens_per_row)
     goal = _goal(surveyed, schedule, tokens_per_draw)
-    redrawn = recipe.epochs.count if recipe.epochs.mode == "redraw" else 1
-    length = recipe.sequence.length
-    total_tokens = goal.end_tokens or (goal.end_sequences or 0) * length or goal.estimated_draws * tokens_per_draw
-    wanted = recipe.task_tokens or task_tokens(total_tokens)
-    # An epoch that is far smaller than a task is one task, and not cut out of a large one.
-    draws_per_task = max(1, min(round(wanted / tokens_per_draw), goal.estimated_draws // redrawn * 5 // 4 + 1))
-    stage = Stage(
-        first_task=0,
-        first_draw=0,
-        weights=recipe.weights,
-        task_tokens=wanted,
-        draws_per_task=draws_per_task,
-        sequence=SequenceRules(
-            length=length,
-            packing=recipe.sequence.packing,
-            bos=recipe.sequence.bos,
-            eos=recipe.sequence.eos,
-            batch_sequences=batch_sequences(length, batch_tokens),
-        ),
-        recipe=recipe_of_stage(recipe.normalised()),
-        sources=tuple(
-            StageSource(
-                source=number,
-                weight=weight,
-                selection=identity(selection_json(snapshot, source.where)),
-                first_draw=0,
-                pass_rows=(snapshot.num_kept,),
-            )
-            for number, (weight, source, snapshot) in enumerate(
-                zip(weights, recipe.sources.values(), surveyed.snapshots.values(), strict=True)
-            )
-        ),
-    )
+    stage = whole_stage(surveyed, weights, extent=goal, tokens_per_draw=tokens_per_draw, batch_tokens=batch_tokens)
     return Plan(
         recipe=recipe,
         tokenizer=surveyed.tokenizer,
