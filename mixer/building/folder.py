@@ -116,7 +116,7 @@ class BuildFolder:
                     raise BuildStateError(
                         "not a file of a build, but where its files are",
                         where=str(path),
-                        hint="move it away; the same command goes on where it was",
+                        hint="move it away, then run the same command again to resume",
                     )
 
     def adopt(self, plan: Plan) -> None:

@@ -93,7 +93,7 @@ class ChunkFetcher:
             raise TaskError(
                 f"cannot be written: {error.strerror or error}",
                 where=str(path),
-                hint="make room or fix the folder; the same command goes on where it was",
+                hint="make room or fix the folder, then run the same command again to resume",
             ) from error
         return {
             "name": chunk.name,

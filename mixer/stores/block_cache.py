@@ -180,7 +180,7 @@ class BlockCache:
             raise TaskError(
                 f"cannot write to the cache, nor to {tempfile.gettempdir()}: {reasons}",
                 where=str(self.folder),
-                hint="make room, or set cache: {dir, size} in the recipe; the same command goes on where it was",
+                hint="make room, or set cache: {dir, size} in the recipe, then run the same command again to resume",
             ) from error
         return CacheEntry(path=Path(temporary), descriptor=descriptor, is_temporary=True)
 

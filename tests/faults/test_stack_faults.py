@@ -131,7 +131,7 @@ def test_a_server_that_stalls_for_ever_is_one_error_in_bounded_time(bucket, hurr
         fetch_blob(BlobStore(Origin(), 1), blob, IMPATIENT)
     assert 1.5 <= time.monotonic() - started < 6
     assert caught.value.where == f"s3://softwareheritage/content/{blob}"
-    assert "the same command goes on where it was" in str(caught.value.hint)
+    assert "run the same command again to resume" in str(caught.value.hint)
     assert len(bucket.requests()) == 3
 
 
@@ -337,7 +337,7 @@ def test_a_full_disk_leaves_nothing_and_the_same_command_goes_on(command, tmp_pa
     full = run(command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)))
     assert full.returncode == 1, full.stderr
     assert "cannot be written: " in full.stderr
-    assert "the same command goes on where it was" in full.stderr
+    assert "run the same command again to resume" in full.stderr
     assert left_in(tmp_path / "out") == []
     done = run([*command, "--json"])
     assert done.returncode == 0, done.stderr
