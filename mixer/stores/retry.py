@@ -127,8 +127,8 @@ class RetryState:
 
 _HINTS = {
     CONNECTION: "check the network and the address, then run the same command again to resume",
-    SHORT: "the file may have been cut short at its source, then run the same command again to resume",
-    DAMAGED: "the file may be damaged at its source, then run the same command again to resume",
+    SHORT: "the file may have been cut short at its source; run the same command again to resume",
+    DAMAGED: "the file may be damaged at its source; run the same command again to resume",
 }
 
 

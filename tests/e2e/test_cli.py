@@ -215,7 +215,7 @@ def test_verify_deep_asks_for_the_sources(copied, capsys):
     """Without a log, --recipe or --root there is no way to the sources: wrong usage."""
     (copied / "build-log.json").unlink()
     assert run(["verify", str(copied), "--deep"]) == 2
-    assert "give --recipe, or --root" in capsys.readouterr().err
+    assert "give --recipe or --root" in capsys.readouterr().err
 
 
 def test_show_gives_every_token_of_a_sequence(built, manifest, capsys):
