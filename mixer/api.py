@@ -168,7 +168,7 @@ def _loaded(recipe: Recipe | str | Path, root: str | Path | None, overrides: Seq
         path = Path(recipe)
         return load_recipe(path, overrides), path.parent if root is None else Path(root)
     if overrides:
-        raise UsageError("overrides are for the path of a recipe", where="overrides", hint="give them to load_recipe")
+        raise UsageError("overrides need the path of a recipe", where="overrides", hint="pass them to load_recipe")
     return recipe, Path() if root is None else Path(root)
 
 

@@ -92,7 +92,7 @@ def write_error(error: OSError, where: str) -> TaskError:
     return TaskError(
         f"cannot write: {error.strerror or error}",
         where=str(error.filename or where),
-        hint="make room or fix the folder; the same command goes on where it was",
+        hint="make room or fix the folder, then run the same command again to resume",
     )
 
 

@@ -104,7 +104,7 @@ def test_a_loaded_recipe_is_built_from_a_root(recipe: Path, workshop: Workshop, 
     loaded = mixer.load_recipe(str(recipe), ["target.sequences=2"])
     manifest = mixer.build(loaded, tmp_path / "out", root=tmp_path, workers=1, cache_dir=workshop.cache_dir)
     assert manifest.totals.sequences == 2
-    with pytest.raises(UsageError, match="overrides are for the path of a recipe"):
+    with pytest.raises(UsageError, match="overrides need the path of a recipe"):
         mixer.build(loaded, tmp_path / "other", root=tmp_path, overrides=["seed=2"])
     assert not (tmp_path / "other").exists()
 

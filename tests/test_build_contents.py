@@ -378,7 +378,7 @@ def test_a_fetched_file_that_changed_is_named(yard: Yard, tmp_path: Path) -> Non
         yard.workshop.build(tmp_path / "two", yard.recipe())
     assert str(path) in str(caught.value.where)
     where = {"root": yard.workshop.root, "cache_dir": yard.workshop.cache_dir}
-    with pytest.raises(DataError, match="not as it was fetched") as caught:
+    with pytest.raises(DataError, match="the file changed since it was fetched") as caught:
         check_deep(tmp_path / "one", load_manifest(tmp_path / "one"), **where)
     assert str(caught.value.where) == str(path)
     damaged = bytearray(whole)
@@ -400,7 +400,7 @@ def test_two_builds_do_not_fetch_the_same(yard: Yard, tmp_path: Path) -> None:
     next(folder.glob("*.parquet")).unlink()
     descriptor = os.open(folder.with_name(f"{folder.name}.lock"), os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    with pytest.raises(BuildStateError, match="another build fetches the same contents"):
+    with pytest.raises(BuildStateError, match="another build is fetching the same contents"):
         yard.workshop.build(tmp_path / "two", yard.recipe())
     os.close(descriptor)
     yard.workshop.build(tmp_path / "two", yard.recipe())

@@ -169,8 +169,8 @@ RULES: dict[str, tuple[Edit, str]] = {
     "check": (set_at("reference_check", "different", 6), "reference_check has more different documents than documents"),
     "epochs": (set_at("epochs", "count", 0), "epochs.count is 0"),
     # What is computed from the others.
-    "prefix": (set_at("prefix_id", "0" * 64), "prefix_id is that of other stages"),
-    "seed": (set_at("seed", 77), "prefix_id is that of other stages"),
+    "prefix": (set_at("prefix_id", "0" * 64), "prefix_id belongs to other stages"),
+    "seed": (set_at("seed", 77), "prefix_id belongs to other stages"),
 }
 
 

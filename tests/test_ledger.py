@@ -175,5 +175,5 @@ def test_documents_that_the_reference_encodes_otherwise_end_the_build() -> None:
     assert first is not None
     assert second is not None
     ledger.add(made([[5]], first, None, ReferenceCheck(documents=50, different=1)), {"read": 1.0})
-    with pytest.raises(TokenizerError, match="3 of 100 documents checked have other ids"):
+    with pytest.raises(TokenizerError, match="3 of 100 documents checked have ids that differ"):
         ledger.add(made([[5]], second, None, ReferenceCheck(documents=50, different=2)), {"read": 1.0})

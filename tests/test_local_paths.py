@@ -34,7 +34,7 @@ def test_an_address_is_no_path(address: str, kind: type) -> None:
     with pytest.raises(UsageError) as refused:
         check_local(kind(address), where="--out")
     assert refused.value.where == "--out"
-    assert refused.value.message == f"'{address}' is an address, and a path on this machine is needed"
+    assert refused.value.message == f"'{address}' is an address; a local path is needed"
     assert refused.value.hint == f"give a local path, and copy between it and {address} with that store's own tool"
 
 
@@ -88,7 +88,7 @@ def test_every_verb_refuses_an_address(
     said = capsys.readouterr()
     assert said.out == ""
     place = name.split()[-1] if not name.islower() or "-" in name else ""
-    assert f"{place}: '{address}' is an address, and a path on this machine is needed" in said.err
+    assert f"{place}: '{address}' is an address; a local path is needed" in said.err
     assert "hint: give" in said.err
     assert list(tmp_path.iterdir()) == []
 
@@ -123,7 +123,7 @@ def test_the_library_refuses_it_as_well(workshop: Workshop, tmp_path: Path, addr
         lambda: load_manifest(Path(address)),
         lambda: make_sample(Path(address), 1000),
     ):
-        with pytest.raises(UsageError, match="is an address, and a path on this machine is needed"):
+        with pytest.raises(UsageError, match="is an address; a local path is needed"):
             call()
     assert list(tmp_path.iterdir()) == []
 

@@ -117,7 +117,7 @@ def test_a_repair_cannot_change_a_build(workshop: Workshop, copy_of_finished: Pa
     damage_shard(copy_of_finished)
     before = contents(copy_of_finished)
     write_mixture(tmp_path / "other", seed=8)
-    with pytest.raises(DataError, match="not as the build read it"):
+    with pytest.raises(DataError, match="it changed since the build read it"):
         repair(copy_of_finished, root=tmp_path / "other", cache_dir=workshop.cache_dir)
     after = contents(copy_of_finished)
     after.pop(".mixer/lock", None), before.pop(".mixer/lock", None)

@@ -123,7 +123,7 @@ def test_what_is_no_whole_count_is_refused(text):
 
 def test_a_number_of_bytes_that_is_not_whole_is_refused():
     """Half a byte is an error."""
-    with pytest.raises(UsageError, match=r"'0\.5B' is not whole: it is 0\.5"):
+    with pytest.raises(UsageError, match=r"'0\.5B' is not a whole number: it is 0\.5"):
         parse_bytes("0.5B")
 
 
@@ -720,7 +720,7 @@ def test_extending_in_a_circle_is_refused(tmp_path, monkeypatch):
     """The circle is shown, whatever the files are called on the way."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path, a="extends: b.yaml", b="extends: ./a.yaml", alone="extends: alone.yaml")
-    with pytest.raises(RecipeError, match=r"^b\.yaml: extends: goes round in a circle: a\.yaml -> b\.yaml -> a\.yaml"):
+    with pytest.raises(RecipeError, match=r"^b\.yaml: extends: is circular: a\.yaml -> b\.yaml -> a\.yaml"):
         load_recipe(Path("a.yaml"))
     with pytest.raises(RecipeError, match=r"alone\.yaml -> alone\.yaml"):
         load_recipe(Path("alone.yaml"))

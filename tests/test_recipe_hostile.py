@@ -150,7 +150,7 @@ def test_a_name_becomes_a_file_name_so_its_length_has_a_bound(tmp_path):
     (tmp_path / f"{'n' * 200}.yaml").write_text(SMALL)
     with pytest.raises(RecipeError, match="name: must be at most 128 characters long, not 200") as caught:
         load_recipe(tmp_path / f"{'n' * 200}.yaml")
-    assert "without `name:` a recipe has the name of its file" in str(caught.value.hint)
+    assert "without `name`, a recipe is named after its file" in str(caught.value.hint)
 
 
 def test_a_name_of_5000_letters_does_not_fill_the_screen(tmp_path):
@@ -378,6 +378,6 @@ def test_a_recipe_whose_name_is_not_utf8_says_what_to_do(tmp_path):
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
     assert str(caught.value).encode()
-    assert "without `name:` a recipe has the name of its file" in str(caught.value.hint)
+    assert "without `name`, a recipe is named after its file" in str(caught.value.hint)
     path.write_text(f"name: mine\n{SMALL}")
     assert load_recipe(path).name == "mine"

@@ -75,7 +75,7 @@ def test_no_part_of_a_secret_is_shown(text: str) -> None:
 def test_addresses_of_one_source_are_of_one_place() -> None:
     """One bucket, one repository, one revision; and no local path among them."""
     for patterns in (["s3://a/x", "s3://b/x"], ["hf://datasets/a/b@x/c", "hf://datasets/a/b@y/c"], ["s3://a/x", "x"]):
-        with pytest.raises(RecipeError, match="make one source of each place"):
+        with pytest.raises(RecipeError, match="make one source per place"):
             parse_addresses(patterns, "here")
 
 

@@ -274,7 +274,7 @@ def test_a_service_account_signs_for_a_token_once(
     with pytest.raises(TransferFailed, match="the host that gives tokens"):
         store.list_page("table", None)
     google.wire.set_faults(Faults(share=1.0, kinds=("403",), only="token", in_a_row=1000))
-    with pytest.raises(DataError, match=r"the credentials are refused \(RefreshError\)") as caught:
+    with pytest.raises(DataError, match=r"the credentials were refused \(RefreshError\)") as caught:
         store.list_page("table", None)
     assert "application-default login" in str(caught.value.hint)
     google.wire.set_faults(Faults())

@@ -344,7 +344,7 @@ def test_pinning_that_takes_long_says_how_far_it_is(capsys: pytest.CaptureFixtur
             Advance(work=Work.ENCODE_SAMPLE, total=32),
             "encoding a sample of 32 sequences with the reference",
         ),
-        (Advance(work=Work.REBUILD_TASK), "building one task again"),
+        (Advance(work=Work.REBUILD_TASK), "rebuilding one task"),
         (Advance(work=Work.READ_FILES, total=1), "reading 1 file of the sources"),
         (
             Advance(work=Work.REMAKE_SHARD, about="shards/00002.arrow", done=1, total=3),

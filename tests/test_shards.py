@@ -430,7 +430,7 @@ def test_tokens_of_sources_that_are_not_those_of_the_shards_are_reported(copy_of
     publish(copy_of_finished, manifest)
     found = damages(copy_of_finished)
     assert any("books: the shards hold" in one for one in found)
-    assert any("the task records of stage 0 come to other counts" in one for one in found)
+    assert any("the task records of stage 0 have counts that differ" in one for one in found)
 
 
 def test_datasets_reads_the_same_sequences(finished: Path, tmp_path: Path) -> None:
@@ -459,7 +459,7 @@ def test_a_damaged_snapshot_or_selection_is_reported(copy_of_finished: Path, kin
     if kind == "snapshots":
         assert [file["rows"] for file in value["files"]] == [[18]] * 3
     path.write_bytes(path.read_bytes().replace(b'"rows":[18]', b'"rows":[19]', 1) + b" " * (kind == "selections"))
-    with pytest.raises(IntegrityError, match="its sha256 is not its name"):
+    with pytest.raises(IntegrityError, match="its sha256 differs from its name"):
         load_named(copy_of_finished, kind, name)
     assert any(str(path) in one for one in damages(copy_of_finished))
     path.unlink()

@@ -369,7 +369,7 @@ def test_a_fetch_goes_on_at_the_commit_that_it_began_with(stack, blobs, hub, tmp
         assert texts_in(out) == texts_in(stack / "local")
         with pytest.raises(BuildStateError) as caught:
             fetch(ON_HUB.replace(STACK, f"{STACK}@{newer}"), out)
-        assert caught.value.message == "the folder is of a fetch with other files, store"
+        assert caught.value.message == "the folder belongs to a fetch with other files, store"
         assert str(caught.value.hint).endswith(f"SRC was {first['store']['asked']}, found at {first['store']['found']}")
         assert fetch(ON_HUB, tmp_path / "new")["store"]["found"] == f"hf://datasets/{STACK}@{newer}/data"
     assert list(texts_in(tmp_path / "new")) == ["train-00000-of-00002-00000.parquet"]

@@ -222,7 +222,7 @@ def test_the_size_of_a_chunk_follows_from_the_total_alone(rows, chunk_rows):
 
 def test_files_that_would_become_one_are_refused():
     """A name is a promise."""
-    with pytest.raises(UsageError, match=r"2 files of SRC would become 'a-00000.parquet'"):
+    with pytest.raises(UsageError, match=r"2 files of SRC would be written to 'a-00000.parquet'"):
         make_fetch_plan([ids_file("a.parquet", 1), ids_file("a.pq", 1)], RULES, None)
 
 
@@ -243,6 +243,6 @@ def test_a_part_is_written_as_number_and_count():
 @pytest.mark.parametrize("text", ["0/4", "5/4", "4", "a/b", "1/0", "-1/2", "1/2/3", "", "½/1"])
 def test_what_is_no_part_is_refused(text):
     """With an example."""
-    with pytest.raises(UsageError, match="is no part") as caught:
+    with pytest.raises(UsageError, match="is not a part") as caught:
         parse_part(text)
     assert "16/16" in str(caught.value.hint)

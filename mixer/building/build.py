@@ -44,9 +44,7 @@ if TYPE_CHECKING:
     from mixer.stack.fetch import Listener
 
 BUILD_LOG = "build-log.json"
-_DIED_HINT = (
-    "it may have run out of memory: use fewer --workers or a smaller task_tokens; the same command goes on where it was"
-)
+_DIED_HINT = "it may have run out of memory: use fewer --workers or a smaller task_tokens, then run it again to resume"
 _EVIDENCE_SHARE = 0.02
 """Of a build's time that it may take longer, to finish digests of files that it has read."""
 _VERSIONS = ("pyarrow", "numpy", "gigatoken", "tokenizers")

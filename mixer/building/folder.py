@@ -114,9 +114,9 @@ class BuildFolder:
             for path in sorted((self.out / name).glob("*")):
                 if not pattern.fullmatch(path.name) and not _TEMPORARY.fullmatch(path.name):
                     raise BuildStateError(
-                        "not a file of a build, but where its files are",
+                        "not a file of the build, but in the place of one",
                         where=str(path),
-                        hint="move it away; the same command goes on where it was",
+                        hint="move it away, then run the same command again to resume",
                     )
 
     def adopt(self, plan: Plan) -> None:

@@ -156,6 +156,6 @@ class Ledger:
 def _check_against_reference(check: ReferenceCheck) -> None:
     if check.different > 1 + MAX_DIFFERENT_SHARE * check.documents:
         raise TokenizerError(
-            f"{check.different:,} of {check.documents:,} documents checked have other ids than the reference gives",
-            hint="this tokenizer is not handled exactly by the engine; please report it",
+            f"{check.different:,} of {check.documents:,} documents checked have ids that differ from the reference",
+            hint="the engine does not encode exactly as this tokenizer does; please report it",
         )

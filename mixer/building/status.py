@@ -92,7 +92,7 @@ class StatusReader:
             raise IntegrityError(
                 "no build in this folder",
                 where=str(self._out),
-                hint="give the folder that `mixer build -o` was given",
+                hint="give the folder that `mixer build -o` wrote",
             )
         busy, run = _at_work(self._out, run)
         folder_bytes = sum(sizes.values())

@@ -39,7 +39,7 @@ def build(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where the manifest is copied to. Default: manifests/ beside recipes/.",
+            help="Folder for a copy of the manifest. Default: manifests/ beside recipes/.",
             callback=on_this_machine,
         ),
     ] = None,
@@ -47,12 +47,12 @@ def build(
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
     is_dry: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be built, and what is finished; write nothing into OUT.")
+        bool, typer.Option("--dry-run", help="Show what would be built and what is finished; write nothing into OUT.")
     ] = False,
 ) -> None:
-    """Build a recipe, or go on with a build that was stopped.
+    """Build a recipe, or resume a build that was stopped.
 
-    The same recipe and sources give the same shards, whatever the number of workers and interruptions.
+    The same recipe and sources give the same shards for any number of workers and interruptions.
 
     Example: mixer build my-mixture.yaml -o out/my-mixture
     """
@@ -93,7 +93,7 @@ def build(
         return
     print_summary(summary, out_console(), wide=wide)
     if not quiet:
-        done = "built before, and every digest is still right" if was_there else "built"
+        done = "built before, and every digest still matches" if was_there else "built"
         say(f"{done}: {out}, with a copy of its manifest in {copy}")
 
 

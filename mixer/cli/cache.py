@@ -1,4 +1,4 @@
-"""`mixer cache dir|size|prune`: what is kept between builds, and what of it may go."""
+"""`mixer cache dir|size|prune`: the cache that builds share: its place, its size, and removing old entries."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mixer.extras import require
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
-cache_app = typer.Typer(rich_markup_mode=None, help="Show what is kept between builds, or remove some of it.")
+cache_app = typer.Typer(rich_markup_mode=None, help="Show the cache that builds share, or remove old entries.")
 
 
 @cache_app.command("dir")
 def show_dir(cache: Cache = None, json: Json = False) -> None:
-    """Print where the cache is.
+    """Print the path of the cache.
 
     Example: du -sh $(mixer cache dir)
     """
@@ -33,9 +33,9 @@ def show_dir(cache: Cache = None, json: Json = False) -> None:
 
 @cache_app.command("size")
 def size(cache: Cache = None, wide: Wide = False, json: Json = False) -> None:
-    """Show what is in the cache, and how much of it.
+    """Show the contents and the size of the cache.
 
-    A recipe's `cache: {dir}` is a cache of its own: name it with --cache.
+    A recipe's `cache: {dir}` is a separate cache: give it with --cache.
 
     Example: mixer cache size
     """
@@ -54,25 +54,25 @@ def size(cache: Cache = None, wide: Wide = False, json: Json = False) -> None:
 @cache_app.command("prune")
 def prune(
     older_than: Annotated[
-        str | None, typer.Option(metavar="AGE", help="Remove what was not used for so long, such as 30d, 12h or 2w.")
+        str | None, typer.Option(metavar="AGE", help="Remove entries unused for this long, such as 30d, 12h or 2w.")
     ] = None,
     max_size: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Remove what was used longest ago until the rest fits, such as 50GB."),
+        typer.Option(metavar="SIZE", help="Remove the least recently used entries until the rest fits, such as 50GB."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing; say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Remove nothing; show what would be removed.")] = False,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """Remove what was not used for long, or is too much.
+    """Remove old entries, by age or until the rest fits a size.
 
-    Builds may be running: what they have open stays. Only files that mixer made are removed. With --max-size, blocks
+    Files that running builds have open stay. Only files that mixer made are removed. With --max-size, blocks
     of remote files go first, then tokenizers, then fetched contents; row counts, digests and measurements stay.
 
     Example: mixer cache prune --older-than 30d --max-size 50GB --dry-run
     """
     if older_than is None and max_size is None:
-        raise UsageError("nothing says what to remove", hint="give --older-than 30d, --max-size 50GB, or both")
+        raise UsageError("no age and no size was given", hint="give --older-than 30d, --max-size 50GB, or both")
     seconds = None if older_than is None else parse_age(older_than)
     max_bytes = None
     if max_size is not None:
@@ -107,7 +107,7 @@ def parse_age(text: str) -> float:
     """Seconds of an age such as `30d`, `12h`, `2w`.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is not an age.
     """
     match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?) ?([smhdw])", text.strip().lower(), re.ASCII)
     if match is None:

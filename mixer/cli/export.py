@@ -1,4 +1,4 @@
-"""`mixer export OUT --to FORMAT DIR`: a build for trainers that read their own formats."""
+"""`mixer export OUT --to FORMAT DIR`: a build in the format of another trainer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mixer.cli.options import Build, Json, on_this_machine
 
 
 class ExportFormat(StrEnum):
-    """What a build can be exported to."""
+    """The formats of exports."""
 
     BIN = "bin"
     LITDATA = "litdata"
@@ -27,10 +27,10 @@ def export(
     out: Build,
     folder: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="Where to: empty, or an export to be finished.", callback=on_this_machine),
+        typer.Argument(metavar="DIR", help="A folder: new, empty, or an unfinished export.", callback=on_this_machine),
     ],
     to: Annotated[
-        ExportFormat, typer.Option("--to", help="bin: flat ids; litdata, mds: sequences; the others: documents.")
+        ExportFormat, typer.Option("--to", help="bin: flat ids; litdata, mds: sequences; others: documents.")
     ],
     json: Json = False,
 ) -> None:

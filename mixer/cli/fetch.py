@@ -1,4 +1,4 @@
-"""`mixer fetch stack-v2 SRC OUT`: the contents that a data set only points at."""
+"""`mixer fetch stack-v2 SRC OUT`: the text that a data set's rows refer to."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from mixer.extras import require
 
 
 class DataSet(StrEnum):
-    """Data sets that only point at their contents."""
+    """Data sets whose rows refer to their text."""
 
     STACK_V2 = "stack-v2"
 
 
 class OnGone(StrEnum):
-    """What a blob that cannot be had does."""
+    """What to do about a blob that is missing or damaged."""
 
     DROP_FILE = "drop-file"
     DROP_REPO = "drop-repo"
@@ -27,50 +27,56 @@ class OnGone(StrEnum):
 
 
 def fetch(
-    data_set: Annotated[DataSet, typer.Argument(metavar="DATASET", help="stack-v2.", show_default=False)],
+    data_set: Annotated[DataSet, typer.Argument(metavar="DATASET", help="The data set: stack-v2.", show_default=False)],
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SRC", help="Parquet files of the-stack-v2-train-smol-ids, here or hf://, s3://, https://."
+            metavar="SRC", help="Parquet files of the-stack-v2-train-smol-ids; local, hf://, s3:// or https://."
         ),
     ],
     out: Annotated[
         Path,
-        typer.Argument(metavar="OUT", help="A folder for parquet files with text.", callback=on_this_machine),
+        typer.Argument(metavar="OUT", help="The folder for the Parquet files with text.", callback=on_this_machine),
     ],
     origin: Annotated[
         str | None,
-        typer.Option("--from", metavar="ADDRESS", help="Where the blobs are. Default: s3://softwareheritage/content."),
+        typer.Option(
+            "--from", metavar="ADDRESS", help="The address of the blobs. Default: s3://softwareheritage/content."
+        ),
     ] = None,
     signed: Annotated[bool, typer.Option("--signed", help="Sign requests with your AWS credentials.")] = False,
     language: Annotated[list[str] | None, typer.Option(help="Only files of this language; repeatable.")] = None,
     license_type: Annotated[
-        list[str] | None, typer.Option(help="Only files of this type: permissive, no_license; repeatable.")
+        list[str] | None, typer.Option(help="Only files of this license: permissive, no_license; repeatable.")
     ] = None,
-    vendored: Annotated[bool, typer.Option(help="Whether vendored files are wanted.")] = True,
-    generated: Annotated[bool, typer.Option(help="Whether generated files are wanted.")] = True,
+    vendored: Annotated[bool, typer.Option(help="Include vendored files.")] = True,
+    generated: Annotated[bool, typer.Option(help="Include generated files.")] = True,
     min_bytes: Annotated[str | None, typer.Option(metavar="SIZE", help="Only files of at least this size.")] = None,
     max_bytes: Annotated[str | None, typer.Option(metavar="SIZE", help="Only files of at most this size.")] = None,
     min_bytes_per_token: Annotated[
-        float | None, typer.Option(min=0, metavar="X", help="Only files of at least so much text a token.")
+        float | None, typer.Option(min=0, metavar="X", help="Only files with at least this many bytes per token.")
     ] = None,
-    tokenizer: Annotated[str, typer.Option(help="What counts tokens, as in a recipe.")] = "llama3",
-    on_missing: Annotated[OnGone, typer.Option(help="What a blob does that is not there.")] = OnGone.DROP_FILE,
-    on_damaged: Annotated[OnGone, typer.Option(help="What a blob does with other bytes.")] = OnGone.ERROR,
+    tokenizer: Annotated[str, typer.Option(help="The tokenizer that counts tokens, as in a recipe.")] = "llama3",
+    on_missing: Annotated[
+        OnGone, typer.Option(help="If a blob is missing: drop its file, drop its repository, or stop.")
+    ] = OnGone.DROP_FILE,
+    on_damaged: Annotated[
+        OnGone, typer.Option(help="If a blob's bytes do not match its digest: the same choices.")
+    ] = OnGone.ERROR,
     part: Annotated[str, typer.Option(metavar="I/N", help="This host's part of the work, as in 3/16.")] = "1/1",
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Worker processes. Default: one per core.")
     ] = None,
     connections: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Blobs on their way at once, over all workers.")
+        int, typer.Option(min=1, metavar="N", help="Blobs requested at once, over all workers.")
     ] = 256,
     cache: Cache = None,
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Fetch the text that a data set only points at, or go on with it.
+    """Fetch the text that a data set's rows refer to; run it again to resume.
 
-    The same rows, options and blobs give the same files, whatever the number of workers, hosts and interruptions.
+    The same rows, options and blobs give the same files for any number of workers, hosts and interruptions.
 
     Example: mixer fetch stack-v2 'ids/*.parquet' contents --part 3/16
     """
@@ -110,4 +116,4 @@ def fetch(
     for line in report_in_words(report):
         print(line)
     if not quiet:
-        say(f"in {out}; what became of each file: {out / 'report.json'}")
+        say(f"in {out}; the outcome of each file: {out / 'report.json'}")

@@ -1,4 +1,4 @@
-"""`mixer head SOURCE|RECIPE`: what is in some data, before anything is built."""
+"""`mixer head SOURCE|RECIPE`: the columns and first texts of data, before a build."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mixer.extras import require
 
 def head(
     data: Annotated[
-        str, typer.Argument(metavar="DATA|RECIPE", help="A file, folder, glob or address; or a recipe, a YAML file.")
+        str, typer.Argument(metavar="DATA|RECIPE", help="A file, folder, glob or address; or a recipe (a YAML file).")
     ],
     source: Annotated[str | None, typer.Option(metavar="NAME", help="Only this source.")] = None,
     number: Annotated[int, typer.Option("-n", min=0, max=100, metavar="N", help="How many texts to show.")] = 3,
@@ -27,9 +27,9 @@ def head(
     wide: Wide = False,
     json: Json = False,
 ) -> None:
-    """Show what is in some data: its columns, and the first texts.
+    """Show the columns and the first texts of data.
 
-    Of a recipe, each source's first rows that its `where` keeps. Only beginnings of files are read.
+    For a recipe, show the first rows of each source that its `where` keeps. Only the start of each file is read.
 
     Example: mixer head 'web/*.parquet' -n 5
     """
@@ -50,7 +50,7 @@ def head(
             num_texts=number,
         )
     elif overrides:
-        raise UsageError("--set changes a recipe, and these are data", where=data, hint="give a recipe, a YAML file")
+        raise UsageError("--set changes a recipe, and this is data", where=data, hint="give a recipe, a YAML file")
     else:
         heads = heads_of_data(data, source, folder=root or Path.cwd(), num_texts=number)
     if json:

@@ -21,15 +21,15 @@ def init(
         Path,
         typer.Option("--out", "-o", metavar="RECIPE", help="The recipe to write.", callback=on_this_machine),
     ] = Path("recipe.yaml"),
-    force: Annotated[bool, typer.Option("--force", help="Replace the recipe if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the recipe if it exists.")] = False,
     cache: Cache = None,
     wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Write a recipe for your own data.
 
-    It looks at the files, makes sources of them, chooses the column of text and counts rows. The recipe uses every row
-    once and has comments on what to change.
+    Looks at the files, groups them into sources, chooses each text column and counts rows. The recipe uses every row
+    once; its comments say what to change.
 
     Example: mixer init books/ 'web/*.parquet' notes.csv -o my.yaml
     """
@@ -37,7 +37,7 @@ def init(
     if out.is_dir():
         raise UsageError("is a folder", where=str(out), hint=f"give the recipe's name: -o {out / 'recipe.yaml'}")
     if out.exists() and not force:
-        raise UsageError("is there already", where=str(out), hint="give another name with -o, or --force to replace it")
+        raise UsageError("already exists", where=str(out), hint="give another name with -o, or --force to replace it")
     from mixer.intake.begin import begin
     from mixer.report.advance import AdvanceLines
     from mixer.report.console import out_console, print_json, say

@@ -1,4 +1,4 @@
-"""`mixer inspect OUT`: what a build holds."""
+"""`mixer inspect OUT`: the contents of a build."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mixer.cli.options import Build, Json, Wide
 
 
 def inspect(out: Build, wide: Wide = False, json: Json = False) -> None:
-    """Show what each source got, in rows and in tokens.
+    """Show the rows and tokens that a build has from each source.
 
     Example: mixer inspect out/my-mixture
     """

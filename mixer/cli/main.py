@@ -1,4 +1,4 @@
-"""The console script `mixer`: the verbs, and what becomes of errors."""
+"""The console script `mixer`: the verbs, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ class _WithoutPandas(MetaPathFinder):
     """
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
-        """Refuse pandas; know nothing of all else."""
+        """Refuse pandas; leave all other modules to the other finders."""
         if fullname == "pandas":
             raise ModuleNotFoundError("not used by mixer's command line", name="pandas")
 
 
 class Bug(MixerError):
-    """Something that mixer's author did not foresee."""
+    """An error that mixer did not foresee."""
 
     exit_code = 3
 
 
 # Rich help would cost more than all the rest of `mixer --help`.
 RESUMABLE = ("fetch", "build", "repair", "export")
-"""Verbs that go on where they were when they are run again."""
+"""Verbs that resume when they are run again."""
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -114,7 +114,7 @@ def run(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return code or 0
     except (KeyboardInterrupt, typer.Abort):
-        goes_on = "the same command goes on where it was" if arguments[0] in RESUMABLE else None
+        goes_on = "run the same command again to resume" if arguments[0] in RESUMABLE else None
         error: MixerError = Interrupted("interrupted", hint=goes_on)
     except BrokenPipeError:
         # Who read stdout has gone, as `head` does; what is left in the buffer must not fail again at exit.
@@ -131,7 +131,7 @@ def run(arguments: list[str]) -> int:
 
 
 def as_mixer_error(error: Exception) -> MixerError:
-    """What the user can act on, or a bug."""
+    """The error as one that the user can act on, or as a bug."""
     if isinstance(error, MixerError):
         return error
     if hasattr(error, "format_message"):  # wrong usage: Typer's own class, in its older versions Click's
@@ -145,7 +145,7 @@ def as_mixer_error(error: Exception) -> MixerError:
         return MixerError("out of memory", hint="use fewer --workers, or a smaller task_tokens in the recipe")
     return Bug(
         f"bug in mixer: {type(error).__name__}: {error}",
-        hint="please report it with its traceback and the command, where you got mixer from",
+        hint="please report it, with the traceback and the command, where you got mixer from",
     )
 
 

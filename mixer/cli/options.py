@@ -1,4 +1,4 @@
-"""Arguments that several verbs share, and where things lie unless told."""
+"""Arguments that several verbs share, and the default folders."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def on_this_machine(param: typer.CallbackParam, path: Path | None) -> Path | Non
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Wide = Annotated[
-    bool, typer.Option("--wide", help="Show all columns of the table, also where they do not fit the terminal.")
-]
+Wide = Annotated[bool, typer.Option("--wide", help="Show all columns, even if they do not fit the terminal.")]
 RecipeFile = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file.", callback=on_this_machine)
 ]
@@ -38,13 +36,13 @@ Build = Annotated[
 ]
 Root = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="Where the recipe's relative paths start.", callback=on_this_machine),
+    typer.Option(metavar="DIR", help="The folder that the recipe's paths are relative to.", callback=on_this_machine),
 ]
 Cache = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Where tokenizers and row counts are kept. Default: $MIXER_CACHE or ~/.cache/mixer.",
+        help="The cache of tokenizers and row counts. Default: $MIXER_CACHE or ~/.cache/mixer.",
         callback=on_this_machine,
     ),
 ]
@@ -54,7 +52,7 @@ def cache_dir(given: Path | None) -> Path:
     """The cache folder: the one given, or the default.
 
     Raises:
-        UsageError: `$MIXER_CACHE` is the address of a store, or neither it nor a home folder is there.
+        UsageError: `$MIXER_CACHE` is the address of a store, or neither it nor a home folder exists.
     """
     from mixer.sources.pin_cache import default_cache_dir
 
@@ -62,7 +60,7 @@ def cache_dir(given: Path | None) -> Path:
         folder = given or default_cache_dir()
     except RuntimeError as error:  # an account without a home folder, as containers have
         raise UsageError(
-            "there is no home folder to keep a cache in",
+            "no home folder for the cache",
             where="$MIXER_CACHE",
             hint="set MIXER_CACHE, or give --cache DIR",
         ) from error
@@ -71,30 +69,30 @@ def cache_dir(given: Path | None) -> Path:
 
 
 def build_folder(path: Path) -> Path:
-    """The folder of a build, given it or its manifest."""
+    """The folder of a build, from that folder or its manifest."""
     return path if path.is_dir() else path.parent
 
 
 def remembered_root(folder: Path) -> Path | None:
-    """The root that a build was made with, if its log still tells."""
+    """The root that a build was made with, if its log has one."""
     root = _build_log(folder).get("root")
     return Path(root) if isinstance(root, str) else None
 
 
 def known_root(folder: Path, recipe: Path | None, root: Path | None, verb: str) -> Path:
-    """Where a build's sources are: as told, or as its log remembers.
+    """The root of a build's sources: the option if given, else the root in its log.
 
     Raises:
-        UsageError: nothing tells.
+        UsageError: neither has a root.
     """
     found = root or (recipe.parent if recipe else remembered_root(folder))
     if found is None:
-        raise UsageError(f"{verb} has to know where the sources are", hint="give --recipe, or --root with its folder")
+        raise UsageError(f"{verb} needs the root of the sources", hint="give --recipe or --root")
     return found
 
 
 def remembered_blocks(folder: Path) -> BlockCache | None:
-    """Where a build kept blocks of remote sources and fetched contents, if its log tells and it is there."""
+    """The build's cache of remote blocks and fetched contents, if its log names one that exists."""
     from mixer.stores.block_cache import BlockCache
 
     match _build_log(folder).get("cache"):
@@ -112,6 +110,6 @@ def _build_log(folder: Path) -> dict[str, Any]:
 
 
 def manifests_dir(recipe: Path) -> Path:
-    """Where copies of manifests go: `manifests` beside a folder `recipes`, else in the recipe's folder."""
+    """The folder for copies of manifests: `manifests` beside a folder `recipes`, else in the recipe's folder."""
     folder = recipe.resolve().parent
     return (folder.parent if folder.name == "recipes" else folder) / "manifests"

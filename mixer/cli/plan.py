@@ -1,4 +1,4 @@
-"""`mixer plan RECIPE`: what a mix will be, before it is built."""
+"""`mixer plan RECIPE`: a forecast of a mix before it is built."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Match(StrEnum):
-    """What weights can be matched to."""
+    """The quantity that weights are matched to."""
 
     tokens = "tokens"
 
@@ -27,20 +27,20 @@ class Match(StrEnum):
 def plan(
     recipe: RecipeFile,
     facts: Annotated[
-        bool, typer.Option("--facts", help="Read no source: go by what manifests/facts says of known data sets.")
+        bool, typer.Option("--facts", help="Read no source: use the published figures in manifests/facts.")
     ] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="Pin remote sources anew first, and say what differs.")
+        bool, typer.Option("--update", help="Pin remote sources again first, and show what changed.")
     ] = False,
     batch_tokens: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Tokens of a step, all ranks together, such as 11M or 64x21x8192."),
+        typer.Option(metavar="SIZE", help="Tokens per step over all ranks, such as 11M or 64x21x8192."),
     ] = None,
     tokens_per_second: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="What all ranks together train on in a second, such as 800K.")
+        str | None, typer.Option(metavar="SIZE", help="Training speed of all ranks, such as 800K tokens per second.")
     ] = None,
     build_mb_per_second: Annotated[
-        float | None, typer.Option(min=0.001, metavar="MB", help="Text that a build goes through in a second.")
+        float | None, typer.Option(min=0.001, metavar="MB", help="Speed of a build, in MB of text per second.")
     ] = None,
     match: Annotated[
         Match | None, typer.Option(help="Also print the row weights that give the weights as shares of tokens.")
@@ -54,10 +54,10 @@ def plan(
     wide: Wide = False,
     json: Json = False,
 ) -> None:
-    """Show what a mix will be, before it is built.
+    """Forecast a mix before it is built.
 
-    Rows, tokens, passes, sizes and times. Tokens per row come from a small keyed sample of each source, with its error.
-    Nothing is built or written but the cache of what is known of files.
+    Shows rows, tokens, passes, sizes and times. Tokens per row are estimated, with an error, from a small sample.
+    Nothing is built; only the cache of file facts is written.
 
     Example: mixer plan my-mixture.yaml --batch-tokens 11M
     """
@@ -102,14 +102,14 @@ def plan(
 
 
 def _known(recipe: Recipe, folder: Path) -> list[SourceProfile]:
-    """The sources as mixer's own facts and those beside the recipe say."""
+    """The profiles of the sources from mixer's own facts and those beside the recipe."""
     from mixer.survey.published import PACKAGED, load_facts, profiles_of_facts
 
     return profiles_of_facts(recipe, load_facts(PACKAGED, folder))
 
 
 def _updated(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> dict[str, str]:
-    """What differs in each remote source, which is pinned as it is from now on."""
+    """Pin each remote source as it is now; what changed in each."""
     from mixer.building.build import sources_cache
     from mixer.report.advance import AdvanceLines
     from mixer.survey.update import update_pins
@@ -120,7 +120,7 @@ def _updated(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> dict[st
 
 
 def _measured(recipe: Recipe, root: Path, cache: Path, *, quiet: bool) -> tuple[Recipe, list[SourceProfile]]:
-    """The recipe as a build numbers its sources, and the sources as samples of them say."""
+    """The recipe as a build numbers its sources, and the profiles of the sources from samples."""
     from mixer.building.build import sources_cache
     from mixer.report.advance import AdvanceLines
     from mixer.report.fetch import listen

@@ -1,4 +1,4 @@
-"""`mixer repair OUT`: the damaged files of a build are made again."""
+"""`mixer repair OUT`: rebuild the damaged files of a build."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def repair(
     cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """Make damaged or missing files of a build again, and no others.
+    """Rebuild the damaged or missing files of a build, and no others.
 
-    What comes out must have the content that the manifest says, so a repair cannot change a build.
+    A rebuilt file must match its digest in the manifest, so a repair cannot change a build.
 
     Example: mixer repair out/my-mixture
     """
@@ -46,7 +46,7 @@ def repair(
     folder = build_folder(out)
     done = run_repair(
         folder,
-        root=known_root(folder, recipe, root, "making shards again"),
+        root=known_root(folder, recipe, root, "rebuilding shards"),
         cache_dir=cache_dir(cache),
         blocks=remembered_blocks(folder) if cache is None else None,
         on_progress=say_advance,
@@ -55,6 +55,6 @@ def repair(
         print_json({"shards": done.shards, "records": done.records, "others": done.others})
         return
     for path in (*done.shards, *done.records, *done.others):
-        print(f"{path} made again")
+        print(f"{path} rebuilt")
     seconds = duration(time.perf_counter() - started)
-    print(f"{counted(done.num_files, 'file')} made again, in {seconds}" if done.num_files else "nothing is damaged")
+    print(f"{counted(done.num_files, 'file')} rebuilt, in {seconds}" if done.num_files else "nothing is damaged")

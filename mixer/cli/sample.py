@@ -13,9 +13,9 @@ from mixer.extras import require
 
 def sample(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A new folder, or one with a sample.", callback=on_this_machine)
+        Path, typer.Argument(metavar="DIR", help="A new folder, or one that has a sample.", callback=on_this_machine)
     ],
-    size: Annotated[str, typer.Option(help="How much text, such as 200MB.")] = "50MB",
+    size: Annotated[str, typer.Option(help="The amount of text, such as 200MB.")] = "50MB",
     wide: Wide = False,
     json: Json = False,
 ) -> None:

@@ -9,7 +9,7 @@ import typer
 from mixer.extras import require
 
 
-def schema(json: Annotated[bool, typer.Option("--json", help="Changes nothing: it is JSON anyway.")] = False) -> None:
+def schema(json: Annotated[bool, typer.Option("--json", help="The output is always JSON.")] = False) -> None:
     """Print the JSON schema of recipes, for editors.
 
     Example: mixer schema > recipe.schema.json

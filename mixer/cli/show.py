@@ -25,19 +25,21 @@ from mixer.extras import require
 def show(
     out: Build,
     number: Annotated[
-        int | None, typer.Option("--sequence", "-s", metavar="N", help="Which one, over all shards, from 0.")
+        int | None, typer.Option("--sequence", "-s", metavar="N", help="The sequence's number over all shards, from 0.")
     ] = None,
     source: Annotated[str | None, typer.Option(metavar="NAME", help="A source; with --row.")] = None,
     row: Annotated[int | None, typer.Option(metavar="K", help="A row of the source, from 0.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Do not shorten long texts.")] = False,
-    width: Annotated[int | None, typer.Option(min=20, metavar="COLUMNS", help="Default: the terminal's.")] = None,
+    width: Annotated[
+        int | None, typer.Option(min=20, metavar="COLUMNS", help="Width. Default: the terminal's.")
+    ] = None,
     root: Root = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
     """Show a sequence as text, or a row of a source.
 
-    Each segment has its source, row and file; a row says where it stands and what became of it.
+    Each segment is shown with its source, row and file; a row with its place in the source and its fate in the build.
 
     Example: mixer show out/my-mixture --sequence 5
     """
@@ -80,7 +82,7 @@ def _show_row(
     full: bool,
     width: int | None,
 ) -> None:
-    """Read a row from its source, and say where it stands and what became of it."""
+    """Read a row from its source, and print its place and its fate."""
     from mixer.feed.sequences import open_build
     from mixer.feed.trace import holding, source_number
     from mixer.report.console import out_console, print_json

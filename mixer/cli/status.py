@@ -1,4 +1,4 @@
-"""`mixer status OUT`: how far a build is."""
+"""`mixer status OUT`: the progress of a build."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ WATCH_SECONDS = 10.0
 def status(
     out: Build,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Look again every two seconds until the build ends; ^C stops looking.")
+        bool, typer.Option("--watch", help="Refresh every two seconds until the build ends; ^C stops watching.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show how far a build is, and who is working on it.
+    """Show the progress of a build, and which processes work on it.
 
-    Also while the build is running, which is not disturbed, and after it failed or was killed. With --watch the exit
+    Works during a build, without disturbing it, and after a build failed or was killed. With --watch the exit
     code is 1 if the build ends unfinished.
 
     Example: mixer status out/my-mixture --watch
@@ -49,9 +49,9 @@ def status(
 
 
 def _watch(read: Callable[[], Status], *, as_json: bool) -> int:
-    """Show the status again and again until nobody works on the build; the exit code.
+    """Show the status repeatedly until no process works on the build; the exit code.
 
-    A terminal has one view that changes. Elsewhere there is a line now and then; with `--json` an object a look.
+    A terminal shows one changing view; other outputs get a line every ten seconds, `--json` an object per look.
     """
     import json
 
@@ -80,7 +80,7 @@ def _watch(read: Callable[[], Status], *, as_json: bool) -> int:
 
 
 def _draw(lines: list[str], width: int, before: int) -> int:
-    """Put lines over those that were drawn before; returns how many lines of the screen they take."""
+    """Draw lines over those drawn before; the number of screen lines that they take."""
     up = f"\x1b[{before}F\x1b[J" if before else ""
     sys.stdout.write(up + "".join(f"{line}\n" for line in lines))
     sys.stdout.flush()

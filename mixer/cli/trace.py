@@ -1,4 +1,4 @@
-"""`mixer trace OUT`: the rows that a step saw, or the sequences that hold a row."""
+"""`mixer trace OUT`: the rows of a step, or the sequences of a row."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ def trace(
     out: Build,
     step: Annotated[int | None, typer.Option(metavar="N", help="A step of the run, from 0.")] = None,
     rank: Annotated[int, typer.Option(metavar="R", help="The rank, from 0.")] = 0,
-    world: Annotated[int, typer.Option(metavar="W", help="How many ranks there were.")] = 1,
+    world: Annotated[int, typer.Option(metavar="W", help="The number of ranks.")] = 1,
     batch: Annotated[
-        int, typer.Option(metavar="B", help="Sequences of a rank in a step, gradient accumulation included.")
+        int, typer.Option(metavar="B", help="Sequences per rank per step, gradient accumulation included.")
     ] = 1,
     source: Annotated[str | None, typer.Option(metavar="NAME", help="A source; with --row.")] = None,
     row: Annotated[int | None, typer.Option(metavar="K", help="A row of the source, from 0.")] = None,
     epochs: Annotated[
-        int | None, typer.Option(metavar="E", help="How many epochs the run had. Default: the build's.")
+        int | None, typer.Option(metavar="E", help="The number of epochs of the run. Default: the build's.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="S", help="Of the order. Default: the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="S", help="The seed of the order. Default: the recipe's.")] = None,
     shuffle_shards: Annotated[
-        int | None, typer.Option(metavar="SHARDS", help="The run's shuffle_shards, if it had any.")
+        int | None, typer.Option(metavar="SHARDS", help="The shuffle_shards of the run, if set.")
     ] = None,
     root: Root = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """List the rows that a step saw, or the sequences of a row.
+    """List the rows of a step, or the sequences of a row.
 
-    Of a row that is in no sequence it says why: from the row itself, where the source is at hand.
+    If no sequence holds the row, print the reason; it is read from the row itself if the source is available.
 
     Example: mixer trace out/my-mixture --step 700 --rank 3 --world 64
     """
@@ -80,7 +80,7 @@ def _why_not(sequences: SequenceSet, source: str, row: int, root: Path | None, c
     place = root or remembered_root(folder)
     try:
         if place is None:
-            raise MissingPackages("the source is not at hand")
+            raise MissingPackages("the source is not available")
         require("build", "reading a row")
         from mixer.verify.row_fate import row_fate
 
@@ -91,6 +91,6 @@ def _why_not(sequences: SequenceSet, source: str, row: int, root: Path | None, c
         return f"{fate_in_words(fate)} ({fate.found.place.words()})"
     except MixerError as error:
         if root is not None:
-            raise  # asked for, and not there
+            raise  # asked for, and missing
         reason = "" if isinstance(error, MissingPackages) else f" ({error.message})"
         return drawings_in_words(manifest, drawings(folder, manifest, number, row)) + reason

@@ -1,4 +1,4 @@
-"""`mixer verify OUT`: whether a build is what its manifest says."""
+"""`mixer verify OUT`: check a build against its manifest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def verify(
     out: Build,
-    deep: Annotated[bool, typer.Option("--deep", help="Also hold it against its sources.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also compare the build with its sources.")] = False,
     recipe: Annotated[
         Path | None,
         typer.Option(
@@ -40,7 +40,7 @@ def verify(
     cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """Check a build, and name each damaged shard and record batch.
+    """Check a build; list each damaged shard and record batch.
 
     Example: mixer verify out/my-mixture --deep
     """

@@ -99,7 +99,7 @@ def export(
         raise TaskError(
             f"cannot export: {error.strerror or error}",
             where=str(error.filename or folder),
-            hint="when that is mended, the same command goes on where it was",
+            hint="fix that, then run the same command again to resume",
         ) from error
     return record
 

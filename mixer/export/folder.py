@@ -31,7 +31,9 @@ def check_outside(folder: Path, build: Path) -> None:
         BuildStateError: the folder is inside the build's, or is it.
     """
     if folder.resolve().is_relative_to(build.resolve()):
-        raise BuildStateError("the folder is inside the build", where=str(folder), hint="give a folder outside of it")
+        raise BuildStateError(
+            "the folder is inside the build", where=str(folder), hint="give a folder outside the build"
+        )
 
 
 @contextmanager
@@ -48,12 +50,12 @@ def claimed(folder: Path, owner: Mapping[str, str]) -> Iterator[None]:
     """
     claim, data = folder / _CLAIM, json.dumps(owner).encode()
     if not claim.exists() and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BuildStateError("neither an empty folder nor an export", where=str(folder), hint=_EMPTY_HINT)
+        raise BuildStateError("not an empty folder and not an export", where=str(folder), hint=_EMPTY_HINT)
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = lock_file(claim)
     if descriptor is None:
         raise BuildStateError(
-            "another export is running in this folder", where=str(folder), hint="wait for it, or give another one"
+            "another export is running in this folder", where=str(folder), hint="wait for it, or give another folder"
         )
     with DiskFile(descriptor, "r+") as file:
         if file.readall() != data:

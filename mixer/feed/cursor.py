@@ -88,18 +88,18 @@ class Cursor:
                 which.
         """
         if not isinstance(state, Mapping):
-            raise CursorError(f"not a cursor: it is {shown(state)}", hint="give what state_dict returned")
+            raise CursorError(f"not a cursor: it is {shown(state)}", hint="pass the value that state_dict returned")
         expected = self.state_dict()
         version = state.get("version")
         if type(version) is not int or version != _VERSION:
             raise CursorError(
                 f"the cursor is of version {shown(version)}; this mixer reads {_VERSION}",
-                hint="use the mixer that wrote the checkpoint: another one may have another order",
+                hint="use the version of mixer that wrote the checkpoint: the order may differ in others",
             )
         if set(state) != set(expected):
             raise CursorError(
                 f"not a cursor of version {_VERSION}: it has {', '.join(sorted(map(shown, state)))}",
-                hint="give what state_dict returned",
+                hint="pass the value that state_dict returned",
             )
         for key, meaning in (("manifest", "build"), ("order", "order"), ("seed", "order"), ("shuffle_shards", "order")):
             # True == 1 == 1.0, and none but the 1 was written here.
@@ -112,19 +112,19 @@ class Cursor:
         epoch, consumed = state["epoch"], state["consumed"]
         if not (type(epoch) is int and type(consumed) is int and epoch >= 0 and consumed >= 0):
             raise CursorError(
-                f"the checkpoint says {shown(consumed)} sequences of epoch {shown(epoch)}, which cannot be",
-                hint="it is damaged: use an older one",
+                f"the checkpoint says {shown(consumed)} sequences of epoch {shown(epoch)}, which is impossible",
+                hint="the checkpoint is damaged: use an older one",
             )
         start, stop = self.epochs.part(epoch)
         if self.epochs.begin(epoch) > MOST:
             raise CursorError(
                 f"the checkpoint says epoch {shown(epoch)}, which no run reaches",
-                hint="it is damaged: use an older one",
+                hint="the checkpoint is damaged: use an older one",
             )
         if consumed >= stop - start:
             raise CursorError(
                 f"the checkpoint says {shown(consumed)} sequences of epoch {shown(epoch)}, which has {stop - start:,}",
-                hint="it is damaged: use an older one",
+                hint="the checkpoint is damaged: use an older one",
             )
         return replace(self, epoch=epoch, consumed=consumed)
 
@@ -167,5 +167,7 @@ def rank_offsets(steps: np.ndarray, *, rank: int, world: int, batch: int) -> np.
         check_whole(value, name, least=-MOST)
     check_whole(int(world) * int(batch), "world x batch_size", least=-MOST)
     if world < 1 or batch < 1 or not 0 <= rank < world:
-        raise UsageError(f"rank {rank} of {world} with batches of {batch}", hint="ranks count from 0; batches from 1")
+        raise UsageError(
+            f"rank {rank} of {world} with batches of {batch} is impossible", hint="ranks start at 0, batch sizes at 1"
+        )
     return steps[:, None].astype(np.int64) * (world * batch) + np.arange(batch, dtype=np.int64) * world + rank

@@ -24,10 +24,10 @@ def check_whole(value: Any, where: str, *, least: int = 0, most: int = MOST) -> 
         UsageError: it is not a whole number, or outside of `least` to `most`.
     """
     if not is_whole(value):
-        raise UsageError(f"{where} is {shown(value)}; it is a whole number", where=where)
+        raise UsageError(f"{where} is {shown(value)}; expected a whole number", where=where)
     if not least <= value <= most:
         limits = f"at least {least}" if value < least else f"at most {most:,}"
-        raise UsageError(f"{where} is {shown(value)}; it is {limits}", where=where)
+        raise UsageError(f"{where} is {shown(value)}; expected {limits}", where=where)
     return int(value)
 
 

@@ -71,7 +71,7 @@ def check_verify(verify: str) -> None:
         UsageError: it is none of nothing, size, digest.
     """
     if verify not in get_args(Verify):
-        raise UsageError(f"verify is {verify!r:.80}; it is nothing, size or digest", where="verify")
+        raise UsageError(f"verify is {verify!r:.80}; expected nothing, size or digest", where="verify")
 
 
 def check_shard(path: Path, entry: ShardEntry, verify: Verify) -> None:
@@ -84,7 +84,7 @@ def check_shard(path: Path, entry: ShardEntry, verify: Verify) -> None:
         raise IntegrityError(
             "the shard was deleted: the manifest says that the build does not keep it",
             where=str(path),
-            hint="read sequences of shards that are present, or build it again",
+            hint="read sequences of shards that exist, or build it again",
         )
     if verify == "nothing":
         return

@@ -51,7 +51,7 @@ class Steps:
     def __post_init__(self) -> None:
         rank_offsets(np.arange(0), rank=self.rank, world=self.world, batch=self.batch_size)
         if self.last not in ("drop", "pad"):
-            raise UsageError(f"last is {self.last!r}; it is drop or pad", where="last")
+            raise UsageError(f"last is {self.last!r}; expected drop or pad", where="last")
         if self.epochs is not None:
             check_whole(self.epochs, "epochs", least=1, most=MOST_EPOCHS)
 
@@ -138,5 +138,5 @@ def check_unmoved(cursor: Cursor, place: Cursor) -> None:
     if cursor is not place:
         raise UsageError(
             "the loader was moved while it was iterated over, by load_state_dict or a second iteration",
-            hint="begin a new iteration after load_state_dict, and have one at a time",
+            hint="start a new iteration after load_state_dict, and run one iteration at a time",
         )

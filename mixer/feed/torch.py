@@ -136,14 +136,15 @@ class StepDataset(IterableDataset[Tensors]):
         """
         if not isinstance(state, Mapping) or set(state) != {"done", "cursor"}:
             raise CursorError(
-                f"not a state of this data set: it is {shown(state)}", hint="give what state_dict returned"
+                f"not a state of this data set: it is {shown(state)}", hint="pass the value that state_dict returned"
             )
         if self._cursor.resumed(state["cursor"]) != self._cursor:
-            raise CursorError("the state began at another cursor", hint="use TrainLoader to change ranks or workers")
+            raise CursorError("the state starts at another cursor", hint="use TrainLoader to change ranks or workers")
         done = state["done"]
         if type(done) is not int or not 0 <= done <= MOST // self._steps.num_sequences:
             raise CursorError(
-                f"the state says {shown(done)} steps, which cannot be", hint="it is damaged: use an older one"
+                f"the state says {shown(done)} steps, which is impossible",
+                hint="the state is damaged: use an older one",
             )
         self._done = done
         self._resumed = True

@@ -39,7 +39,7 @@ class MixerDataLoader(BaseDataLoader):
         local_batch_size: sequences of a batch; with gradient accumulation a step takes several batches.
 
     Raises:
-        UsageError: no build is named, or its sequences have another length than the trainer's.
+        UsageError: no build is given, or its sequences have another length than the trainer's.
     """
 
     @dataclass(kw_only=True, slots=True)
@@ -76,7 +76,7 @@ class MixerDataLoader(BaseDataLoader):
         **_: Any,
     ) -> None:
         if not config.dataset_path:
-            raise UsageError("no build is named", where="dataloader.dataset_path", hint="give the folder of a build")
+            raise UsageError("no build is given", where="dataloader.dataset_path", hint="give the folder of a build")
         sequences = open_build(config.dataset_path)
         if sequences.sequence_length != seq_len:
             raise UsageError(
@@ -126,7 +126,7 @@ class MixerDataLoader(BaseDataLoader):
             cursor = json.loads(state_dict["cursor"])
         except (KeyError, TypeError, ValueError) as error:
             raise CursorError(
-                f"not a state of this loader: it is {shown(state_dict)}", hint="give what state_dict returned"
+                f"not a state of this loader: it is {shown(state_dict)}", hint="pass the value that state_dict returned"
             ) from error
         self._loader.load_state_dict(cursor)
 

@@ -67,7 +67,7 @@ def trace_step(
             f"there is no step {shown(step)}: {how_many(epochs, 'epoch')} of {how_many(len(sequences), 'sequence')} "
             f"have {how_many(num_steps, 'whole step')} of {world} x {batch}",
             where="--step",
-            hint="steps count from 0; --epochs says how many epochs the run had",
+            hint="steps start at 0; --epochs is the number of epochs of the run",
         )
     order = cursor.order(sequences)
     offsets = rank_offsets(np.array([step]), rank=rank, world=world, batch=batch)[0]

@@ -50,12 +50,12 @@ def seen_sources(data: Sequence[str], folder: Path) -> tuple[dict[str, SeenSourc
             named[unique_name(one.name, each.found.format, taken)] = each
     if not named:
         if not left_out:
-            raise DataError("there is no file", hint="name files, folders, globs or addresses")
+            raise DataError("no files found", hint="give files, folders, globs or addresses")
         more = f" (and so for {len(left_out) - 1:,} more)" if len(left_out) > 1 else ""
         raise DataError(
             f"{left_out[-1].why}{more}",
             where=left_out[-1].name,
-            hint="check that the file is whole, and that its name tells its format",
+            hint="check that the file is complete, and that its name shows its format",
         )
     return named, left_out
 
@@ -103,7 +103,7 @@ def begin(
         raise DataError(
             f"holds no text: {left_out[-1].why}",
             where=left_out[-1].name,
-            hint="see `mixer head` for what the files hold",
+            hint="`mixer head` shows what the files hold",
         )
     left_out = [
         replace(one, name=relative(one.name, str(folder))) if one.name.startswith("/") else one for one in left_out

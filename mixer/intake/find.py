@@ -78,7 +78,7 @@ def find_sources(data: Sequence[str], folder: Path) -> tuple[list[FoundSource], 
             continue
         path = folder / Path(one).expanduser()
         if path.suffix.lower() in (".yaml", ".yml"):
-            raise UsageError("is a recipe, not data", where=one, hint=f"`mixer plan {one}` shows what it makes")
+            raise UsageError("is a recipe, not data", where=one, hint=f"`mixer plan {one}` shows its mix")
         if path.is_file():
             named.setdefault(Path(os.path.abspath(path)).parent, []).append(path.name)
         elif path.is_dir():
@@ -110,7 +110,9 @@ def _folder_sources(folder: Path) -> tuple[list[FoundSource], list[LeftOut]]:
         if others:
             shown = f": it has {_suffixes(others)}"
             hint = f"if they are text: mixer init '{folder}/**/*{others.most_common(1)[0][0]}'"
-        raise RecipeError(f"the folder holds no file whose name tells a format{shown}", where=str(folder), hint=hint)
+        raise RecipeError(
+            f"no file in the folder has a name that shows its format{shown}", where=str(folder), hint=hint
+        )
     groups, left_out = grouped(names, folder.name or "data")
     left_out = [replace(one, name=str(folder / one.name)) for one in left_out]
     if others:
@@ -132,7 +134,7 @@ def _names_below(folder: Path) -> tuple[list[str], Counter[str]]:
                 others[Path(name).suffix.lower()] += 1
         if len(found) > _MAX_FILES:
             raise RecipeError(
-                f"more than {_MAX_FILES:,} files", where=str(folder), hint="name the folders in it one by one"
+                f"more than {_MAX_FILES:,} files", where=str(folder), hint="give its subfolders one by one"
             )
     return sorted(found), others
 
@@ -315,4 +317,4 @@ def _sniffed(path: Path) -> str:
     text = head.decode(errors="replace")
     if b"\0" not in head and text[:-4].count("\ufffd") == 0:
         return "text"
-    raise RecipeError("neither its name nor its first bytes tell a format", where=str(path), hint=_HINT)
+    raise RecipeError("neither its name nor its first bytes show its format", where=str(path), hint=_HINT)

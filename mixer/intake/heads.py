@@ -194,7 +194,7 @@ def _remote_pieces(found: FoundSource, source: Source, scan: ScanSpec, cache: Pi
 
 def _is_wanted(name: str, only: str | None, names: list[str]) -> bool:
     if only is not None and only not in names:
-        raise UsageError(f"there is no source '{only}'", where="--source", hint=f"there are {shown_names(names)}")
+        raise UsageError(f"there is no source '{only}'", where="--source", hint=f"the sources are {shown_names(names)}")
     return only in (None, name)
 
 

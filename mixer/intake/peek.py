@@ -145,7 +145,7 @@ def _peek_lines(stream: Any, file: InputFile, max_rows: int) -> Peek:
             )
         elif not rows:
             raise DataError(
-                "its first line is not a JSON object", where=file.name, hint="JSON lines hold one object a line"
+                "its first line is not a JSON object", where=file.name, hint="JSON lines have one object per line"
             )
     return Peek(columns=_row_columns(rows), rows=rows, row_bytes=num_bytes)
 

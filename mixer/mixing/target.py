@@ -86,7 +86,7 @@ def extent(
         needed = max(1, round(tokens / tokens_per_draw)) if tokens < MAX_DRAWS else tokens
     if needed >= MAX_DRAWS and (limit is None or when_exhausted != "stop"):
         raise RecipeError(
-            f"the target of {amount:,} {kind} is more than can be numbered: draws and tokens have 62 bits",
+            f"the target of {amount:,} {kind} is too large: draws and tokens are numbered with 62 bits",
             where="target",
             hint="set a smaller target, or fewer redrawn epochs",
         )

@@ -89,7 +89,7 @@ def _finished(draft: Draft, default_name: str) -> Recipe:
 def _of_the_file(finding: Finding, draft: Draft) -> Finding:
     """The finding, with a remedy where it is about a name that nobody wrote."""
     if finding.key == ("name",) and "name" not in draft.tree:
-        return replace(finding, hint="without `name:` a recipe has the name of its file: rename it, or give a name")
+        return replace(finding, hint="without `name`, a recipe is named after its file: rename the file, or set `name`")
     return finding
 
 
@@ -106,7 +106,7 @@ def _read_files(path: Path, draft: Draft) -> list[tuple[Path, dict[str, Any]]]:
         real = os.path.realpath(parent)
         if real in seen:
             way = " -> ".join(_shown(file) for file in [*(file for file, _ in files), parent])
-            raise RecipeError(f"goes round in a circle: {way}", where=asked_at, hint="remove one of them")
+            raise RecipeError(f"is circular: {way}", where=asked_at, hint="remove one of them")
         seen.add(real)
         if not os.path.exists(parent):
             message = f"there is no file {_shown(parent)[:300]}"

@@ -52,5 +52,5 @@ def _parse(text: str, units: Mapping[str, int], expected: str) -> int:
         raise UsageError(f"{text[:40]!r} is not a size: {expected}")
     size = Fraction(match["number"]) * units[match["unit"].lower()]
     if size.denominator != 1:
-        raise UsageError(f"{text[:40]!r} is not whole: it is {float(size)}")
+        raise UsageError(f"{text[:40]!r} is not a whole number: it is {float(size)}")
     return size.numerator

@@ -53,10 +53,10 @@ def advance_line(advance: Advance) -> str:
         case Work.ENCODE_SAMPLE:
             return f"encoding a sample of {counted(total, 'sequence')} with the reference"
         case Work.REBUILD_TASK:
-            return "building one task again"
+            return "rebuilding one task"
         case Work.READ_FILES:
             return f"reading {counted(total, 'file')} of the sources"
         case Work.REMAKE_SHARD:
-            return f"making {advance.about} again ({done} of {exact(total)})"
+            return f"rebuilding {advance.about} ({done} of {exact(total)})"
         case Work.EXPORT:
             return f"{done} of {counted(total, 'shard')}"

@@ -21,7 +21,7 @@ WORDS = {
     "tokenizers": ("tokenizers, ready to load", "some seconds each"),
     "blocks": ("blocks of remote files", "downloads them again"),
     "fetched": ("fetched contents of Stack v2", "fetches every file again: hours or days"),
-    "other": ("locks, and what mixer did not make", "is never removed"),
+    "other": ("locks, and files that mixer did not make", "is never removed"),
 }
 """By kind: what it is, and what making it again takes."""
 _FIRST_SHOWN = 10

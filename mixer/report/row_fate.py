@@ -35,9 +35,9 @@ def drawings_in_words(manifest: Manifest, drawn: Sequence[Drawing]) -> str:
     if not drawn:
         return f"{_WHY['never_drawn']}, or the source's `where` drops it"
     if not all(drawing.is_certain for drawing in drawn):
-        return "the source's `where` drops it, or it was drawn and skipped; its source, which is not here, would tell"
+        return "the source's `where` drops it, or it was drawn and skipped; only the missing source shows which"
     tasks = sorted({drawing.tasks[0] for drawing in drawn})
     cut = any(manifest.cut_of(task) is not None for task in tasks)
     left_out = ", or left out after the target was met" if cut else ""
     named = ", ".join(map(str, tasks))
-    return f"it was drawn in task {named} and skipped{left_out}; its source, which is not here, would tell why"
+    return f"it was drawn in task {named} and skipped{left_out}; only the missing source shows why"

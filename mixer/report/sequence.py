@@ -149,7 +149,7 @@ def check_tokenizer(tokenizer: Tokenizer, manifest: Manifest) -> None:
     asked = manifest.tokenizer.fingerprint
     if tokenizer.fingerprint != asked:
         raise TokenizerError(
-            f"has fingerprint {tokenizer.fingerprint}, the build was made with {asked}",
+            f"has fingerprint {tokenizer.fingerprint}; the build was made with {asked}",
             where=f"tokenizer {tokenizer.name}",
             hint="give the folder of the build's recipe as --root, with the same tokenizer in it",
         )

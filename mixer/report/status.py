@@ -40,7 +40,7 @@ def status_in_words(status: Status, now: float | None = None) -> list[str]:
     lines = [f"{status.name or status.folder}: {_state(status, now)}"]
     lines += [f"  {label:<11}{words}" for label, words in labelled if words]
     if status.state in ("stopped", "killed"):
-        lines.append("the same `mixer build` goes on where it was")
+        lines.append("run the same `mixer build` again to resume")
     return lines
 
 
@@ -73,11 +73,11 @@ def _state(status: Status, now: float) -> str:
             who.append(counted(status.workers, "worker"))
         if status.running_seconds is not None:
             who.append(f"for {duration(status.running_seconds)}")
-        return f"{status.state} ({', '.join(who) or 'by a process that left no note of itself'})"
+        return f"{status.state} ({', '.join(who) or 'by an unknown process'})"
     last = "" if status.last_unix is None else f" at {moment(status.last_unix, now)}"
     match status.state:
         case "killed":
-            return f"killed: its process is gone, and was last heard of{last}"
+            return f"killed: its process is gone; last sign of life{last}"
         case "failed":
             return f"failed{last}"
     return f"stopped{last}"
@@ -93,7 +93,7 @@ def _tasks(status: Status) -> str:
     if status.tasks_left is not None and status.state != "finished":
         parts.append(f"about {exact(status.tasks_left)} left")
     if status.remade:
-        parts.append(f"{exact(status.remade)} to be made again: the record or the shard is damaged")
+        parts.append(f"{exact(status.remade)} to be rebuilt: the record or the shard is damaged")
     return ", ".join(parts)
 
 

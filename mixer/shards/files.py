@@ -64,7 +64,7 @@ def damage_beside_shards(folder: Path, manifest: Manifest) -> Iterator[Integrity
     known = {folder / shard.path for shard in manifest.shards if shard.file.state == "present"}
     for path in sorted({*folder.glob("shards/*.arrow")} - known):
         yield IntegrityError(
-            "not a shard of this build, but read as one by its data-set card", where=str(path), hint="delete it"
+            "not a shard of this build, but its data-set card reads it as one", where=str(path), hint="delete it"
         )
 
 
@@ -96,11 +96,11 @@ def _record_damage(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]
         plan = load_plan_record(folder)
         if plan.id != manifest.plan:
             yield IntegrityError(
-                f"it is the plan {plan.id}, the manifest is of {manifest.plan}", where=str(folder / "plan.json")
+                f"it is plan {plan.id}; the manifest is of plan {manifest.plan}", where=str(folder / "plan.json")
             )
         for name in ("name", "recipe", "tokenizer", "seed", "split", "parent", "features", "sources", "stages"):
             if getattr(plan, name) != getattr(manifest, name):
-                yield IntegrityError(f"its {name} is not the manifest's", where=str(folder / "plan.json"))
+                yield IntegrityError(f"its {name} differs from the manifest's", where=str(folder / "plan.json"))
     except (IntegrityError, FormatError) as error:
         yield IntegrityError(error.message, where=error.where, hint=error.hint)
     shards = {shard.task: shard for shard in manifest.shards}
@@ -119,7 +119,9 @@ def _record_damage(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]
             if len(record.counts) == len(total):
                 total = [one + other for one, other in zip(total, record.counts)]
         if whole and tuple(total) != counts.sources:
-            yield IntegrityError(f"the task records of stage {counts.stage} come to other counts than the manifest's")
+            yield IntegrityError(
+                f"the task records of stage {counts.stage} have counts that differ from the manifest's"
+            )
 
 
 def _record_problem(record: TaskRecord, shard: ShardEntry | None, manifest: Manifest) -> str | None:
@@ -127,7 +129,7 @@ def _record_problem(record: TaskRecord, shard: ShardEntry | None, manifest: Mani
     if record.plan != manifest.plan:
         return f"it is of the plan {record.plan}, the manifest of {manifest.plan}"
     if record.cut != manifest.cut_of(record.task):
-        return "its cut is not the manifest's"
+        return "its cut differs from the manifest's"
     found = record.shard
     if (found is None) != (shard is None):
         return "it has a shard and the manifest has none, or the other way round"

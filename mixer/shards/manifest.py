@@ -97,7 +97,7 @@ def parse_manifest(value: Any, *, where: str) -> Manifest:
     for problem in inconsistencies(manifest):
         raise FormatError(f"the manifest contradicts itself: {problem}", where=where, hint=REBUILD_HINT)
     if manifest.prefix_id != prefix_of(manifest):
-        raise FormatError("the manifest contradicts itself: prefix_id is that of other stages", where=where)
+        raise FormatError("the manifest contradicts itself: prefix_id belongs to other stages", where=where)
     return manifest
 
 
@@ -151,7 +151,9 @@ def load_named(out: Path, folder: str, name: str) -> Any:
     except OSError as error:
         raise IntegrityError(f"cannot be read: {error.strerror}", where=str(path), hint=REBUILD_HINT) from error
     if hashlib.sha256(data).hexdigest() != name:
-        raise IntegrityError("its sha256 is not its name: it was edited or damaged", where=str(path), hint=REBUILD_HINT)
+        raise IntegrityError(
+            "its sha256 differs from its name: it was edited or damaged", where=str(path), hint=REBUILD_HINT
+        )
     try:
         return parse_json(data)
     except ValueError as error:
@@ -169,6 +171,6 @@ def _missing(path: Path) -> IntegrityError:
         return IntegrityError(
             "the build is not finished: it has no manifest yet",
             where=str(folder),
-            hint="run `mixer build` again: it goes on where it was",
+            hint="run `mixer build` again to resume",
         )
     return IntegrityError("not a build: there is no manifest.json", where=str(folder), hint="check the path")

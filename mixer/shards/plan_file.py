@@ -48,7 +48,9 @@ def read_plan_json(out: Path) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as error:
         raise FormatError(f"not a plan of mixer: {error!r:.200}", where=str(path)) from error
     if found != value.get("id"):
-        raise IntegrityError("the plan is damaged: its id is not its content's", where=str(path), hint=REBUILD_HINT)
+        raise IntegrityError(
+            "the plan is damaged: its id does not match its content", where=str(path), hint=REBUILD_HINT
+        )
     return value
 
 
@@ -84,10 +86,10 @@ def load_task_record(out: Path, task: int) -> TaskRecord:
         if not isinstance(value, dict) or value.get("format_version") != FORMAT_VERSION:
             raise ValueError(f"not a record of format version {FORMAT_VERSION}")
         if record_digest(value) != value.get("digest"):
-            raise ValueError("its digest is not its content's")
+            raise ValueError("its digest does not match its content")
         record = decode(TaskRecord, value)
         if record.task != task:
-            raise ValueError(f"it is of task {record.task}")
+            raise ValueError(f"it belongs to task {record.task}")
     except OSError as error:
         raise IntegrityError(f"cannot read the record: {error.strerror}", where=str(path), hint=REBUILD_HINT) from error
     except (ShapeError, ValueError, TypeError, RecursionError) as error:

@@ -137,9 +137,9 @@ def check_evidence(
             digest = WholeDigest(on_read).finish(source_file)
         if digest != evidence[file.path]:
             raise DataError(
-                f"the file's digest is {digest}, and was {evidence[file.path]} when it was read for the build",
+                f"the file's digest is {digest}, and was {evidence[file.path]} when the build read it",
                 where=place,
-                hint="its footer is the same, but not all its bytes: bring the file back that the build was made from",
+                hint="its footer is unchanged, but other bytes differ: restore the file that the build was made from",
             )
         compared += 1
     return compared

@@ -90,7 +90,7 @@ def format_of(path: str, place: str) -> str:
     format = _FORMATS.get(inner)
     if format is None or (inner != suffix and format not in _COMPRESSIBLE):
         raise RecipeError(
-            f"the name of '{path}' tells no format; known are {_KNOWN}",
+            f"the name of '{path}' does not show its format; known formats are {_KNOWN}",
             where=place,
             hint="set format, such as parquet, jsonl, csv or text, or narrow the pattern",
         )
@@ -144,11 +144,11 @@ def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
         whole = root / Path(pattern).expanduser()
         is_folder = whole.is_dir()
     except (RuntimeError, OSError) as error:  # no such home, or a name that no file system takes
-        raise RecipeError(f"'{pattern[:200]}' is no path: {error}", where=place, hint="check the path") from error
+        raise RecipeError(f"'{pattern[:200]}' is not a path: {error}", where=place, hint="check the path") from error
     if is_folder:
         if saved_files(whole, place) is None:
             raise RecipeError(
-                f"'{pattern}' is a folder, and not one that `datasets` saved; it holds {_listing(whole)}",
+                f"'{pattern}' is a folder, but not one saved by `datasets`; it holds {_listing(whole)}",
                 where=place,
                 hint=_files_hint(glob.escape(pattern.rstrip("/")), [whole]),
             )
@@ -189,7 +189,7 @@ def saved_files(folder: Path, place: str) -> list[Path] | None:
             return [folder / file["filename"] for file in json.loads(state_path.read_bytes())["_data_files"]]
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise DataError(
-            f"'{folder}' is not a whole save_to_disk folder: {err!r}", where=place, hint="save the data set again"
+            f"'{folder}' is not a complete save_to_disk folder: {err!r}", where=place, hint="save the data set again"
         ) from err
     return None
 

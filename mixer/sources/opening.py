@@ -94,7 +94,7 @@ def reading(place: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as err:
-        raise DataError("the file is not there", where=place, hint="a link may point to nothing") from err
+        raise DataError("the file is missing", where=place, hint="a link may point to nothing") from err
     except (OSError, pa.ArrowException) as err:
         raise DataError(
             f"cannot be read: {getattr(err, 'strerror', None) or err}",
@@ -124,5 +124,5 @@ def _check_regular(found: os.stat_result, place: str) -> None:
         raise DataError(
             f"cannot be read: it is {kind_of(found.st_mode)}, not a regular file",
             where=place,
-            hint="name regular files, or links to them",
+            hint="give regular files, or links to them",
         )

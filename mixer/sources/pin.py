@@ -115,9 +115,9 @@ def _only(found: FoundFiles, paths: Sequence[str], place: str) -> FoundFiles:
     missing = sorted({*paths} - {*found.paths})
     if missing:
         raise DataError(
-            f"{len(missing):,} of its files were removed, the first is '{missing[0]}'",
+            f"{len(missing):,} of its files were removed; the first is '{missing[0]}'",
             where=place,
-            hint="bring them back, or point --root at the data that the build was made from",
+            hint="restore them, or point --root at the data that the build was made from",
         )
     return FoundFiles(base=found.base, paths=tuple(paths))
 
@@ -147,7 +147,9 @@ def _pin_file(path: Path, on_read: OnRead, *, format: str, scan: ScanSpec, cache
             counts = FORMATS[format].count_blocks(_reporting(file, on_read), scan)
         change = change_of(state, file.state())
         if change is not None:
-            raise DataError(f"the file changed while it was read: {change}", where=place, hint="wait for its writer")
+            raise DataError(
+                f"the file changed while it was read: {change}", where=place, hint="wait until its writer has finished"
+            )
         rows, kept = counts
         version = {"xxh3": str(digest)} if footer is None else {"footer_sha256": footer_digest(footer)}
         facts = known | {key: [rows, kept]} | ({"xxh3": digest} if footer is None else {})

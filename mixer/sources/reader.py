@@ -187,7 +187,7 @@ class SourceReader:
         raise DataError(
             f"row {row_in_file}{self._reasons[row]}; expected one record with text at {paths}",
             where=self._at(block),
-            hint=_ENCODING_HINT if _INVALID in self._reasons[row] else "mend the row, or set on_bad_row: skip",
+            hint=_ENCODING_HINT if _INVALID in self._reasons[row] else "fix the row, or set on_bad_row: skip",
         )
 
     @contextmanager
@@ -209,7 +209,7 @@ class SourceReader:
                 raise DataError(
                     f"the file changed since it was pinned: {change}",
                     where=place,
-                    hint="bring the pinned file back, or plan a new build; the same command goes on with equal bytes",
+                    hint="restore the pinned file and run the same command again, or plan a new build",
                 )
             yield file
 
@@ -218,7 +218,7 @@ class SourceReader:
         return DataError(
             f"the block ended after {position} kept rows; {self._snapshot.block_kept[block]} were pinned",
             where=self._at(block),
-            hint="the file changed, or `where` is not the one it was pinned with: plan a new build",
+            hint="the file or its `where` changed since it was pinned: plan a new build",
         )
 
     def _path(self, block: int) -> Path:

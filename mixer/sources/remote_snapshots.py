@@ -95,9 +95,9 @@ def _checked(kept: Snapshot, source: Source, scan: ScanSpec) -> Snapshot:
     changes = file_changes(kept.files, source_files(found))
     if changes:
         raise DataError(
-            f"the files are not those that were pinned: {changes.words()}",
+            f"the files changed since they were pinned: {changes.words()}",
             where=f"{scan.place}: {kept.base}",
-            hint=f"bring the pinned files back, or pin anew: {_UPDATE}",
+            hint=f"restore the pinned files, or pin again: {_UPDATE}",
         )
     return kept
 

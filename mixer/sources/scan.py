@@ -112,9 +112,9 @@ def wrong_level(path: str, lists: int, expected: int, where: str) -> RecipeError
 def inside_a_list(path: str, predicate: Predicate) -> RecipeError:
     """The error for a column of `where` of which a row has many values."""
     return RecipeError(
-        f"column '{path}' is inside a list: a row has many of them",
+        f"column '{path}' is inside a list, so a row has many values of it",
         where=predicate.place,
-        hint="use columns with one value a row",
+        hint="use columns with one value per row",
     )
 
 

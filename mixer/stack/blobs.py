@@ -129,11 +129,13 @@ def checked_address(origin: Origin) -> str:
     """
     if not origin.address.startswith(("s3://", "https://", "http://")):
         raise UsageError(
-            f"'{origin.address}' is no address of blobs", where="--from", hint=f"as in {SOFTWARE_HERITAGE}, or https://"
+            f"'{origin.address}' is not an address of blobs",
+            where="--from",
+            hint=f"give an address such as {SOFTWARE_HERITAGE}, or https://",
         )
     address = parse_address(origin.address, "--from")
     if origin.signed and address.scheme != "s3":
-        raise UsageError("only requests to s3:// are signed", where="--signed", hint="leave it out")
+        raise UsageError("only requests to s3:// can be signed", where="--signed", hint="leave it out")
     return str(address).rstrip("/")
 
 

@@ -87,13 +87,13 @@ class ChunkFetcher:
             sync_file(path.parent)
         except FileNotFoundError as error:
             raise BuildStateError(
-                "another process fetches it as well", where=str(path), hint="give every host a --part of its own"
+                "another process is fetching it", where=str(path), hint="give each host its own --part"
             ) from error
         except OSError as error:
             raise TaskError(
                 f"cannot be written: {error.strerror or error}",
                 where=str(path),
-                hint="make room or fix the folder; the same command goes on where it was",
+                hint="make room or fix the folder, then run the same command again to resume",
             ) from error
         return {
             "name": chunk.name,
@@ -150,14 +150,14 @@ class ChunkFetcher:
             raise DataError(
                 f"{_GONE[gone.kind]} (row {row} of {place})",
                 where=where,
-                hint=f"drop-file or drop-repo as --on-{gone.kind}, or on_{gone.kind} of a recipe, goes on without it",
+                hint=f"to continue without it, set --on-{gone.kind} (in a recipe on_{gone.kind}) to drop-file or drop-repo",
             )
         num_gone = counts.numbers["files_missing"] + counts.numbers["files_damaged"]
         if num_gone == _ENOUGH_MISSING and not counts.decoded:
             raise DataError(
-                f"none of the first {num_gone} blobs is there",
+                f"the first {num_gone} blobs are all missing",
                 where=where,
-                hint="check where blobs come from (--from, or `blobs` of a recipe), and the credentials",
+                hint="check the address of the blobs (--from, or `blobs` in a recipe) and the credentials",
             )
 
 

@@ -109,9 +109,9 @@ class Contents:
         self.ids = pin(name, rows_of(source), root, cache)
         if self.ids.format != "parquet":
             raise DataError(
-                f"rows that point at contents are parquet, and these are {self.ids.format}",
+                f"rows that refer to contents are in Parquet files; these are {self.ids.format}",
                 where=f"sources.{name}",
-                hint="name the parquet files of the-stack-v2-train-smol-ids",
+                hint="give the Parquet files of the-stack-v2-train-smol-ids",
             )
         with self._naming():
             self._plan = _fetch_plan(source, self.ids, tokenizer)
@@ -158,9 +158,9 @@ class Contents:
                 break
         if snapshot.num_kept == 0:
             raise DataError(
-                f"none of {cell_rows.sum():,} rows that were fetched as a sample has any text, or is kept",
+                f"none of {cell_rows.sum():,} rows fetched as a sample has any text, or is kept",
                 where=f"sources.{self._name}",
-                hint="check `contents` and `where`; if they keep so few rows, `mixer build` fetches all and tells",
+                hint="check `contents` and `where`; if they keep very few rows, run `mixer build`, which fetches all",
             )
         return CellSample(
             snapshot=snapshot,
@@ -198,9 +198,9 @@ class Contents:
         written = _written(folder, plan)
         if written is None:
             raise DataError(
-                "its contents are not fetched",
+                "its contents are not fetched yet",
                 where=f"sources.{self._name}.contents",
-                hint="`mixer build` of the recipe fetches them first",
+                hint="run `mixer build` on the recipe: it fetches them first",
             )
         paths = tuple(str(folder / name) for name in written)
         read = self._source.model_copy(update={"contents": None, "hub": None, "config": None, "path": paths})
@@ -290,7 +290,7 @@ def _alone(folder: Path) -> Iterator[None]:
         ) from error
     if descriptor is None:
         raise BuildStateError(
-            "another build fetches the same contents", where=str(folder), hint="wait for it, then build again"
+            "another build is fetching the same contents", where=str(folder), hint="wait for it, then build again"
         )
     try:
         yield
@@ -307,7 +307,7 @@ def _check_written(snapshot: Snapshot, folder: Path, written: Mapping[str, Writt
         whole = trusting or xxh3_file(folder / name) == written[name].xxh3
         if not whole or file.footer_sha256 != written[name].footer_sha256:
             raise DataError(
-                "the file is not as it was fetched",
+                "the file changed since it was fetched",
                 where=str(folder / name),
                 hint="remove it; the next build fetches it again",
             )

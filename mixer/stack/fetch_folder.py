@@ -68,7 +68,7 @@ class FetchFolder:
                 publish_bytes(path, content)
         except ValueError as error:
             raise BuildStateError(
-                f"the record of what is fetched is damaged: {path}", where=str(self._out), hint="choose another OUT"
+                f"the record of the fetch is damaged: {path}", where=str(self._out), hint="choose another OUT"
             ) from error
         except OSError as error:
             hint = "choose another OUT"
@@ -82,7 +82,7 @@ class FetchFolder:
             if "store" in different and before.get("store"):
                 hint += f": SRC was {before['store']['asked']}, found at {before['store']['found']}"
             raise BuildStateError(
-                f"the folder is of a fetch with other {', '.join(different)}", where=str(self._out), hint=hint
+                f"the folder belongs to a fetch with other {', '.join(different)}", where=str(self._out), hint=hint
             )
 
     def path(self, chunk: Chunk) -> Path:

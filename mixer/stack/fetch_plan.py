@@ -149,7 +149,9 @@ def make_fetch_plan(
     plan = FetchPlan(files=tuple(files), rules=rules, tokenizer=tokenizer, store=store)
     name, count = next(iter(Counter(chunk.name for chunk in plan.chunks).most_common(1)))
     if count > 1:
-        raise UsageError(f"{count} files of SRC would become '{name}'", where="SRC", hint="fetch them one by one")
+        raise UsageError(
+            f"{count} files of SRC would be written to '{name}'", where="SRC", hint="fetch them one by one"
+        )
     return plan
 
 
@@ -173,5 +175,5 @@ def parse_part(text: str) -> HostPart:
     """
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise UsageError(f"'{text}' is no part", where="--part", hint="the first of sixteen is 1/16, the last 16/16")
+        raise UsageError(f"'{text}' is not a part", where="--part", hint="the first of sixteen is 1/16, the last 16/16")
     return HostPart(number=int(number), count=int(count))

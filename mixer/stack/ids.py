@@ -162,7 +162,9 @@ def _row_groups(metadata: pq.FileMetaData, start: int, stop: int) -> range:
 
 def _with_rows(files: list[IdsFile], where: str) -> list[IdsFile]:
     if not any(file.num_rows for file in files):
-        raise DataError("no file of SRC has a row", where=where, hint="name the files of the-stack-v2-train-smol-ids")
+        raise DataError(
+            "the files of SRC have no rows", where=where, hint="give the files of the-stack-v2-train-smol-ids"
+        )
     return files
 
 
@@ -219,11 +221,13 @@ def _check_schema(schema: pa.Schema, selection: Selection, place: str) -> None:
         )
     fields = {field.name: field.type for field in kind.value_type.fields}
     if TEXT in fields:
-        raise DataError(f"the files have '{TEXT}' already", where=place, hint="they can be a source as they are")
+        raise DataError(
+            f"the files already have a column '{TEXT}'", where=place, hint="use the files as a source directly"
+        )
     missing = ({"blob_id", "src_encoding"} | selection.columns) - fields.keys()
     if missing:
         raise DataError(
             f"the files have no {', '.join(sorted(missing))}; they have {', '.join(fields)}",
             where=place,
-            hint="leave out the option that asks for it, or get the rows again",
+            hint="leave out the option that needs it, or download the rows again",
         )

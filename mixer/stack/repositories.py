@@ -74,7 +74,7 @@ def requests(
                 raise DataError(
                     f"a file has the blob_id {blob_id!r}; expected 40 hexadecimal digits",
                     where=f"{place}: row {rows.first_row + int(rows.parents[number])}",
-                    hint="the rows are damaged: get them again",
+                    hint="the rows are damaged: download them again",
                 )
             yield Request(rows, number, blob_id, encoding, max(0, length or 0))
 

@@ -18,7 +18,7 @@ from mixer.stack.fetch_plan import Chunk, FetchPlan
 
 _DIED_HINT = (
     "it may have run out of memory: use fewer --workers; or, if a script of yours called mixer, put the "
-    'call under `if __name__ == "__main__":`; the same command goes on where it was'
+    'call under `if __name__ == "__main__":`, then run the same command again to resume'
 )
 
 

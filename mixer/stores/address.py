@@ -57,7 +57,7 @@ def parse_address(text: str, place: str) -> Address:
         match = _HUB.fullmatch(text)
         if match is None:
             raise RecipeError(
-                f"'{text}' is no address of a data set on the hub",
+                f"'{text}' is not the address of a data set on the hub",
                 where=place,
                 hint="write hf://datasets/ORG/NAME@REVISION/PATH",
             )
@@ -81,7 +81,7 @@ def _web_address(text: str, place: str) -> Address:
         raise RecipeError(
             f"the address on {host} has a user, a query or a fragment, which would be kept in the manifest",
             where=place,
-            hint="give the plain address; a user and password belong into ~/.netrc; read signed objects as s3:// or gs://",
+            hint="give the plain address; a user and password belong in ~/.netrc; read signed objects as s3:// or gs://",
         )
     path = quote(parts.path.removeprefix("/"), safe="/%:!$&'()*+,;=~[]-._")
     return Address(store=f"{parts.scheme}://{host}", revision=None, path=path)

@@ -180,7 +180,7 @@ class BlockCache:
             raise TaskError(
                 f"cannot write to the cache, nor to {tempfile.gettempdir()}: {reasons}",
                 where=str(self.folder),
-                hint="make room, or set cache: {dir, size} in the recipe; the same command goes on where it was",
+                hint="make room, or set cache: {dir, size} in the recipe, then run the same command again to resume",
             ) from error
         return CacheEntry(path=Path(temporary), descriptor=descriptor, is_temporary=True)
 
@@ -330,7 +330,7 @@ def _mark(folder: Path) -> None:
         others = [path.name for path in folder.iterdir() if not path.name.startswith(f".{_TAG}.")]
         if others and not tag.exists():
             raise BuildStateError(
-                f"the folder has no {_TAG} of mixer, so what is in it is somebody else's: '{min(others)}'",
+                f"the folder has no {_TAG} of mixer, so its files are not mixer's: '{min(others)}'",
                 where=str(folder),
                 hint="give another cache (--cache, or cache: {dir} in the recipe), or remove the folder if it is one "
                 "that an earlier mixer made",
@@ -338,7 +338,7 @@ def _mark(folder: Path) -> None:
         publish_bytes(tag, _TAG_TEXT)
     elif tag.read_bytes() != _TAG_TEXT:
         raise BuildStateError(
-            f"the folder's {_TAG} is not one of mixer: it is another program's cache",
+            f"the folder's {_TAG} is not mixer's: it is another program's cache",
             where=str(folder),
             hint="give another cache (--cache, or cache: {dir} in the recipe)",
         )

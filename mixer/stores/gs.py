@@ -86,9 +86,9 @@ class GoogleStore:
             raise TransferFailed(CONNECTION, "no connection to the host that gives tokens") from error
         except GoogleAuthError as error:
             raise DataError(
-                f"the credentials are refused ({type(error).__name__})",
+                f"the credentials were refused ({type(error).__name__})",
                 where=f"gs://{self._bucket}",
-                hint="`gcloud auth application-default login` again, or check GOOGLE_APPLICATION_CREDENTIALS",
+                hint="run `gcloud auth application-default login` again, or check GOOGLE_APPLICATION_CREDENTIALS",
             ) from error
 
     def disconnect(self) -> None:

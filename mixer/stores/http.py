@@ -93,7 +93,7 @@ class HttpClient:
         if response.status != 206 and start > 0:
             response.close()
             raise DataError(
-                "the server sends whole files only, and no ranges of bytes",
+                "the server sends only whole files, not byte ranges",
                 where=place,
                 hint="download the file and give its local path",
             )

@@ -49,7 +49,7 @@ def _configs(repo: Address, place: str) -> list[dict[str, Any]]:
     try:
         head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0].strip() else None
     except yaml.YAMLError as error:
-        raise DataError(f"the head of the card is no YAML: {error}", where=str(repo.with_path(_CARD))) from error
+        raise DataError(f"the head of the card is not YAML: {error}", where=str(repo.with_path(_CARD))) from error
     configs = head.get("configs") if isinstance(head, dict) else None
     if not isinstance(configs, list) or not all(isinstance(one, dict) for one in configs):
         raise RecipeError(

@@ -35,13 +35,13 @@ def parse_addresses(patterns: Sequence[str], place: str) -> list[Address]:
     local = [pattern for pattern in patterns if not is_remote(pattern)]
     if local:
         raise RecipeError(
-            f"'{local[0]}' is a path of this machine among addresses", where=place, hint="make one source of each place"
+            f"'{local[0]}' is a local path among addresses", where=place, hint="make one source per place"
         )
     addresses = [parse_address(pattern, place) for pattern in patterns]
     places = sorted({f"{address.store}{'@' + address.revision if address.revision else ''}" for address in addresses})
     if len(places) > 1:
         raise RecipeError(
-            f"files from several places: {shown_names(places)}", where=place, hint="make one source of each place"
+            f"files from several places: {shown_names(places)}", where=place, hint="make one source per place"
         )
     return addresses
 
@@ -83,7 +83,7 @@ def find_remote(addresses: Sequence[Address], place: str) -> FoundRemote:
     for address in addresses:
         if address.scheme.startswith("http") and has_magic(address.path):
             raise RecipeError(
-                f"'{address}' has a glob, but a web server cannot be listed", where=place, hint="name every file"
+                f"'{address}' has a glob, but a web server cannot be listed", where=place, hint="list every file"
             )
         files = {file.path: file for file in listed(address.with_path(fixed_prefix(address.path)))}
         names = matching(address.path, files)

@@ -118,7 +118,7 @@ class RetryState:
             raise DataError(
                 f"{failure.message} ({self._all_failures} attempts failed, {self._waited:.0f} s waited between them)",
                 where=self._place,
-                hint=_HINTS.get(failure.kind, "try later: the same command goes on where it was"),
+                hint=_HINTS.get(failure.kind, "run the same command again later to resume"),
             ) from failure
         traffic.count(**{f"retries_{failure.kind}": 1, "wait_seconds": wait})
         self._waited += wait
@@ -126,9 +126,9 @@ class RetryState:
 
 
 _HINTS = {
-    CONNECTION: "check the network and the address; the same command goes on where it was",
-    SHORT: "the file may have been cut short at its source; the same command goes on where it was",
-    DAMAGED: "the file may be damaged at its source; the same command goes on where it was",
+    CONNECTION: "check the network and the address, then run the same command again to resume",
+    SHORT: "the file may have been cut short at its source; run the same command again to resume",
+    DAMAGED: "the file may be damaged at its source; run the same command again to resume",
 }
 
 

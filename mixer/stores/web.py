@@ -36,7 +36,7 @@ class WebStore:
         place = f"{self._store}/{prefix}"
         if not prefix or prefix.endswith("/"):
             raise RecipeError(
-                f"'{place}' names no file", where=place, hint="a web server cannot be listed: name every file"
+                f"'{place}' names no file", where=place, hint="a web server cannot be listed: list every file"
             )
         response = self._http.request("HEAD", place, place, {**self._headers, "Accept-Encoding": "identity"})
         response.close()
@@ -44,7 +44,7 @@ class WebStore:
         version = response.headers.get("ETag") or response.headers.get("Last-Modified")
         if num_bytes is None or version is None:
             raise DataError(
-                "the server tells no size, or neither ETag nor Last-Modified: the file cannot be pinned",
+                "the server sends no size, or neither ETag nor Last-Modified: the file cannot be pinned",
                 where=place,
                 hint="download the file and give its local path",
             )

@@ -105,7 +105,7 @@ def profiles_of_facts(recipe: Recipe, facts: Mapping[str, Facts]) -> list[Source
         raise UsageError(
             f"there are no facts about {' and '.join(missing)}; there are facts about {known}",
             where="sources",
-            hint="plan it from the sources, without --facts, or put a file of facts into manifests/facts",
+            hint="leave out --facts to measure the sources, or put a file of facts into manifests/facts",
         )
     return [_profile(name, recipe, key, facts[key]) for name, key in found.items() if key is not None]
 
@@ -185,7 +185,7 @@ def _load(path: Path) -> Facts:
         raise RecipeError(
             said.get(first["type"]) or plain_message(first),
             where=f"{where}: {'.'.join(map(str, first['loc']))}" if first["loc"] else where,
-            hint="docs/plan.md says what a file of facts holds",
+            hint="docs/plan.md describes files of facts",
         ) from error
     if problems:
         raise RecipeError(problems[0].message, where=problems[0].place, hint="write it once")

@@ -30,4 +30,4 @@ def check_local(path: str | Path, *, where: str) -> None:
     else:
         address = f"{scheme}://{rest}"
         hint = f"give a local path, and copy between it and {address} with that store's own tool"
-    raise UsageError(f"'{address}' is an address, and a path on this machine is needed", where=where, hint=hint)
+    raise UsageError(f"'{address}' is an address; a local path is needed", where=where, hint=hint)

@@ -45,9 +45,9 @@ def checked_workers(asked: int | None) -> int:
     most = max(ALWAYS_ALLOWED_WORKERS, WORKERS_PER_CORE * cores)
     if asked > most:
         raise UsageError(
-            f"{asked:,} workers are more than the {most:,} that make sense with {cores:,} usable cores",
+            f"{asked:,} workers are too many for {cores:,} usable cores; at most {most:,} make sense",
             where="--workers",
-            hint="leave --workers out: it is one for each core",
+            hint="leave out --workers: the default is one per core",
         )
     return asked
 

@@ -27,7 +27,7 @@ def hub_file(repo: str) -> Path:
         from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
     except ImportError as error:
         raise TokenizerError(
-            f"a tokenizer of the hub needs the package {error.name}",
+            f"a tokenizer from the hub needs the package {error.name}",
             where=f"tokenizer {repo}",
             hint="pip install 'mixer-data[remote]', or give a path to a tokenizer.json",
         ) from error
@@ -44,7 +44,7 @@ def hub_file(repo: str) -> Path:
             ) from error
         except RepositoryNotFoundError as error:
             raise RecipeError(
-                f"there is no file {repo}, and the hub has no such repository, or not for you",
+                f"there is no file {repo}, and the hub has no such repository or hides it from you",
                 where="tokenizer",
                 hint="check the id, and your token (HF_TOKEN)",
             ) from error

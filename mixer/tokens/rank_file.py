@@ -146,11 +146,13 @@ def _specials(ranks: Mapping[bytes, int], spec: TokenizerSpec | None, known: Kno
         raise RecipeError(
             f"is {vocab_size}, but the largest id is {largest}",
             where="tokenizer.vocab_size",
-            hint="leave it out, and it is the largest id and one",
+            hint="leave it out: the default is the largest id plus one",
         )
     for kind, special_id in ids.items():
         if special_id in used:
-            raise RecipeError(f"{special_id} is a rank of the file: text would have it too", where=f"tokenizer.{kind}")
+            raise RecipeError(
+                f"{special_id} is a rank of the file: ordinary text would use it too", where=f"tokenizer.{kind}"
+            )
     return _Specials(
         by_name=by_name,
         vocab_size=vocab_size,

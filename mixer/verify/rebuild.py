@@ -126,8 +126,12 @@ def pinned_source(
     if found.as_json() != built:
         before = Snapshot.from_json(built, Path(), kept_of(selection))
         raise DataError(
-            f"it is not as the build read it: {difference(before, found).words()}", where=f"sources.{name}", hint=_HINT
+            f"it changed since the build read it: {difference(before, found).words()}",
+            where=f"sources.{name}",
+            hint=_HINT,
         )
     if identity(selection_json(found, source.where)) != identity(selection):
-        raise DataError("its `where` keeps other rows than the build drew from", where=f"sources.{name}", hint=_HINT)
+        raise DataError(
+            "its `where` does not keep the rows that the build drew from", where=f"sources.{name}", hint=_HINT
+        )
     return found

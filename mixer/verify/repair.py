@@ -122,7 +122,7 @@ def _repair_plan(out: Path, manifest: Manifest) -> list[str]:
     names = ("features", "name", "recipe", "tokenizer", "seed", "split", "parent", "sources", "stages")
     value = plan_json(PlanRecord(id="", **{name: getattr(manifest, name) for name in names}))
     if value["id"] != manifest.plan:
-        raise IntegrityError("the manifest's plan is not that of its stages", where=str(out))
+        raise IntegrityError("the manifest's plan does not match its stages", where=str(out))
     publish_plan_record(out, value)
     return ["plan.json"]
 
@@ -135,9 +135,7 @@ def _repair_shard(out: Path, manifest: Manifest, shard: ShardEntry, again: Rebui
     try:
         record = again.make_task(shard.task, scratch)
         if record.content_sha256 != shard.content_sha256 or record.file is None:
-            raise IntegrityError(
-                "made again from its sources, the shard has other content than the manifest says", where=shard.path
-            )
+            raise IntegrityError("rebuilt from its sources, the shard differs from the manifest", where=shard.path)
         sync_file(made)
         if record.file != shard.file:
             manifest = _with_file(out, manifest, record)
@@ -165,7 +163,7 @@ def _repair_record(out: Path, manifest: Manifest, task: int, again: Rebuild) -> 
         scratch.rmdir()
     shard = next((shard for shard in manifest.shards if shard.task == task), None)
     if record.content_sha256 != (None if shard is None else shard.content_sha256):
-        raise IntegrityError("made again from its sources, the task has other content", where=f"task {task}")
+        raise IntegrityError("rebuilt from its sources, the task has other content", where=f"task {task}")
     publish_task_record(out, record if shard is None else replace(record, file=shard.file))
 
 

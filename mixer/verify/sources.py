@@ -136,7 +136,7 @@ def _check_source(index: int, rows: dict[int, list[_Segment]], again: Rebuild) -
             if not missing:
                 break
         if missing:
-            raise IntegrityError("a segment is of a row that is not drawn", where=f"{name}, row {min(missing)}")
+            raise IntegrityError("a segment comes from a row that is not drawn", where=f"{name}, row {min(missing)}")
     return num_segments
 
 
@@ -151,7 +151,7 @@ def _check_row(
     for segment in segments:
         if ids[segment.start : segment.start + len(segment.ids)] != segment.ids.tolist():
             raise IntegrityError(
-                f"sequence {segment.sequence} does not hold what the reference makes of row {row} of {name}",
+                f"sequence {segment.sequence} differs from the reference encoding of row {row} of {name}",
                 where=segment.shard,
             )
     return len(segments)
@@ -181,5 +181,5 @@ def _build_again(again: Rebuild) -> int:
         (Path(scratch) / "shards").mkdir()
         record = again.make_task(shard.task, Path(scratch))
     if record.content_sha256 != shard.content_sha256:
-        raise IntegrityError("built again from its sources, the shard has other content", where=shard.path)
+        raise IntegrityError("rebuilt from its sources, the shard has other content", where=shard.path)
     return 1

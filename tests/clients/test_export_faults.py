@@ -92,7 +92,7 @@ def test_an_export_that_ends_in_the_middle_of_a_file_goes_on(
         assert any(path.endswith((".tmp", ".part")) for path in left)
     else:
         assert done.returncode == 1
-        problem = ": cannot export: File too large\n  hint: when that is mended, the same command goes on"
+        problem = ": cannot export: File too large\n  hint: fix that, then run the same command again to resume"
         assert re.match(re.escape(f"{tmp_path}/") + "[a-z0-9.-]+" + re.escape(problem), done.stderr), done.stderr
         assert not any(path.endswith(".tmp") for path in left)
     assert "export.json" not in left
@@ -157,13 +157,13 @@ def test_a_folder_of_something_else_is_refused(finished: Path, workshop: Worksho
     for folder, problem in (
         ("taken", another),
         ("second", another),
-        ("other", "neither an empty folder nor an export"),
+        ("other", "not an empty folder and not an export"),
     ):
         before = contents(tmp_path / folder)
         with pytest.raises(BuildStateError, match=problem):
             export(finished, "olmo", tmp_path / folder)
         assert contents(tmp_path / folder) == before
-    with pytest.raises(BuildStateError, match="neither an empty folder nor an export"):
+    with pytest.raises(BuildStateError, match="not an empty folder and not an export"):
         export(finished, "olmo", tmp_path / "other/notes.txt")
     with pytest.raises(UsageError, match="formats are bin, litdata, mds, megatron, nanotron, olmo"):
         export(finished, "webdataset", tmp_path / "new")

@@ -137,7 +137,7 @@ def test_nothing_is_left_after_close(finished: Path, workers: int) -> None:
 
 def test_what_does_not_fit_is_refused(finished: Path) -> None:
     """With the reason and the way out."""
-    with pytest.raises(UsageError, match="no build is named"):
+    with pytest.raises(UsageError, match="no build is given"):
         MixerDataLoader.Config().build(dp_world_size=1, dp_rank=0, seq_len=64, local_batch_size=1)
     with pytest.raises(UsageError, match=r"have 64 tokens, training.seq_len is 8,192"):
         MixerDataLoader.Config(dataset_path=str(finished)).build(

@@ -215,7 +215,7 @@ def test_verify_deep_asks_for_the_sources(copied, capsys):
     """Without a log, --recipe or --root there is no way to the sources: wrong usage."""
     (copied / "build-log.json").unlink()
     assert run(["verify", str(copied), "--deep"]) == 2
-    assert "give --recipe, or --root" in capsys.readouterr().err
+    assert "give --recipe or --root" in capsys.readouterr().err
 
 
 def test_show_gives_every_token_of_a_sequence(built, manifest, capsys):
@@ -350,7 +350,7 @@ def test_an_interrupted_build_is_130_and_goes_on(project, cli_environment, tmp_p
     stopped.send_signal(signal.SIGINT)
     out, err = stopped.communicate(timeout=60)
     assert (stopped.returncode, out) == (130, "")
-    assert err.endswith("error: interrupted\n  hint: the same command goes on where it was\n")
+    assert err.endswith("error: interrupted\n  hint: run the same command again to resume\n")
     assert not (tmp_path / "o" / "manifest.json").exists()
     again = subprocess.run(command, cwd=project, env=cli_environment, capture_output=True, text=True, check=True)
     assert "from before" in again.stderr
@@ -393,7 +393,7 @@ def test_a_build_in_the_background_of_a_shell_ends_with_sigterm(project, cli_env
     background.terminate()
     out, err = background.communicate(timeout=60)
     assert (background.returncode, out) == (130, ""), err
-    assert err.endswith("error: interrupted\n  hint: the same command goes on where it was\n")
+    assert err.endswith("error: interrupted\n  hint: run the same command again to resume\n")
 
 
 def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch):
@@ -405,7 +405,7 @@ def test_a_user_without_a_home_is_told_to_name_a_cache(monkeypatch):
     for name in ("HOME", "MIXER_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", no_account)
-    with pytest.raises(UsageError, match="there is no home folder to keep a cache in") as refused:
+    with pytest.raises(UsageError, match="no home folder for the cache") as refused:
         cache_dir(None)
     assert refused.value.hint == "set MIXER_CACHE, or give --cache DIR"
     assert cache_dir(Path("here")) == Path("here")

@@ -88,9 +88,9 @@ def test_what_a_source_asks_of_its_data_in_vain_is_2(world, capsys, path, keys, 
         (of_source(path=["a.parquet", "a.jsonl"]), "files of several formats"),
         (of_recipe(max_passes=1, target={"rows": 100}), "the mix cannot be met"),
         (of_recipe(when_exhausted="error", target={"rows": 100}), "the mix cannot be met"),
-        (of_recipe(target={"sequences": 2**62}), "is more than can be numbered"),
-        (of_recipe(target={"passes": {"wiki": 2**63 - 1}}), "is more than can be numbered"),
-        (of_recipe(epochs={"count": 2**63 - 1, "mode": "redraw"}), "is more than can be numbered"),
+        (of_recipe(target={"sequences": 2**62}), "are numbered with 62 bits"),
+        (of_recipe(target={"passes": {"wiki": 2**63 - 1}}), "are numbered with 62 bits"),
+        (of_recipe(epochs={"count": 2**63 - 1, "mode": "redraw"}), "are numbered with 62 bits"),
     ],
 )
 def test_what_no_source_can_give_is_2(world, capsys, recipe, words):

@@ -147,7 +147,7 @@ def test_a_killed_build_is_told_from_a_running_one(killed, cli, capsys):
     assert found["run_speed"] > 0
     assert found["seconds_left"] is None
     assert "killed: its process is gone" in words
-    assert words.endswith("the same `mixer build` goes on where it was\n")
+    assert words.endswith("run the same `mixer build` again to resume\n")
     assert cli("status", killed, "--watch").returncode == 1
 
 
@@ -177,7 +177,7 @@ def test_a_builder_without_a_note_is_not_taken_for_the_killed_one(killed, tmp_pa
     with BuildFolder(out):
         found, words = status_of(out, capsys), words_of(out, capsys)
     assert (found["state"], found["busy"], found["pid"]) == ("running", True, None)
-    assert "running (by a process that left no note of itself)" in words
+    assert "running (by an unknown process)" in words
 
 
 @pytest.mark.parametrize("note", ["", "{}", "[1]", '{"version": 9}', '{"version": 1, "pid": 1, "error": 7}'])
@@ -199,7 +199,7 @@ def test_a_damaged_record_and_a_missing_shard_are_not_counted(killed, tmp_path, 
     (out / "tasks" / "00099.json").write_text("{}")
     found = status_of(out, capsys)
     assert (found["tasks_done"], found["remade"]) == (before["tasks_done"] - 1, 2)
-    assert "2 to be made again" in words_of(out, capsys)
+    assert "2 to be rebuilt" in words_of(out, capsys)
 
 
 def test_an_interrupted_build_goes_on_and_counts_from_there(project, cli_environment, tmp_path, capsys):

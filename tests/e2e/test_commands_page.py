@@ -140,7 +140,7 @@ def test_completion_is_installed_for_the_shell_that_asks(shell):
                 "_TYPER_COMPLETE_ARGS": "mixer cache pr",
                 "_TYPER_COMPLETE_FISH_ACTION": "get-args",
             },
-            "prune\tRemove what ",
+            "prune\tRemove old ",
         ),
     ],
     ids=["zsh", "fish"],

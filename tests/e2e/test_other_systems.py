@@ -166,7 +166,7 @@ def test_workers_are_bounded_by_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty-two on any machine, four for each core on a large one."""
     monkeypatch.setattr(machine, "usable_cores", lambda: 2)
     assert [checked_workers(None), checked_workers(1), checked_workers(32)] == [2, 1, 32]
-    with pytest.raises(UsageError, match="33 workers are more than the 32 that make sense with 2 usable cores"):
+    with pytest.raises(UsageError, match="33 workers are too many for 2 usable cores; at most 32 make sense"):
         checked_workers(ALWAYS_ALLOWED_WORKERS + 1)
     with pytest.raises(UsageError, match="at least 1"):
         checked_workers(0)
@@ -189,5 +189,5 @@ def test_too_many_workers_are_refused_before_anything_is_made(
     assert run([*calls[verb], "--workers", "99999", "--json"]) == 2
     error = json.loads(capsys.readouterr().err)
     assert error["where"] == "--workers"
-    assert error["hint"] == "leave --workers out: it is one for each core"
+    assert error["hint"] == "leave out --workers: the default is one per core"
     assert not out.exists()

@@ -73,7 +73,7 @@ def test_init_replaces_no_recipe_without_force(cli, data):
     (data / "recipe.yaml").write_text("mine")
     done = cli("init", "nothing", cwd=data)
     assert (done.returncode, (data / "recipe.yaml").read_text()) == (2, "mine")
-    assert "is there already" in done.stderr
+    assert "already exists" in done.stderr
     assert "--force" in done.stderr
     assert cli("init", "data", "--force", cwd=data).returncode == 0
     assert "posts:" in (data / "recipe.yaml").read_text()

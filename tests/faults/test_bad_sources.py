@@ -233,8 +233,8 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     message = message_of(DataError, tmp_path, Source("*.parquet"))
     assert "folder.parquet: cannot be read" in message
     assert "is a directory" in message
-    assert "link.jsonl: the file is not there" in message_of(DataError, tmp_path, Source("*.jsonl"))
-    assert "link.jsonl: the file is not there" in message_of(DataError, tmp_path, Source("link.jsonl"))
+    assert "link.jsonl: the file is missing" in message_of(DataError, tmp_path, Source("*.jsonl"))
+    assert "link.jsonl: the file is missing" in message_of(DataError, tmp_path, Source("link.jsonl"))
 
 
 def test_a_pattern_that_matches_nothing_shows_what_is_there(tmp_path: Path) -> None:
@@ -263,16 +263,16 @@ def test_a_damaged_folder_of_datasets_is_an_error(tmp_path: Path) -> None:
     """Its state cannot be read, or its files are gone."""
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved/state.json").write_text("{}")
-    assert "not a whole save_to_disk folder" in message_of(DataError, tmp_path, Source("saved"))
+    assert "not a complete save_to_disk folder" in message_of(DataError, tmp_path, Source("saved"))
     (tmp_path / "saved/state.json").write_text('{"_data_files": [{"filename": "data.arrow"}]}')
-    assert "saved/data.arrow: the file is not there" in message_of(DataError, tmp_path, Source("saved"))
+    assert "saved/data.arrow: the file is missing" in message_of(DataError, tmp_path, Source("saved"))
 
 
 @pytest.mark.parametrize("name", ["a.pdf", "a.parquet.gz", "README"])
 def test_a_name_that_tells_no_format_is_an_error(tmp_path: Path, name: str) -> None:
     """Unless the recipe tells it."""
     (tmp_path / name).write_bytes(LINE)
-    assert f"the name of '{name}' tells no format" in message_of(RecipeError, tmp_path, Source(name))
+    assert f"the name of '{name}' does not show its format" in message_of(RecipeError, tmp_path, Source(name))
     if not name.endswith(".gz"):
         assert read_texts(tmp_path, Source(name, format="jsonl")) == ["good"]
 
@@ -313,7 +313,7 @@ def test_a_file_that_is_gone_after_it_was_pinned_is_an_error(tmp_path: Path) -> 
     (tmp_path / "a.jsonl").write_bytes(LINE)
     reader = open_source(tmp_path, Source("a.jsonl"))
     (tmp_path / "a.jsonl").unlink()
-    with pytest.raises(DataError, match=r"a\.jsonl: block 0: the file is not there"):
+    with pytest.raises(DataError, match=r"a\.jsonl: block 0: the file is missing"):
         list(reader.read(0, 0, 1))
 
 

@@ -309,7 +309,7 @@ def test_a_foreign_file_among_shards_and_records_is_refused_before_any_work(
     (stopped / name).parent.mkdir(exist_ok=True)
     (stopped / name).write_text("mine")
     before = tree(stopped)
-    with pytest.raises(BuildStateError, match="not a file of a build, but where its files are") as caught:
+    with pytest.raises(BuildStateError, match="not a file of the build, but in the place of one") as caught:
         workshop.build(stopped, workshop.recipe(), on_plan=lambda plan: pytest.fail("it was planned"))
     assert caught.value.where == str(stopped / "/".join(Path(name).parts[:2]))
     assert tree(stopped) == before
@@ -325,7 +325,7 @@ def test_a_foreign_file_that_comes_during_the_build_is_reported(
 ) -> None:
     """There is no manifest of a folder with such a file; without it the build goes on, and makes nothing again."""
     out = tmp_path / "out"
-    with pytest.raises(BuildStateError, match="not a file of a build") as caught:
+    with pytest.raises(BuildStateError, match="not a file of the build") as caught:
         workshop.build(out, workshop.recipe(), on_progress=lambda progress: (out / name).write_text("mine"))
     assert caught.value.where == str(out / name)
     assert not (out / "manifest.json").exists()

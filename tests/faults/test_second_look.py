@@ -226,7 +226,7 @@ def test_a_terminated_build_says_how_to_go_on(workshop: Workshop, tmp_path: Path
     process.send_signal(signal.SIGTERM)
     _, words = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command goes on where it was" in words
+    assert "run the same command again to resume" in words
     assert not (tmp_path / "out/manifest.json").exists()
 
 

@@ -53,7 +53,7 @@ def test_a_file_exchanged_under_equal_size_and_times_is_noticed(tmp_path: Path, 
     with pytest.raises(DataError, match=words) as caught:
         first_rows(SourceReader("wiki", source, snapshot))
     assert caught.value.where == f"sources.wiki: {tmp_path / name}: block 0"
-    assert "the same command goes on" in str(caught.value.hint)
+    assert "run the same command again" in str(caught.value.hint)
     if name != "file.arrow":  # whose footer says where record batches are, and nothing of what is in them
         assert pin("wiki", source, tmp_path).identity != snapshot.identity
 

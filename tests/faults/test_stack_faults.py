@@ -97,7 +97,7 @@ def test_patience_ends(bucket, world, status, attempts, message):
     with pytest.raises(DataError, match=message) as caught:
         fetch_blob(BlobStore(Origin(), 1), blob, IMPATIENT)
     assert caught.value.where == f"s3://softwareheritage/content/{blob}"
-    assert "goes on where it was" in str(caught.value.hint)
+    assert "run the same command again to resume" in str(caught.value.hint)
     assert len(bucket.requests()) == attempts
 
 
@@ -131,7 +131,7 @@ def test_a_server_that_stalls_for_ever_is_one_error_in_bounded_time(bucket, hurr
         fetch_blob(BlobStore(Origin(), 1), blob, IMPATIENT)
     assert 1.5 <= time.monotonic() - started < 6
     assert caught.value.where == f"s3://softwareheritage/content/{blob}"
-    assert "the same command goes on where it was" in str(caught.value.hint)
+    assert "run the same command again to resume" in str(caught.value.hint)
     assert len(bucket.requests()) == 3
 
 
@@ -190,7 +190,10 @@ def test_a_missing_blob_may_be_an_error(bucket, world, tmp_path):
     ) as caught:
         fetch(tmp_path / "ids.parquet", tmp_path / "out", rules=rules)
     assert caught.value.where == f"s3://softwareheritage/content/{gone.blob_id}"
-    assert caught.value.hint == "drop-file or drop-repo as --on-missing, or on_missing of a recipe, goes on without it"
+    assert (
+        caught.value.hint
+        == "to continue without it, set --on-missing (in a recipe on_missing) to drop-file or drop-repo"
+    )
     assert left_in(tmp_path / "out") == []
 
 
@@ -216,7 +219,7 @@ def test_a_bucket_without_any_blob_is_an_error_and_no_empty_data_set(bucket, wor
     """Otherwise a wrong address would be a fetch that went well."""
     many = [[SourceFile(content=f"never stored {n}".encode())] for n in range(150)]
     write_ids(tmp_path / "ids.parquet", many)
-    with pytest.raises(DataError, match="none of the first 100 blobs is there") as caught:
+    with pytest.raises(DataError, match="the first 100 blobs are all missing") as caught:
         fetch(tmp_path / "ids.parquet", tmp_path / "out")
     assert "--from" in str(caught.value.hint)
     assert left_in(tmp_path / "out") == []
@@ -235,11 +238,11 @@ def test_a_row_without_a_blob_id_is_an_error_that_names_it(bucket, world, tmp_pa
 @pytest.mark.parametrize(
     ("address", "signed", "message"),
     [
-        ("gs://bucket/content", False, "is no address of blobs"),
-        ("content", False, "is no address of blobs"),
+        ("gs://bucket/content", False, "is not an address of blobs"),
+        ("content", False, "is not an address of blobs"),
         ("https://user:secret@host/content", False, "has a user, a query or a fragment"),
         ("https://host/content?X-Amz-Signature=secret", False, "has a user, a query or a fragment"),
-        ("https://host/content", True, "only requests to s3:// are signed"),
+        ("https://host/content", True, "only requests to s3:// can be signed"),
     ],
 )
 def test_an_address_that_will_not_do_is_told_before_anything_is_read(tmp_path, address, signed, message):
@@ -284,7 +287,7 @@ def test_a_source_that_is_no_parquet_or_not_there_is_an_error(tmp_path):
     with pytest.raises(MixerError, match="matches no file"):
         fetch(tmp_path / "other/*.parquet", tmp_path / "out")
     write_ids(tmp_path / "empty.parquet", [])
-    with pytest.raises(DataError, match="no file of SRC has a row"):
+    with pytest.raises(DataError, match="the files of SRC have no rows"):
         fetch(tmp_path / "empty.parquet", tmp_path / "out")
 
 
@@ -337,7 +340,7 @@ def test_a_full_disk_leaves_nothing_and_the_same_command_goes_on(command, tmp_pa
     full = run(command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000)))
     assert full.returncode == 1, full.stderr
     assert "cannot be written: " in full.stderr
-    assert "the same command goes on where it was" in full.stderr
+    assert "run the same command again to resume" in full.stderr
     assert left_in(tmp_path / "out") == []
     done = run([*command, "--json"])
     assert done.returncode == 0, done.stderr

@@ -76,5 +76,5 @@ class _Table:
 
 def _number(kind: str, buffer: bytes, place: int) -> int:
     if place < 0:
-        raise ValueError("a place before the first byte")
+        raise ValueError("an offset before the first byte")
     return int(struct.unpack_from(kind, buffer, place)[0])

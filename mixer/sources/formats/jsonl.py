@@ -95,7 +95,7 @@ def check_columns(paths: Iterable[Path], scan: ScanSpec, at: Callable[[Path], st
         raise DataError(
             "none of the first lines is a JSON object",
             where=at(damaged),
-            hint="JSON lines hold one object a line",
+            hint="JSON lines have one object per line",
         )
 
 
