@@ -25,7 +25,7 @@ from workshop import Workshop
 
 from mixer.errors import RecipeError, TokenizerError
 from mixer.recipe import Recipe, TokenizerSpec, parse_recipe
-from mixer.tokens.engines import TiktokenEngine
+from mixer.tokens.encoders import TiktokenEncoder
 from mixer.tokens.known import BY_NAME, KNOWN
 from mixer.tokens.long_pretokens import LongPretokenSizes
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
@@ -115,7 +115,7 @@ def test_a_llama_has_the_ids_of_metas_own_class(workshop: Workshop, version: int
     named = load_tokenizer(f"llama{version}", root=workshop.root, cache_dir=workshop.cache_dir)
     by_digest = load_tokenizer(str(path), root=workshop.root, cache_dir=workshop.cache_dir)
     assert named.fingerprint == by_digest.fingerprint
-    assert named.engine.name == "gigatoken"
+    assert named.encoder.name == "gigatoken"
     for found, text in zip(encoded(named, HARD), HARD, strict=True):
         assert found == owner.encode(text, bos=False, eos=False), text
     assert (named.bos_id, named.eos_id, named.pad_id) == (owner.bos_id, owner.eos_id, owner.pad_id)
@@ -138,7 +138,7 @@ def test_an_encoding_of_openai_has_the_ids_of_tiktokens_own(
     path = packaged(package, file)
     owner = openai(name, path, monkeypatch)
     found = load_tokenizer(str(path), root=workshop.root, cache_dir=workshop.cache_dir)
-    assert found.engine.name == "gigatoken"
+    assert found.encoder.name == "gigatoken"
     assert encoded(found, HARD) == owner.encode_ordinary_batch(HARD)
     assert (found.bos_id, found.eos_id, found.vocab_size) == (None, owner.eot_token, owner.n_vocab)
     assert BY_NAME[name].specials == owner._special_tokens
@@ -153,7 +153,7 @@ def test_qwen_has_the_ids_of_its_owners_class(workshop: Workshop, monkeypatch: p
         monkeypatch.setitem(sys.modules, name, package)
     owner = importlib.import_module("dashscope.tokenizers.qwen_tokenizer").QwenTokenizer(str(path))
     found = load_tokenizer(str(path), root=workshop.root, cache_dir=workshop.cache_dir)
-    assert found.engine.name == "gigatoken"
+    assert found.encoder.name == "gigatoken"
     for ids, text in zip(encoded(found, HARD), HARD, strict=True):
         assert ids == owner.encode(text, allowed_special=set()), text
         assert ids == found.reference.encode(text)
@@ -246,7 +246,7 @@ def test_the_rules_of_a_rank_file_may_be_said(load: Load, tmp_path: Path, patter
         "vocab_size": 512,
     }
     found = load(said)
-    assert (found.name, found.engine.name) == ("own.tiktoken", engine)
+    assert (found.name, found.encoder.name) == ("own.tiktoken", engine)
     assert (found.bos_id, found.eos_id, found.pad_id, found.vocab_size) == (259, 260, 260, 512)
     assert encoded(found, HARD) == [found.reference.encode(text) for text in HARD]
     assert found.decode(pa.array([97, 259, 257, 511]).to_numpy()) == "aabc"
@@ -380,7 +380,7 @@ def test_ranks_that_cannot_be_are_refused(tmp_path: Path, line: bytes, message: 
 def test_a_document_that_tiktoken_gives_up_on_is_named(load: Load) -> None:
     """Not a panic: the pattern goes back too often in it."""
     found = load({"ranks": "own.tiktoken", "pattern": r"\s+(?!\S)|\s|\S++", "eos": 300})
-    assert isinstance(found.engine, TiktokenEngine)
+    assert isinstance(found.encoder, TiktokenEncoder)
     with pytest.raises(TokenizerError, match=r"tiktoken cannot split a document of 3,000,001 characters") as caught:
         found.encode(pa.array([" " * 3_000_000 + "x"], pa.large_string()))
     assert "possessive" in str(caught.value)

@@ -20,7 +20,7 @@ from mixer.tokens.tokenizer import load_tokenizer
 
 
 def load(name: str, folder: Path) -> None:
-    load_tokenizer(name, root=folder, cache_dir=folder / "cache").engine.name  # noqa: B018
+    load_tokenizer(name, root=folder, cache_dir=folder / "cache").encoder.name  # noqa: B018
 
 
 @pytest.mark.parametrize(

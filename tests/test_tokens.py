@@ -27,7 +27,7 @@ from mixer.recipe import Source, parse_recipe
 from mixer.sources.pin import pin
 from mixer.sources.reader import SourceReader
 from mixer.tokens import long_pretokens
-from mixer.tokens.engines import GigatokenEngine, TokenizersEngine
+from mixer.tokens.encoders import GigatokenEncoder, TokenizersEncoder
 from mixer.tokens.long_pretokens import LongPretokenSizes
 from mixer.tokens.patterns import PATTERNS
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
@@ -111,14 +111,14 @@ def test_llama3_ids_equal_tiktoken_on_every_document_of_the_sample(llama3: Token
     """Hundreds of real documents and whole repositories."""
     assert len(documents) > 300
     encode = oracle.llama3()
-    assert llama3.engine.name == "gigatoken"
-    assert encoded(llama3.engine, documents) == [encode(text) for text in documents]
+    assert llama3.encoder.name == "gigatoken"
+    assert encoded(llama3.encoder, documents) == [encode(text) for text in documents]
 
 
 def test_llama3_ids_equal_tiktoken_on_odd_text(llama3: Tokenizer) -> None:
     """Odd Unicode, long runs, control characters, special strings, and nothing at all."""
     encode = oracle.llama3()
-    found = encoded(llama3.engine, ODD)
+    found = encoded(llama3.encoder, ODD)
     assert found == [encode(text) for text in ODD]
     assert max(token for ids in found for token in ids) < 128_000
 
@@ -128,16 +128,16 @@ def test_llama3_ids_equal_tiktoken_on_odd_text(llama3: Tokenizer) -> None:
 def test_llama3_ids_equal_tiktoken_on_any_latin_text(llama3: Tokenizer, texts: list[str]) -> None:
     """Up to Latin Extended-B, where all Unicode tables agree on what a letter is."""
     encode = oracle.llama3()
-    assert encoded(llama3.engine, texts) == [encode(text) for text in texts]
+    assert encoded(llama3.encoder, texts) == [encode(text) for text in texts]
 
 
 def test_the_tokenizers_engine_gives_the_same_llama3_ids(llama3: Tokenizer, documents: list[str]) -> None:
     """The slow engine over the same tokenizer.json."""
     some = [text for text in documents[::7] if len(text) < 50_000] + ODD[:14]
-    assert encoded(TokenizersEngine(llama3.json_path), some) == encoded(llama3.engine, some)
+    assert encoded(TokenizersEncoder(llama3.json_path), some) == encoded(llama3.encoder, some)
 
 
-@pytest.mark.parametrize("engine", [GigatokenEngine, TokenizersEngine])
+@pytest.mark.parametrize("engine", [GigatokenEncoder, TokenizersEncoder])
 def test_slices_of_a_column_that_has_nulls_keep_all_their_documents(llama3: Tokenizer, engine: Any) -> None:
     """Every slice without a null, wherever the nulls of the whole column are."""
     column = pa.array(["first one", None, "b", "c word", "", None, None, "d", "e is here"], pa.large_string())
@@ -151,7 +151,7 @@ def test_slices_of_a_column_that_has_nulls_keep_all_their_documents(llama3: Toke
 
 def test_no_documents_give_no_ids(llama3: Tokenizer) -> None:
     """Not even a dummy."""
-    for engine in (llama3.engine, TokenizersEngine(llama3.json_path)):
+    for engine in (llama3.encoder, TokenizersEncoder(llama3.json_path)):
         assert encoded(engine, []) == []
         assert encoded(engine, ["", ""]) == [[], []]
 
@@ -172,7 +172,7 @@ def test_special_ids_of_llama3(llama3: Tokenizer) -> None:
 
 def test_decoding_gives_the_text_back(llama3: Tokenizer) -> None:
     """Special ids give no text."""
-    ids, _ = llama3.engine.encode(large(["Größe 猫 🙂"]))
+    ids, _ = llama3.encoder.encode(large(["Größe 猫 🙂"]))
     assert llama3.decode(ids) == "Größe 猫 🙂"
 
 
@@ -333,7 +333,7 @@ def test_special_strings_of_a_trained_tokenizer_stay_plain_text(
     tokenizer, trainer = kind(documents[:60])
     path = train(tmp_path, tokenizer, trainer, documents[:60])
     loaded = load_tokenizer(str(path), root=tmp_path, cache_dir=workshop.cache_dir)
-    for ids in encoded(loaded.engine, ["</s>", "a </s> b", "x</s><s>y", "<pad> <s> </s>"]):
+    for ids in encoded(loaded.encoder, ["</s>", "a </s> b", "x</s><s>y", "<pad> <s> </s>"]):
         assert not {0, 1, 2} & set(ids)
 
 

@@ -94,7 +94,7 @@ def build(
     clock = _Clock()
     with BuildFolder(out) as folder, RunFile(out, workers=workers) as run_file:
         tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
-        tokenizer.engine  # noqa: B018 - loaded before the workers are forked, so that they share it
+        tokenizer.encoder  # noqa: B018 - loaded before the workers are forked, so that they share it
         # Forked before there are threads or connections, which would not survive it; their plan follows.
         jobs = TaskJobs(tokenizer, folder)
         with LocalEngine(jobs, workers, where=str(out), died_hint=_DIED_HINT) as engine:
@@ -118,7 +118,7 @@ def build(
                     )
                     content = manifest_content(plan, records)
                     progress.count_traffic(planning)
-                    log = _build_log(plan, progress, clock, workers=workers, engine=tokenizer.engine.name)
+                    log = _build_log(plan, progress, clock, workers=workers, encoder=tokenizer.encoder.name)
                     log |= {"root": str(root.resolve()), "cache": _cache_json(cache.blocks)}
                     manifest = _publish(folder, content, log, evidence)
                 if copies is not None:
@@ -202,7 +202,7 @@ def _cache_json(blocks: BlockCache) -> dict[str, Any]:
     return {"dir": str(blocks.folder.resolve()), "size": blocks.max_bytes}
 
 
-def _build_log(plan: Plan, progress: Progress, clock: _Clock, *, workers: int, engine: str) -> dict[str, Any]:
+def _build_log(plan: Plan, progress: Progress, clock: _Clock, *, workers: int, encoder: str) -> dict[str, Any]:
     """Times, hosts and versions: what is no part of the manifest, since it is not the same everywhere."""
     return {
         "started_unix": clock.started_unix,
@@ -213,7 +213,7 @@ def _build_log(plan: Plan, progress: Progress, clock: _Clock, *, workers: int, e
         "tasks": progress.num_tasks,
         "tasks_resumed": progress.num_resumed,
         "workers": workers,
-        "engine": engine,
+        "encoder": encoder,
         "host": platform.node(),
         "platform": platform.platform(),
         "python": platform.python_version(),

@@ -1,1 +1,1 @@
-"""Text -> token ids: the tokenizer, its engines, and the check against the reference implementation."""
+"""Text -> token ids: the tokenizer, its encoders, and the check against the reference implementation."""

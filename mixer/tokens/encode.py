@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mixer.tokens.engines import Engine, load_engine, load_rank_engine
+from mixer.tokens.encoders import Encoder, load_encoder, load_rank_encoder
 from mixer.tokens.long_pretokens import BORDERS, LONG_PRETOKEN_SIZES, LongPretokens, LongPretokenSizes
 from mixer.tokens.ranks import RankRules, parse_ranks
 from mixer.tokens.read import read_file
@@ -54,14 +54,14 @@ class Tokenizer:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
-    def engine(self) -> Engine:
+    def encoder(self) -> Encoder:
         """gigatoken, or a slower one where gigatoken does not load or know this kind."""
         if self.rules is not None:
             rules = self.rules
-            return load_rank_engine(
+            return load_rank_encoder(
                 self.json_path, lambda: TiktokenReference(rules, self._ranks), witnessed=rules.witnessed
             )
-        return load_engine(self.json_path, where=f"tokenizer {self.name}")
+        return load_encoder(self.json_path, where=f"tokenizer {self.name}")
 
     @cached_property
     def reference(self) -> Reference:
@@ -79,7 +79,7 @@ class Tokenizer:
             text: documents, no nulls, valid UTF-8.
 
         Raises:
-            TokenizerError: the engine cannot encode a document.
+            TokenizerError: the encoder cannot encode a document.
         """
         if self.rules is not None and self.rules.normalize is not None:
             import pyarrow.compute as pc
@@ -105,11 +105,11 @@ class Tokenizer:
         return self.rules.longest_token * num_tokens
 
     def _encode(self, text: pa.LargeStringArray) -> TokenBatch:
-        ids, offsets = self.engine.encode(text)
+        ids, offsets = self.encoder.encode(text)
         return TokenBatch(ids=ids, offsets=offsets)
 
     def _encode_bytes(self, document: memoryview) -> np.ndarray:
-        """The ids of one document as the engine gives them."""
+        """The ids of one document as the encoder gives them."""
         import pyarrow as pa
 
         offsets = pa.py_buffer(np.array([0, len(document)], dtype=np.int64))

@@ -28,7 +28,7 @@ def from_json_file(name: str, path: Path, cache_dir: Path) -> Tokenizer:
     Args:
         name: the tokenizer's name.
         path: the file.
-        cache_dir: where the form that the engines read is kept.
+        cache_dir: where the form that the encoders read is kept.
 
     Raises:
         TokenizerError: it is missing, or not a `tokenizer.json`.

@@ -104,7 +104,7 @@ class LongPretokens:
     Args:
         pattern: the split pattern, one of `BORDERS`.
         ranks: token bytes -> rank.
-        encode: the engine: one document -> its ids (uint32).
+        encode: the encoder: one document -> its ids (uint32).
         sizes: what counts as long.
     """
 
@@ -134,7 +134,7 @@ class LongPretokens:
         )
 
     def encode(self, document: memoryview) -> np.ndarray | None:
-        """The ids of a document (UTF-8): uint32; None where it has no long pretoken, and the engine does as well."""
+        """The ids of a document (UTF-8): uint32; None where it has no long pretoken, and the encoder does as well."""
         parts: list[np.ndarray] = []
         done = 0
         for before, start, stop in self._long_spans(document):

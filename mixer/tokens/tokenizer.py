@@ -28,11 +28,11 @@ def load_tokenizer(name: str | TokenizerSpec | Mapping[str, Any], *, root: Path,
         name: `llama3` or `llama4`, a path to a `tokenizer.json` or to a rank file in tiktoken's format, or a hub id; or
             a rank file with its rules, also in the normal form that a manifest has of it.
         root: the folder that relative paths start from.
-        cache_dir: where the forms that the engines read are kept.
+        cache_dir: where the forms that the encoders read are kept.
 
     Raises:
         RecipeError: there is no such tokenizer, or the recipe's rules do not fit the rank file.
-        TokenizerError: it cannot be read or fetched, or is not a tokenizer that an engine can load.
+        TokenizerError: it cannot be read or fetched, or is not a tokenizer that an encoder can load.
     """
     if isinstance(name, Mapping):
         name = TokenizerSpec.model_validate(dict(name))

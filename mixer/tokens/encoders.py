@@ -1,4 +1,4 @@
-"""The engines that do the encoding: gigatoken; for what it does not know, `tokenizers`, or tiktoken for rank files."""
+"""The encoders that do the encoding: gigatoken; for what it does not know, `tokenizers`, or tiktoken for rank files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 from mixer.errors import TokenizerError
 from mixer.tokens.reference import TiktokenReference
 
-# Where engines have been seen to differ: contractions and what looks like them, digits of any script, marks, runs of
+# Where encoders have been seen to differ: contractions and what looks like them, digits of any script, marks, runs of
 # white space before and after anything, line ends and slashes, cases of letters.
 _PROBE = (
     "don't DON'T 'S 'll O'Neill'S 'ſ ’s x'sy they've",
@@ -27,7 +27,7 @@ _PROBE = (
 )
 
 
-class Engine(Protocol):
+class Encoder(Protocol):
     """Arrow in, flat arrays out."""
 
     name: str
@@ -37,33 +37,33 @@ class Engine(Protocol):
         ...
 
 
-def load_engine(json_path: Path, *, where: str) -> Engine:
-    """The fastest engine that can load a `tokenizer.json`.
+def load_encoder(json_path: Path, *, where: str) -> Encoder:
+    """The fastest encoder that can load a `tokenizer.json`.
 
     Args:
-        json_path: the file, as it was made ready for the engines.
+        json_path: the file, as it was made ready for the encoders.
         where: how a message names the tokenizer.
 
     Raises:
-        TokenizerError: neither engine can.
+        TokenizerError: neither encoder can.
     """
     try:
-        return GigatokenEngine(json_path)
+        return GigatokenEncoder(json_path)
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as fast_error:  # a panic of gigatoken's Rust side is no Exception
         try:
-            return TokenizersEngine(json_path)
+            return TokenizersEncoder(json_path)
         except Exception as error:
             raise TokenizerError(
-                f"no engine loads this tokenizer: gigatoken: {fast_error}; tokenizers: {error}",
+                f"no encoder loads this tokenizer: gigatoken: {fast_error}; tokenizers: {error}",
                 where=where,
                 hint="check that `tokenizers.Tokenizer.from_file` loads its tokenizer.json",
             ) from error
 
 
-def load_rank_engine(json_path: Path, reference: Callable[[], TiktokenReference], *, witnessed: bool) -> Engine:
-    """The fastest engine that gives the ids of a rank file's reference.
+def load_rank_encoder(json_path: Path, reference: Callable[[], TiktokenReference], *, witnessed: bool) -> Encoder:
+    """The fastest encoder that gives the ids of a rank file's reference.
 
     Args:
         json_path: the ranks with the pattern in gigatoken's spelling, as a `tokenizer.json`.
@@ -71,22 +71,22 @@ def load_rank_engine(json_path: Path, reference: Callable[[], TiktokenReference]
         witnessed: gigatoken was held against this tokenizer's owner; otherwise a probe has to agree.
     """
     try:
-        engine = GigatokenEngine(json_path)
-        agrees = witnessed or _agrees(engine, reference())
+        encoder = GigatokenEncoder(json_path)
+        agrees = witnessed or _agrees(encoder, reference())
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException:  # an unknown pattern, or a panic of gigatoken's Rust side, which is no Exception
-        return TiktokenEngine(reference())
-    return engine if agrees else TiktokenEngine(reference())
+        return TiktokenEncoder(reference())
+    return encoder if agrees else TiktokenEncoder(reference())
 
 
-def _agrees(engine: Engine, reference: TiktokenReference) -> bool:
-    ids, offsets = engine.encode(pa.array(_PROBE, pa.large_string()))
+def _agrees(encoder: Encoder, reference: TiktokenReference) -> bool:
+    ids, offsets = encoder.encode(pa.array(_PROBE, pa.large_string()))
     parts = np.split(ids, offsets[1:-1])
     return all(part.tolist() == reference.encode(text) for part, text in zip(parts, _PROBE, strict=True))
 
 
-class GigatokenEngine:
+class GigatokenEncoder:
     """gigatoken on the calling thread: processes are the unit of parallelism, and scale where threads do not."""
 
     name = "gigatoken"
@@ -109,7 +109,7 @@ class GigatokenEngine:
         return np.asarray(layout.content.data), np.asarray(layout.offsets.data)
 
 
-class TokenizersEngine:
+class TokenizersEncoder:
     """Hugging Face `tokenizers`: slower, knows every kind of tokenizer."""
 
     name = "tokenizers"
@@ -129,7 +129,7 @@ class TokenizersEngine:
         return np.concatenate(ids) if ids else np.empty(0, dtype=np.uint32), offsets
 
 
-class TiktokenEngine:
+class TiktokenEncoder:
     """tiktoken itself, for rank files with a pattern that gigatoken does not know: slower, and the reference."""
 
     name = "tiktoken"
