@@ -198,7 +198,7 @@ def test_a_missing_blob_may_be_an_error(bucket, world, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "stored", [gzip.compress(b"other", mtime=0), b"no gzip at all", gzip.compress(b"content " * 999)[:50], b""]
+    "stored", [gzip.compress(b"other", mtime=0), b"no gzip at all", gzip.compress(b"content " * 999, mtime=0)[:50], b""]
 )
 def test_a_blob_with_other_bytes_is_an_error_unless_told(bucket, world, tmp_path, stored):
     """Other content, no gzip, cut short, empty."""
@@ -430,7 +430,7 @@ def _large_file(folder: Path, number: int) -> SourceFile:
     line = random.Random(number).randbytes(4_999).hex() + " \n"
     content = line.encode() * (LARGE_FILE_BYTES // len(line))
     blob_id = hashlib.sha1(content).hexdigest()
-    (folder / blob_id).write_bytes(gzip.compress(content, 1, mtime=0, mtime=0))
+    (folder / blob_id).write_bytes(gzip.compress(content, 1, mtime=0))
     return SourceFile(content=b"", extra={"blob_id": blob_id, "length_bytes": len(content)})
 
 
