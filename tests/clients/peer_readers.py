@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
@@ -143,5 +144,7 @@ def olmo(folder: Path) -> Result:
 READERS: dict[str, Callable[[Path], Result]] = {one.__name__: one for one in (mds, litdata, olmo)}
 
 if __name__ == "__main__":
+    # A shell's background jobs ignore SIGINT, and so do their children; LitData's reader does not end then.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     reader, folder, result = sys.argv[1:]
     np.savez(result, **READERS[reader](Path(folder)))
