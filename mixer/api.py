@@ -26,7 +26,7 @@ def plan_recipe(
     cache_dir: str | Path | None = None,
     overrides: Sequence[str] = (),
 ) -> Forecast:
-    """What a recipe will give, before it is built: survey and forecast, as `mixer plan` makes them.
+    """The forecast of a recipe before it is built: survey and forecast, as in `mixer plan`.
 
     Pins the sources and tokenizes a keyed sample of each: seconds for local files, longer the first time for remote
     ones. Writes nothing but the cache. The same recipe and sources give the same forecast.
@@ -99,7 +99,7 @@ def build(
         UsageError: overrides without a path, an address of a store where a folder is needed, or too many workers.
         RecipeError: the recipe is wrong, or its target cannot be met.
         DataError: a source is missing, unreadable, empty, or changed since it was pinned.
-        BuildStateError: another process builds into the folder, or it holds something else.
+        BuildStateError: another process builds into the folder, or it holds other files.
         TokenizerError, TaskError: the tokenizer disagrees with the reference; a worker died or the disk is full.
     """
     require("build", "building")
@@ -143,7 +143,7 @@ def export_build(out: str | Path, format_name: str, folder: str | Path) -> Mappi
     Raises:
         UsageError: there is no such format, or a folder is an address of a store.
         DataError: the build has no sequences.
-        BuildStateError: the folder holds something else, or another process writes to it.
+        BuildStateError: the folder holds other files, or another process writes to it.
         IntegrityError, FormatError: the build is damaged, or of an unknown version.
         TaskError: a file cannot be written or read, for example because the disk is full.
     """
@@ -161,7 +161,7 @@ def _damage(out: Path) -> Iterator[IntegrityError]:
 
 
 def _loaded(recipe: Recipe | str | Path, root: str | Path | None, overrides: Sequence[str]) -> tuple[Recipe, Path]:
-    """The recipe, and where its relative paths start."""
+    """The recipe, and the root of its relative paths."""
     from mixer.recipe import load_recipe
 
     if isinstance(recipe, str | Path):

@@ -18,13 +18,13 @@ _READ_BYTES = 8 << 20
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one byte string that stands for a JSON value.
+    """The unique byte string of a JSON value.
 
     UTF-8, keys sorted by code point, no white space, integers in decimal. There are no other numbers: languages spell
     2.0 and 1e-05 differently, so decimals are strings.
 
     Raises:
-        ValueError: there is a lone surrogate, or a number that is no integer.
+        ValueError: it has a lone surrogate, or a number that is not an integer.
         TypeError: the value is not JSON.
     """
     refuse_fractions(value)
@@ -32,10 +32,10 @@ def canonical_json(value: Any) -> bytes:
 
 
 def refuse_fractions(value: Any) -> None:
-    """Refuse a JSON value with a number that is no integer.
+    """Refuse a JSON value with a number that is not an integer.
 
     Raises:
-        ValueError: there is one.
+        ValueError: it has one.
     """
     waiting = [value]
     while waiting:
@@ -54,7 +54,7 @@ def identity(value: Any) -> str:
 
 
 def decimal_text(number: int | float) -> str:
-    """A number as a decimal without exponent: how it stands in an id, since languages spell numbers differently.
+    """A number as a decimal without exponent: its spelling in an id, since languages spell numbers differently.
 
     Example: 40 is "40", 2.5 is "2.5", 1e-05 is "0.00001".
     """

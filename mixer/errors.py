@@ -1,4 +1,4 @@
-"""The exception tree: every failure a user can meet, by what the catcher does about it.
+"""The exception tree: every failure that a user can meet, by what the user does about it.
 
 An error says where (`recipes/base.yaml: sources.wiki`), what, and what to do next (`hint`).
 """
@@ -55,7 +55,7 @@ class RecipeError(MixerError):
 
 
 class DataError(MixerError):
-    """Source data are missing, unreadable, of another type, or changed: look at the data."""
+    """Source data are missing, unreadable, of another type, or changed: check the data."""
 
 
 class BuildStateError(MixerError):
@@ -71,7 +71,7 @@ class FormatError(MixerError):
 
 
 class CursorError(MixerError):
-    """A cursor belongs to another manifest or order: resume refused."""
+    """A cursor belongs to another manifest or order: resuming is refused."""
 
 
 class TokenizerError(MixerError):

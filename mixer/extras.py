@@ -47,19 +47,19 @@ class MissingPackages(UsageError, ImportError):
 
 
 def install_command(extra: str) -> str:
-    """What a user types to get an extra."""
+    """The command that installs an extra."""
     return f"pip install '{DISTRIBUTION}[{extra}]'"
 
 
 def require(extra: str, doing: str) -> None:
-    """Check that the packages of an extra are there, without importing them.
+    """Check that the packages of an extra are installed, without importing them.
 
     Args:
         extra: a key of `PACKAGES`.
         doing: what needs them, as in "building".
 
     Raises:
-        MissingPackages: some are not; names all of them.
+        MissingPackages: some are not; it names all of them.
     """
     missing = [package for module, package in PACKAGES[extra].items() if not _is_there(module)]
     if missing:
@@ -69,7 +69,7 @@ def require(extra: str, doing: str) -> None:
 
 
 def missing_package(error: ImportError, extra: str, doing: str) -> MissingPackages:
-    """What to say where an import of an extra's package failed."""
+    """The error for a failed import of an extra's package."""
     return MissingPackages(
         f"{doing} needs the package {_package_of(error.name or '') or error.name}", hint=install_command(extra)
     )

@@ -348,7 +348,7 @@ def test_pinning_that_takes_long_says_how_far_it_is(capsys: pytest.CaptureFixtur
         (Advance(work=Work.READ_FILES, total=1), "reading 1 file of the sources"),
         (
             Advance(work=Work.REMAKE_SHARD, about="shards/00002.arrow", done=1, total=3),
-            "making shards/00002.arrow again (1 of 3)",
+            "rebuilding shards/00002.arrow (1 of 3)",
         ),
         (Advance(work=Work.EXPORT, done=3, total=10), "3 of 10 shards"),
     ],

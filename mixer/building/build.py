@@ -1,4 +1,4 @@
-"""`mixer build`: from a recipe to a published build, going on where an earlier run was stopped."""
+"""`mixer build`: from a recipe to a published build, resuming where an earlier run was stopped."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 BUILD_LOG = "build-log.json"
 _DIED_HINT = "it may have run out of memory: use fewer --workers or a smaller task_tokens, then run it again to resume"
 _EVIDENCE_SHARE = 0.02
-"""Of a build's time that it may take longer, to finish digests of files that it has read."""
+"""The share of a build's time that may be added to finish digests of the files it read."""
 _VERSIONS = ("pyarrow", "numpy", "gigatoken", "tokenizers")
 
 
@@ -85,7 +85,7 @@ def build(
         The manifest.
 
     Raises:
-        MixerError: by kind, what to do about it.
+        MixerError: its kind says what to do about it.
     """
     workers = checked_workers(workers)
     for path, where in ((root, "root"), (out, "out"), (cache_dir, "cache_dir"), (copies, "copies")):
@@ -129,7 +129,7 @@ def build(
 
 
 def _publish(folder: BuildFolder, content: Manifest, log: dict[str, Any], evidence: Evidence) -> Manifest:
-    """Write what stands beside the shards, and the manifest last."""
+    """Write the files beside the shards, and the manifest last."""
     folder.check_no_strangers()
     out = folder.out
     publish_bytes(out / "README.md", dataset_card(with_id(content)).encode())
@@ -149,7 +149,7 @@ def _run(
     on_progress: Callable[[Progress], None],
     on_job: OnJob,
 ) -> tuple[list[TaskRecord], Progress, Evidence]:
-    """Run the tasks, and digest the files that they read meanwhile."""
+    """Run the tasks, and digest the files that they read at the same time."""
     collector = EvidenceCollector(dict(zip(plan.source_names, plan.snapshots, strict=True)), cache)
 
     def on_record(record: TaskRecord) -> None:
@@ -164,12 +164,12 @@ def _run(
 
 
 def copy_name(manifest: Manifest) -> str:
-    """The file name of a manifest's copy: builds of one name stand beside each other."""
+    """The file name of a manifest's copy: builds of one name have different file names."""
     return f"{manifest.name}-{manifest.id[:12]}.json"
 
 
 def sources_cache(recipe: Recipe, *, root: Path, cache_dir: Path) -> PinCache:
-    """What is known of source files, and where the blocks of remote ones are kept: there, unless the recipe says."""
+    """The cache of facts about source files, and of remote blocks unless the recipe has its own."""
     spec = recipe.cache
     if spec.dir is not None:
         check_local(spec.dir, where="cache.dir")
@@ -178,14 +178,14 @@ def sources_cache(recipe: Recipe, *, root: Path, cache_dir: Path) -> PinCache:
 
 
 def silent_listener(name: str) -> Listener:
-    """A listener that tells nobody how far a source's contents are fetched."""
+    """A listener that reports nothing about a fetch."""
     from mixer.stack.fetch import Listener
 
     return Listener(on_plan=lambda plan, chunks: None, on_files=lambda files, size: None, on_chunk=lambda *chunk: None)
 
 
 class _Clock:
-    """When a build began, and how long its plan took."""
+    """The start of a build, and the duration of its plan."""
 
     def __init__(self) -> None:
         self.started_unix = time.time()
@@ -198,12 +198,12 @@ class _Clock:
 
 
 def _cache_json(blocks: BlockCache) -> dict[str, Any]:
-    """Where `mixer verify --deep` finds blocks again, and how much of them may lie there."""
+    """The folder where `mixer verify --deep` finds blocks again, and its size."""
     return {"dir": str(blocks.folder.resolve()), "size": blocks.max_bytes}
 
 
 def _build_log(plan: Plan, progress: Progress, clock: _Clock, *, workers: int, encoder: str) -> dict[str, Any]:
-    """Times, hosts and versions: what is no part of the manifest, since it is not the same everywhere."""
+    """Times, hosts and versions: they differ between machines, so the manifest leaves them out."""
     return {
         "started_unix": clock.started_unix,
         "seconds": clock.seconds(),

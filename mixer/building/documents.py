@@ -36,7 +36,7 @@ _CHECK_CANDIDATES = 16
 
 @dataclass(slots=True, kw_only=True)
 class Documents:
-    """The rows of a task in the order in which they are read: one entry per draw, skipped ones too.
+    """The rows of a task in reading order: one entry per draw, skipped ones included.
 
     `length` counts the engine's ids; `status` is KEPT or why the row was skipped. `ids` holds the ids of the kept
     documents end to end, then those of BOS and EOS.
@@ -52,7 +52,7 @@ class Documents:
 
 
 class DocumentReader:
-    """Reads the documents of one plan's tasks, and keeps what tasks can share: open blocks, the id buffer."""
+    """Reads the documents of one plan's tasks, which share open blocks and the id buffer."""
 
     def __init__(self, plan: Plan, tokenizer: Tokenizer, clock: StepClock) -> None:
         self._plan = plan
@@ -70,12 +70,12 @@ class DocumentReader:
         self._ids = np.empty(0, dtype=np.uint32)
 
     def close(self) -> None:
-        """Stop fetching ahead; no thread is left."""
+        """Stop fetching ahead and end its threads."""
         if self._ahead is not None:
             self._ahead.close()
 
     def expect(self, after: Task | None) -> None:
-        """Tell which task will probably be read after the next one: its remote blocks are fetched behind those."""
+        """Announce the task that will probably be read after the next one: its remote blocks are fetched after those."""
         self._after = after
 
     def read(self, task: Task, slots: np.ndarray) -> tuple[Documents, ReferenceCheck]:
@@ -89,7 +89,7 @@ class DocumentReader:
             The documents, and what the check of some of them against the reference found.
 
         Raises:
-            DataError: a source is damaged, changed, or has a bad row that is not to be skipped.
+            DataError: a source is damaged, changed, or has a bad row and `on_bad_row` is error.
         """
         counts = np.bincount(slots, minlength=len(self._readers))
         first_draws = self._first_draws(task.start)
@@ -133,7 +133,7 @@ class DocumentReader:
         return begun + self._plan.schedule.counts(draw - stage.first_draw)
 
     def _fetch_ahead(self, first_draws: np.ndarray, stop_draws: np.ndarray) -> None:
-        """Begin to fetch the blocks of the sources' draws, and of the task after them, in the order of reading."""
+        """Start fetching the blocks of the sources' draws, and of the task after them, in the order of reading."""
         if self._ahead is None:
             return
         blocks = [*self._blocks(first_draws, stop_draws)]
@@ -197,7 +197,7 @@ class DocumentReader:
             yield passes[begin : begin + step], texts
 
     def _tokenize(self, documents: Documents, texts: Texts, draw: int, used: int) -> int:
-        """Append the ids of some rows; returns how many ids are in the buffer now."""
+        """Append the ids of some rows; returns the number of ids in the buffer."""
         stop = draw + len(texts.rows)
         with self._clock.timed("tokenize"):
             num_bytes, status = _row_status(texts)
@@ -222,7 +222,7 @@ class DocumentReader:
         return used + len(ids)
 
     def _reserve(self, used: int, more: int) -> None:
-        """Make the id buffer large enough, keeping what is in it; it is reused from task to task."""
+        """Make the id buffer large enough, keeping its contents; tasks share it."""
         if used + more + 2 > len(self._ids):
             larger = np.empty(max(used + more + 2, len(self._ids) * 3 // 2), dtype=np.uint32)
             larger[:used] = self._ids[:used]
@@ -242,7 +242,7 @@ class DocumentReader:
 
 
 def _fetch_ahead(readers: Sequence[SourceReader]) -> FetchAhead | None:
-    """What fetches the blocks of remote sources ahead; None where all are local."""
+    """The fetcher of the blocks of remote sources; None if all sources are local."""
     remote = [reader.remote for reader in readers if reader.remote is not None]
     if not remote:
         return None
@@ -255,7 +255,7 @@ def _fetch_ahead(readers: Sequence[SourceReader]) -> FetchAhead | None:
 
 
 def _chosen_for_check(seed: int, task: int, num_draws: int) -> np.ndarray:
-    """Which documents, in reading order, may also be encoded by the reference; skipped and long ones will not."""
+    """The documents, in reading order, that the reference may also encode; never skipped or long ones."""
     words = rng.words(rng.key(seed, "check", task), _CHECK_CANDIDATES)
     return np.unique((words % np.uint64(num_draws)).astype(np.int64))
 

@@ -1,4 +1,4 @@
-"""`mixer build --dry-run`: what a build would do, and what of it is finished; nothing is written into its folder."""
+"""`mixer build --dry-run`: the work of a build and its finished part; nothing is written into its folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRun:
-    """What a build would do.
+    """The work of a build, and its finished part.
 
     `found` is what is in the folder of the same plan; None: nothing. `free_bytes` are those of the folder's disk.
     Where contents are not fetched yet, a sample of them stands for them, and the folder is not looked at.
@@ -57,7 +57,7 @@ def dry_run(
     """Survey and plan as `build` does; arguments as there.
 
     Raises:
-        MixerError: what `build` would raise before its first task, such as for a folder of another build.
+        MixerError: the errors of `build` before its first task, such as for a folder of another build.
     """
     check_local(out, where="out")
     folder = BuildFolder(out)

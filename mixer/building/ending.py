@@ -13,7 +13,7 @@ from mixer.shards.records import Limit
 
 
 def limited_draws(draw_tokens: np.ndarray, limit: Limit, sequence_length: int) -> int:
-    """How many draws of a task are kept.
+    """The number of draws of a task that are kept.
 
     Args:
         draw_tokens: tokens of each draw, BOS and EOS included, 0 of a skipped row; int64[draws].
@@ -28,7 +28,7 @@ def limited_draws(draw_tokens: np.ndarray, limit: Limit, sequence_length: int) -
 
 
 def limited_sequences(layout: Layout, limit: Limit) -> int:
-    """How many sequences of what the kept draws make are kept: the fewest that reach the limit."""
+    """The number of sequences of the kept draws that are kept: the fewest that reach the limit."""
     if limit.kind == "sequences":
         return min(limit.amount, layout.num_sequences)
     reached = np.cumsum(layout.sequence_length - layout.num_pad())

@@ -34,14 +34,14 @@ _TEMPORARY = re.compile(r"\..+\.tmp")
 
 
 class BuildFolder:
-    """Exclusive use of an output folder; a context manager. What it is used for is told later, by `adopt`.
+    """Exclusive use of an output folder; a context manager. `adopt` sets its plan later.
 
     Args:
         out: the folder; made if it is not there, and taken away again if nothing comes of it.
 
     Raises:
-        BuildStateError: another build is running in it, or it holds something else.
-        TaskError: it cannot be made.
+        BuildStateError: another build is running in it, or it holds other files.
+        TaskError: it cannot be created.
     """
 
     def __init__(self, out: Path) -> None:
@@ -69,7 +69,7 @@ class BuildFolder:
         self.release()
 
     def release(self) -> None:
-        """Give the lock back; workers call it too, since they inherit it."""
+        """Release the lock; workers call it too, since they inherit it."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -87,10 +87,10 @@ class BuildFolder:
             ) from error
 
     def check_free(self) -> None:
-        """Refuse a folder with files that no build of ours made; nothing is written.
+        """Refuse a folder with files that mixer did not make; nothing is written.
 
         Raises:
-            BuildStateError: it holds something else.
+            BuildStateError: it holds other files.
         """
         if os.path.lexists(self.out) and not self.out.is_dir():
             raise BuildStateError("not a folder", where=str(self.out), hint="choose another -o")
@@ -105,7 +105,7 @@ class BuildFolder:
             )
 
     def check_no_strangers(self) -> None:
-        """Refuse files among shards and records that are not named as ours are: who reads the folder reads them.
+        """Refuse files among shards and records without mixer's names: readers of the folder would read them.
 
         Raises:
             BuildStateError: there is one.
@@ -120,7 +120,7 @@ class BuildFolder:
                     )
 
     def adopt(self, plan: Plan) -> None:
-        """Use the folder for a plan: a new one, or the one that it was used for before.
+        """Use the folder for a plan: a new one, or its earlier one.
 
         A folder in which nothing was finished yet is taken over from another plan.
 
@@ -179,7 +179,7 @@ class BuildFolder:
             return None
 
     def finished(self, plan: Plan) -> list[TaskRecord]:
-        """Records of the plan's tasks whose shard is as they say; others are cleaned away, and made again."""
+        """Records of the plan's tasks whose shard matches; other tasks are deleted and built again."""
         self._remove_strays()
         tasks = sorted(self._numbered("tasks"))
         records = map_in_threads(partial(self._load, plan), tasks)
@@ -202,23 +202,23 @@ class BuildFolder:
         return None if shard is not None and file_damage(self.out, shard) is not None else record
 
     def keep(self, record: TaskRecord) -> None:
-        """Note a finished task; its shard is in place and durable."""
+        """Record a finished task; its shard is in place and durable."""
         publish_task_record(self.out, record)
 
     def _numbered(self, name: str) -> Iterator[int]:
-        """The numbers of the tasks that have a file of a kind."""
+        """The numbers of the tasks with a file of this kind."""
         for path in (self.out / name).glob("*"):
             if _OURS[name].fullmatch(path.name):
                 yield int(path.stem)
 
     def _remove_strays(self) -> None:
-        """Delete what a killed build did not finish writing; the lock says that nobody is writing now."""
+        """Delete unfinished files of a killed build; the lock excludes other writers."""
         for folder in (self.out, *(self.out / name for name in (*_OURS, SNAPSHOTS, SELECTIONS))):
             for stray in folder.glob(".*.tmp"):
                 stray.unlink(missing_ok=True)
 
     def drop_after(self, last: int) -> None:
-        """Delete what was made of tasks after the build's last, and what was not finished."""
+        """Delete the files of tasks after the build's last, and unfinished files."""
         self._remove_strays()
         for name, suffix in (("tasks", "json"), ("shards", "arrow")):
             for task in self._numbered(name):
@@ -226,13 +226,13 @@ class BuildFolder:
                     (self.out / name / f"{task:05d}.{suffix}").unlink()
 
     def sync_entries(self) -> None:
-        """Make the names of all shards and records durable; their bytes are."""
+        """Make the names of all shards and records durable; their bytes already are."""
         for name in _OURS:
             sync_file(self.out / name)
 
 
 def _left_before_plan(item: Path) -> bool:
-    """Whether a build that was killed before its plan may have left this in its folder."""
+    """Whether a build killed before it had a plan may have left this file in its folder."""
     if item.name in _OURS:
         return not any(item.glob("*"))
     if item.name in (SNAPSHOTS, SELECTIONS):
@@ -241,7 +241,7 @@ def _left_before_plan(item: Path) -> bool:
 
 
 def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Dotted keys in which two plans differ; the innermost that tell."""
+    """Dotted keys in which two plans differ; the innermost ones."""
     keys = []
     for key in sorted(found.keys() | wanted.keys()):
         if key in ("id", "stages") or found.get(key) == wanted.get(key):

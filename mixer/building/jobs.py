@@ -1,4 +1,4 @@
-"""The tasks of a build as jobs of an engine: which one is next, and what a worker process does with it."""
+"""The tasks of a build as jobs of an engine: the choice of the next one, and its run in a worker process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class TaskWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResult:
-    """A finished task, the seconds of its steps, and what went over the network."""
+    """A finished task, the seconds of its steps, and its network traffic."""
 
     record: TaskRecord
     seconds: dict[str, float]
@@ -38,7 +38,7 @@ class TaskResult:
 
 
 class TaskQueue:
-    """Gives each worker consecutive tasks: they read on where the one before stopped, and open no block twice."""
+    """Gives each worker consecutive tasks: each reads on where the one before stopped, so no block is opened twice."""
 
     def __init__(self, ledger: Ledger, num_workers: int) -> None:
         self._ledger, self._num_workers = ledger, num_workers
@@ -69,7 +69,7 @@ def _job(task: Task, limit: Limit | None, after: Task | None) -> Job:
 
 
 class TaskJobs:
-    """Runs tasks in a worker process; shards become durable while the worker is at its next task.
+    """Runs tasks in a worker process; shards are synced while the worker runs its next task.
 
     A record never precedes its shard. An error of the disk is told once, to the first who syncs the file: it has to be
     seen then, and stops the build.
@@ -79,7 +79,7 @@ class TaskJobs:
         self._tokenizer, self._folder = tokenizer, folder
 
     def start(self, answers: Answers) -> None:
-        """Give back the folder's lock, which a forked worker inherits."""
+        """Release the folder's lock, which a forked worker inherits."""
         self._folder.release()
         keep_freed_memory()
         self._answers = answers
@@ -88,11 +88,11 @@ class TaskJobs:
         threading.Thread(target=lambda: self._tokenizer.reference, daemon=True).start()
 
     def share(self, shared: Plan) -> None:
-        """Take the plan."""
+        """Receive the plan."""
         self._runner = TaskRunner(shared, self._tokenizer, self._folder.out)
 
     def run(self, job: Job) -> None:
-        """Run a task, and let its shard be synced behind it."""
+        """Run a task; its shard is synced in the background."""
         work: TaskWork = job.work
         self._runner.expect(work.after)
         record = self._runner.run(work.task, work.limit)

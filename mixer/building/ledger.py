@@ -1,4 +1,4 @@
-"""The ledger of a build: which tasks are done, which come next, and where the build ends."""
+"""The ledger of a build: finished tasks, next tasks, and the end of the build."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST_RUN = 8
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """How far a build is; what is shown while it runs and kept in its log."""
+    """The progress of a build, as shown while it runs and kept in its log."""
 
     estimated_tasks: int
     num_tasks: int = 0
@@ -32,7 +32,7 @@ class Progress:
     traffic: dict[str, float] = field(default_factory=dict)
 
     def count_traffic(self, counted: Mapping[str, float]) -> None:
-        """Count what went over the network."""
+        """Count network traffic."""
         self.traffic = traffic.added(self.traffic, counted)
 
     def add(self, record: TaskRecord) -> None:
@@ -45,7 +45,7 @@ class Progress:
         self.reference_check += record.reference_check
 
     def count_again(self, records: Iterable[TaskRecord]) -> None:
-        """Count these tasks and no others; the seconds of the steps stay, for the work was done."""
+        """Count these tasks and no others; the seconds of the steps stay, since the work was done."""
         self.num_tasks = self.num_tokens = self.num_sequences = 0
         self.sources, self.reference_check = [], ReferenceCheck()
         for record in records:
@@ -53,7 +53,7 @@ class Progress:
 
 
 class Ledger:
-    """Takes finished tasks in any order and knows, from those without a gap before them, where the build ends."""
+    """Takes finished tasks in any order; those without a gap before them determine the end of the build."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -70,7 +70,7 @@ class Ledger:
 
     @property
     def next_task(self) -> Task | None:
-        """The first task that nobody has taken."""
+        """The first task that no worker has taken."""
         return self._plan.task(self._next)
 
     @property
@@ -79,7 +79,7 @@ class Ledger:
         return self._last is not None and self._last in self._done
 
     def take_again(self) -> tuple[Task, Limit] | None:
-        """The task in which the build ends, to be made again up to there; None: not known, or taken."""
+        """The task in which the build ends, to be built again up to there; None if unknown or taken."""
         if self._again is None:
             return None
         task, self._again = self._again, None
@@ -103,10 +103,10 @@ class Ledger:
         return task.number not in self._done and (self._last is None or task.number < self._last)
 
     def add(self, record: TaskRecord, seconds: dict[str, float]) -> None:
-        """Take a finished task into account, and look whether the build's end is reached.
+        """Add a finished task, and check whether the build's end is reached.
 
         Raises:
-            RecipeError: all rows that may be drawn are drawn, and the target is not met.
+            RecipeError: all allowed rows are drawn, and the target is not met.
             TokenizerError: too many documents differ from the reference.
         """
         self._done[record.task] = record

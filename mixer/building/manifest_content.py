@@ -24,7 +24,7 @@ _NO_TOTALS = Totals(
 
 
 def manifest_content(plan: Plan, records: Sequence[TaskRecord]) -> Manifest:
-    """Everything that the manifest says but its id.
+    """The manifest's content without its id.
 
     Raises:
         IntegrityError: a source's draws are off their share by a row or more, or tokens do not add up; a bug.

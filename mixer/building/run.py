@@ -24,7 +24,7 @@ def run_tasks(
     on_record: Callable[[TaskRecord], None],
     on_job: OnJob = lambda worker, task, progress: None,
 ) -> tuple[list[TaskRecord], Progress]:
-    """Run the tasks that are not finished, to the build's end; the engine is stopped then.
+    """Run the unfinished tasks to the build's end, then stop the engine.
 
     Args:
         plan: what is built.
@@ -39,7 +39,7 @@ def run_tasks(
 
     Raises:
         DataError: bad data in a source.
-        RecipeError: the rows that may be drawn ran out before the target was met.
+        RecipeError: the allowed rows ran out before the target was met.
         TaskError: a worker died, or the disk is full or failing.
         TokenizerError: too many of the checked documents differ from the reference.
     """

@@ -1,7 +1,7 @@
-"""`.mixer/run.json`: who builds in a folder, since when, at what, and how the last run ended if it did not finish.
+"""`.mixer/run.json`: the process that builds in a folder, its tasks, and the error of an unfinished run.
 
-It is for people who look at a build from outside (`mixer status`): no part of the format, in no id, read by no build.
-A finished run removes it. A killed one leaves it behind as it was, which its process and the folder's lock give away.
+It serves people who watch a build (`mixer status`): it is not in the format or in an id, and no build reads it.
+A finished run removes it. A killed run leaves it; its process id and the folder's lock show that it was killed.
 It is written at most twice a second and never synced, and a disk that refuses it does not stop a build.
 """
 
@@ -38,7 +38,7 @@ _MAX_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunError:
-    """Why a run ended, and when: the parts of a MixerError."""
+    """The error that ended a run, and its time: the parts of a MixerError."""
 
     kind: str
     message: str
@@ -71,7 +71,7 @@ class Run:
 
 
 def read_run(out: Path) -> Run | None:
-    """What the last run noted; None where there is nothing, or nothing that can be read."""
+    """The notes of the last run; None if there are none that can be read."""
     try:
         value: dict[str, Any] = parse_json(read_regular(out / RUN, _MAX_BYTES))
         if value.pop("version") != _VERSION:
@@ -135,12 +135,12 @@ class RunFile:
         self._write(at_any_price=True)
 
     def on_plan(self, plan: Plan) -> None:
-        """Note what will be built."""
+        """Note the plan."""
         self._change(expected_tokens=plan.expected_tokens, estimated_tasks=plan.estimated_tasks)
         self._write()
 
     def on_job(self, worker: int, task: int | None, progress: Progress) -> None:
-        """Note which task a worker got; `progress` is of all that is finished."""
+        """Note the task that a worker got; `progress` covers all finished tasks."""
         if self._run.building_unix is None:
             self._change(phase="building", building_unix=time.time(), tokens_before=progress.num_tokens)
         self._tasks[worker] = task
@@ -149,7 +149,7 @@ class RunFile:
         self._note_tasks(at_once=is_first_of_all)
 
     def before(self, on_progress: Callable[[Progress], None]) -> Callable[[Progress], None]:
-        """A callback that first notes what the bound on the rate held back."""
+        """A callback that first writes the notes delayed by the rate limit."""
 
         def noted(progress: Progress) -> None:
             self._note_tasks()

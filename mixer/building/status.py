@@ -1,7 +1,7 @@
-"""How far a build is, read from its folder alone: also while it goes on, after a kill, and on a disk that is read-only.
+"""The progress of a build, read from its folder alone: also during the build, after a kill, and on a read-only disk.
 
-What is finished is what the records say (format.md, section 4); who works at it, and how the last run ended, is in
-`.mixer/run.json`. Nothing is written, and nothing is held that a builder could wait for.
+Finished tasks are those with records (format.md, section 4); the working process and the last run's end are in
+`.mixer/run.json`. Nothing is written, and no lock is held that a build could wait for.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Status:
 
 
 class StatusReader:
-    """Reads the status of one folder, again and again; a record that was read is not read again.
+    """Reads the status of one folder repeatedly; each record is read once.
 
     Args:
         out: the folder.
@@ -77,11 +77,11 @@ class StatusReader:
         self._known: dict[int, tuple[tuple[int, int], FinishedTask | None]] = {}
 
     def read(self) -> Status:
-        """How far the build is now.
+        """The progress of the build now.
 
         Raises:
-            IntegrityError: there is no build in the folder, or its manifest or plan is damaged.
-            FormatError: it is one of another format version.
+            IntegrityError: the folder has no build, or its manifest or plan is damaged.
+            FormatError: the build has another format version.
             OSError: the folder cannot be read.
         """
         noted = {} if (self._out / MANIFEST).exists() else self._records()
@@ -123,7 +123,7 @@ class StatusReader:
 
 
 def _load(path: Path) -> FinishedTask | None:
-    """What a record says; None where it cannot be read. Its digest is for who builds on it."""
+    """The content of a record; None if it cannot be read. A build checks its digest."""
     try:
         value = parse_json(read_regular(path))
         file = value["file"]
@@ -135,7 +135,7 @@ def _load(path: Path) -> FinishedTask | None:
 
 
 def _holds(task: int, found: FinishedTask | None, plan: PlanRecord, sizes: dict[str, int]) -> bool:
-    """Whether a task is finished, as far as can be told without reading its shard."""
+    """Whether a task is finished, as far as its record and shard size show."""
     if found is None or found.plan != plan.id:
         return False
     return found.shard_bytes is None or sizes.get(shard_path(task)) == found.shard_bytes
@@ -239,7 +239,7 @@ def _state(run: Run | None, busy: bool, *, has_plan: bool) -> State:
 
 
 def _at_work(out: Path, run: Run | None) -> tuple[bool, Run | None]:
-    """Whether a process works in the folder, and the note that holds for it, or else for the last run."""
+    """Whether a process works in the folder, and the notes of that run or of the last one."""
     going_on = run is not None and run.phase in ("planning", "building")
     here = run is not None and run.host == socket.gethostname()
     if run is not None and going_on and here and is_alive(run.pid, run.process_start):

@@ -1,4 +1,4 @@
-"""What a build's records say of its end: tokens, tasks and time that are left. Pure."""
+"""Estimates from a build's records: the tokens, tasks and time left. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mixer.shards.records import PlanRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedTask:
-    """What a look at a build needs of a task's record; `shard_bytes` is None where it made no sequence."""
+    """The part of a task's record that a status needs; `shard_bytes` is None for a task without sequences."""
 
     plan: str
     tokens: int
@@ -24,7 +24,7 @@ RECENT_SECONDS = 60.0
 
 
 def expected_tokens(plan: PlanRecord | None, run: Run | None) -> tuple[float | None, bool]:
-    """How many tokens the build will have, and whether that is sure but for the end of the last sequence."""
+    """The expected tokens of the build, and whether that is exact up to the end of the last sequence."""
     if plan is None:
         return None if run is None else run.expected_tokens, False
     target, epochs = plan.recipe.get("target") or {}, plan.recipe.get("epochs") or {}
@@ -40,7 +40,7 @@ def expected_tokens(plan: PlanRecord | None, run: Run | None) -> tuple[float | N
 def tasks_left(
     plan: PlanRecord | None, run: Run | None, tokens: int, num_done: int, num_running: int, wanted: float | None
 ) -> int | None:
-    """About how many tasks nobody has begun: by the tokens of a task so far, or what the plan expected."""
+    """The estimated number of tasks not started: by the tokens per task so far, or by the plan."""
     left: float | None
     if wanted is None:
         left = None if run is None or run.estimated_tasks is None else run.estimated_tasks - num_done
@@ -54,7 +54,7 @@ def tasks_left(
 
 
 def recent_speed(done: Noted, run: Run | None, now: float) -> float | None:
-    """Tokens a second of what this run finished of late: in the last minute, or since two tasks a worker before."""
+    """Recent tokens per second of this run: in the last minute, or over the last two tasks per worker."""
     if run is None or run.building_unix is None:
         return None
     begun = run.building_unix

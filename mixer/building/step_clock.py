@@ -1,4 +1,4 @@
-"""How long the steps of a task take; for the build log."""
+"""The seconds of the steps of a task, for the build log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class StepClock:
             self.seconds[step] = self.seconds.get(step, 0.0) + time.perf_counter() - started
 
     def timed_each(self, items: Iterator[_T], step: str) -> Iterator[_T]:
-        """The items, with the time that they took to come."""
+        """The items; the time to produce each is counted."""
         while True:
             with self.timed(step):
                 item = next(items, None)

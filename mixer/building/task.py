@@ -25,7 +25,7 @@ from mixer.tokens.tokenizer import Tokenizer
 
 
 class TaskRunner:
-    """Runs the tasks of one plan in one process, and keeps what they can share: open blocks, memory, the engine."""
+    """Runs the tasks of one plan in one process; they share open blocks, memory and the engine."""
 
     def __init__(self, plan: Plan, tokenizer: Tokenizer, out: Path) -> None:
         self._plan = plan
@@ -35,7 +35,7 @@ class TaskRunner:
         self._documents = DocumentReader(plan, tokenizer, self._clock)
 
     def expect(self, after: Task | None) -> None:
-        """Tell which task will probably be run after the next one: its remote blocks are fetched meanwhile."""
+        """Announce the task that will probably run after the next one: its remote blocks are fetched ahead."""
         self._documents.expect(after)
 
     def run(self, task: Task, limit: Limit | None = None) -> TaskRecord:
@@ -46,7 +46,7 @@ class TaskRunner:
             limit: where the build ends inside this task; None: it does not.
 
         Raises:
-            DataError: a source is damaged, changed, or has a bad row that is not to be skipped.
+            DataError: a source is damaged, changed, or has a bad row and `on_bad_row` is error.
             IntegrityError: tokens were lost or made; a bug.
             OSError: the shard cannot be written.
         """
@@ -99,7 +99,7 @@ class TaskRunner:
         )
 
     def close(self) -> None:
-        """Stop fetching ahead; no thread is left."""
+        """Stop fetching ahead and end its threads."""
         self._documents.close()
 
     @property
@@ -116,7 +116,7 @@ class TaskRunner:
         return tokens
 
     def _lay(self, documents: Documents, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, Layout]:
-        """Documents in their order -> their tokens end to end, the tokens of each, and the layout of all."""
+        """Documents in their order -> their tokens end to end, the token count of each, and the layout."""
         spec = self._plan.recipe.sequence
         offsets = np.concatenate([[0], np.cumsum(documents.length)])
         stream = documents_stream(documents.ids, offsets, order, with_bos=spec.bos, with_eos=spec.eos)
@@ -193,7 +193,7 @@ def _slot_of_documents(slots: np.ndarray) -> np.ndarray:
 
 
 def _first_draws(documents: Documents, slots: np.ndarray, num_draws: int) -> tuple[np.ndarray, Documents]:
-    """Only what the first draws of a task gave, in the order of the draws."""
+    """Only the documents of the first draws of a task, in the order of the draws."""
     drawn = _slot_of_documents(slots) < num_draws
     ids = documents.ids[: int(documents.length.sum()) + 2]
     kept_ids = ids[:-2][np.repeat(drawn, documents.length)]

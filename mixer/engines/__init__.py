@@ -1,1 +1,1 @@
-"""Engines run numbered jobs of any kind and know no build: local processes now."""
+"""Engines run numbered jobs of any kind, independent of builds; today in local processes."""

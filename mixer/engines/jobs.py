@@ -1,4 +1,4 @@
-"""What an engine runs: jobs, the runner that a worker process keeps for them, and what it answers."""
+"""The parts of an engine's work: jobs, the runner of a worker process, and its answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One piece of work: its number, how messages name it, and what its runner is given (picklable)."""
+    """One piece of work: its number, its name in messages, and the input of its runner (picklable)."""
 
     number: int
     name: str
@@ -25,13 +25,13 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What a worker says of a job that is going on."""
+    """A worker's report on a job in progress."""
 
     value: Any
 
 
 class Answers(Protocol):
-    """How a runner answers; from any of its threads."""
+    """The answers of a runner; any of its threads may give them."""
 
     def idle(self) -> None:
         """Say that the worker can take another job, though this one may not be durable yet."""
@@ -40,20 +40,20 @@ class Answers(Protocol):
         """Say that a job is finished: every job ends with this, or with an error."""
 
     def note(self, value: Any) -> None:
-        """Say how far a job is."""
+        """Report the progress of a job."""
 
     def failed(self, error: Exception) -> None:
         """Say that a job failed, outside `run`."""
 
 
 class Runner(Protocol):
-    """Runs jobs of one kind in a worker process. The parent makes it; workers get it by fork, or pickled."""
+    """Runs jobs of one kind in a worker process. The parent creates it; workers get it by fork or by pickle."""
 
     def start(self, answers: Answers) -> None:
-        """Begin a worker's life: let go of what the parent alone holds."""
+        """Start in a worker: release what only the parent holds."""
 
     def share(self, shared: Any) -> None:
-        """Take what all jobs have in common; once, before the first job."""
+        """Receive the data that all jobs share; once, before the first job."""
 
     def run(self, job: Job) -> None:
         """Run one job: `answers.idle()` once, and `answers.done()` now or later.

@@ -1,7 +1,7 @@
 """One machine: worker processes that run jobs of one kind.
 
-Workers may be forked long before there is anything to do: early enough that the parent has no threads and no
-connections yet, late enough that they share what is loaded. What all jobs have in common follows when it is known.
+Workers may be forked long before the first job: early enough that the parent has no threads and no
+connections yet, late enough that they share loaded data. The data that all jobs share are sent later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SHARED = "shared"
 
 
 class LocalEngine:
-    """Worker processes; a context manager that ends them, and throws away what they are doing.
+    """Worker processes; a context manager that ends them and discards their unfinished jobs.
 
     Args:
         runner: runs the jobs, in each worker.
@@ -62,12 +62,12 @@ class LocalEngine:
         self.stop()
 
     def stop(self) -> None:
-        """End the workers; what they are doing is thrown away."""
+        """End the workers and discard their unfinished jobs."""
         for worker in self._workers:
             worker.stop()
 
     def share(self, shared: Any) -> None:
-        """Send all workers what their jobs have in common.
+        """Send all workers the data that their jobs share.
 
         Raises:
             TaskError: one died.
@@ -76,7 +76,7 @@ class LocalEngine:
             self._send(worker, (_SHARED, shared))
 
     def run(self, next_job: Callable[[int], Job | None]) -> Iterator[Done | Note]:
-        """What the workers answer, until there is no job left and none that is going on.
+        """The answers of the workers, until all jobs are finished.
 
         Args:
             next_job: the next job for an idle worker, given by its number; None: there is none now. It is asked again
@@ -84,7 +84,7 @@ class LocalEngine:
 
         Raises:
             TaskError: a worker died, or cannot write.
-            MixerError: what the first job that failed raised.
+            MixerError: the error of the first job that failed.
         """
         while True:
             for number, worker in enumerate(self._workers):
@@ -122,7 +122,7 @@ class LocalEngine:
         return answer
 
     def _died(self, worker: _Worker) -> TaskError:
-        """The error for a worker that died. The job that it began last is named: earlier ones are being synced."""
+        """The error for a worker that died. It names the last started job: earlier ones are being synced."""
         worker.process.join()
         of = f" that did {list(worker.jobs.values())[-1].name}" if worker.jobs else ""
         message = f"the worker process{of} died (exit code {worker.process.exitcode})"
@@ -130,14 +130,14 @@ class LocalEngine:
 
 
 def _ready(busy: list[_Worker]) -> list[_Worker]:
-    """Wait until a worker has something to say, or has died."""
+    """Wait until a worker has an answer or has died."""
     waiting: dict[Any, _Worker] = {worker.pipe: worker for worker in busy}
     waiting |= {worker.process.sentinel: worker for worker in busy}
     return list({id(worker): worker for worker in (waiting[item] for item in wait(list(waiting)))}.values())
 
 
 class _Worker:
-    """A worker process, the pipe to it, and its jobs that are not finished, in the order in which they began."""
+    """A worker process, the pipe to it, and its unfinished jobs in the order of their start."""
 
     def __init__(self, runner: Runner, method: StartMethod) -> None:
         # Made right before the process: a worker forked meanwhile would hold this pipe open when its owner is dead.
@@ -163,7 +163,7 @@ class _Worker:
 
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """Hold ^C and SIGTERM back: what a handler raises inside the hooks of a fork is swallowed, and the signal lost."""
+    """Delay ^C and SIGTERM: an exception of a handler inside fork hooks would be swallowed, and the signal lost."""
     arrived: list[int] = []
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -203,7 +203,7 @@ class _PipeAnswers:
 
 
 def _serve(pipe: Connection, runner: Runner, parent: int) -> None:
-    """A worker's life: it ends with its parent, and leaves ^C to it."""
+    """The main loop of a worker: it ends with its parent, which handles ^C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if not end_with_parent(parent):

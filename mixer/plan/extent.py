@@ -1,6 +1,6 @@
-"""What a recipe and the mean row of each source come to: the draws, and how far they go. Pure.
+"""The draws of a recipe and how far they reach, from the mean row of each source. Pure.
 
-Nothing here needs a snapshot, so that it can be known before any source was seen.
+Nothing here needs a snapshot, so it works before any source is read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a mix will be: rows, tokens, shares, passes and sizes, each with the error that is known of it. Pure."""
+"""The forecast of a mix: rows, tokens, shares, passes and sizes, each with its error. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ five lists and the first border; per segment a border, source, row, pass and sta
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceForecast:
-    """What one source will give.
+    """The forecast for one source.
 
     `share_asked` is of rows or tokens, as the recipe's weights are; `row_share` of the rows that are drawn. `rows` of
     `rows_available` are drawn, in all redrawn epochs together; `lasts_tokens` is the length of the mix, all sources
@@ -43,7 +43,7 @@ class SourceForecast:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """What a build will hold. `ended_by` is the source that ends it before the target, or in place of one."""
+    """The forecast for a build. `ended_by` is the source that ends it before the target, or without one."""
 
     name: str
     tokenizer: str
@@ -63,13 +63,13 @@ class Forecast:
 
     @property
     def trained_tokens(self) -> Estimate:
-        """What a trainer reads in all epochs: redrawn ones are parts of the build, others all of it."""
+        """The tokens of all epochs: a redrawn epoch is a part of the build, any other the whole build."""
         once = self.sequences * self.sequence_length
         return once * self.epochs if self.epoch_mode == "reshuffle" else once
 
 
 def forecast(recipe: Recipe, profiles: Sequence[SourceProfile]) -> Forecast:
-    """What a recipe will give.
+    """The forecast for a recipe.
 
     Args:
         recipe: the recipe.
@@ -157,7 +157,7 @@ def _num_rows(profile: SourceProfile) -> int:
 
 
 def _of_drawn_rows(profile: SourceProfile, *, num_drawn: int) -> Estimate:
-    """The mean row of those that a build draws: whole passes have the source's mean, the last one that of a sample."""
+    """The mean row of a build's draws: whole passes have the source's mean, the last one the mean of a sample."""
     last_pass = num_drawn % _num_rows(profile)
     unread = 1.0 - last_pass / _num_rows(profile)
     error = profile.row_deviation * math.sqrt(last_pass * unread) / max(num_drawn, 1)
@@ -171,7 +171,7 @@ def _of_drawn_rows(profile: SourceProfile, *, num_drawn: int) -> Estimate:
 def _draws(
     recipe: Recipe, extent: Extent, profiles: Sequence[SourceProfile], counts: Sequence[int], tokens_per_row: Estimate
 ) -> tuple[Estimate, str | None]:
-    """How many rows are drawn, and which source ends the build, if one does.
+    """The number of drawn rows, and the source that ends the build, if any.
 
     `counts` are each source's among the estimated draws.
     """

@@ -1,4 +1,4 @@
-"""Weights in rows that give the shares of tokens that a recipe's weights say. Pure."""
+"""Row weights that give a recipe's weights as shares of tokens. Pure."""
 
 from __future__ import annotations
 

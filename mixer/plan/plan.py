@@ -1,4 +1,4 @@
-"""A recipe and its survey -> everything that a task needs to know, and nothing else. Pure.
+"""A recipe and its survey -> everything that a task needs, and nothing else. Pure.
 
 A plan holds decisions only: it is the same on every machine, for any number of workers, at any time.
 """
@@ -39,7 +39,7 @@ SPLIT = "train"
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is built.
+    """The decisions of a build.
 
     `snapshots`, `tokens_per_row` (the mean measured on a keyed sample, with BOS and EOS) and `standard_errors` (of that
     mean) have one entry a source, in the order of the sources' numbers. `forecasting` is true of a plan of which only a
@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def num_specials(self) -> int:
-        """Tokens that a document has besides its text's: BOS and EOS, as the recipe says."""
+        """Tokens that a document has besides its text: BOS and EOS, as the recipe sets them."""
         return self.stage.sequence.num_specials
 
     @cached_property
@@ -78,7 +78,7 @@ class Plan:
 
     @cached_property
     def selections(self) -> tuple[dict[str, Any], ...]:
-        """What is kept of each source's snapshot, as JSON."""
+        """The kept rows of each source's snapshot, as JSON."""
         pairs = zip(self.recipe.sources.values(), self.snapshots, strict=True)
         return tuple(selection_json(snapshot, source.where) for source, snapshot in pairs)
 
@@ -118,7 +118,7 @@ class Plan:
         )
 
     def prefix_id(self, task: int, cuts: tuple[Cut, ...] = ()) -> str:
-        """The identity of all that determines the tasks below one, given where tasks were cut."""
+        """The identity of everything that determines the tasks before one, given the cuts of tasks."""
         return prefix_id(
             task,
             features=(),
@@ -131,7 +131,7 @@ class Plan:
         )
 
     def task(self, number: int) -> Task | None:
-        """The task of this number; None where the build has ended before it."""
+        """The task of this number; None if the build ends before it."""
         start, stop = self.stage.task_draws(number)
         if self.extent.max_draws is not None:
             stop = min(stop, self.extent.max_draws)
@@ -139,12 +139,12 @@ class Plan:
 
     @property
     def estimated_tasks(self) -> int:
-        """How many tasks the build will probably take."""
+        """The estimated number of tasks of the build."""
         return -(-self.extent.estimated_draws // self.stage.draws_per_task)
 
     @cached_property
     def expected_tokens(self) -> float:
-        """How many tokens the build will give, padding not counted: the target, or an estimate."""
+        """The expected tokens of the build without padding: the target, or an estimate."""
         if self.extent.end_tokens is not None:
             return self.extent.end_tokens
         if self.extent.end_sequences is not None:
@@ -159,7 +159,7 @@ class Plan:
 
 
 def make_plan(surveyed: Survey, *, batch_tokens: int = BATCH_TOKENS) -> Plan:
-    """Decide everything: turn weights into draws, see how far the target is, cut the draws into tasks.
+    """Decide everything: turn weights into draws, find the reach of the target, cut the draws into tasks.
 
     Args:
         surveyed: the recipe, and what was found out about its sources.
@@ -188,14 +188,14 @@ def make_plan(surveyed: Survey, *, batch_tokens: int = BATCH_TOKENS) -> Plan:
 
 
 def plan_of(manifest: Manifest, snapshots: tuple[Snapshot, ...]) -> Plan:
-    """The plan of a finished build, with its sources pinned again: any task of it can be made again.
+    """The plan of a finished build, with its sources pinned again: any of its tasks can be rebuilt.
 
     Args:
         manifest: the build's.
         snapshots: of its sources, by number.
 
     Raises:
-        RecipeError: the manifest's recipe is none.
+        RecipeError: the manifest's recipe is not valid.
     """
     recipe = recipe_of(manifest.recipe)
     # Shards hold numbers of sources: the order is the manifest's.

@@ -1,4 +1,4 @@
-"""Which blocks of which source a task reads. Pure."""
+"""The blocks that a task reads from each source. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mixer.shards.records import TaskRecord
 
 
 def blocks_read(plan: Plan, record: TaskRecord) -> Iterator[tuple[str, list[int]]]:
-    """The sources that a finished task read from, each with the numbers of its blocks, in the order of reading."""
+    """The sources that a finished task read, each with its block numbers, in the order of reading."""
     stage = plan.stage
     before, after = (plan.schedule.counts(draw - stage.first_draw).tolist() for draw in record.draws)
     for source, snapshot, start, stop in zip(stage.sources, plan.snapshots, before, after, strict=True):

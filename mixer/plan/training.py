@@ -1,4 +1,4 @@
-"""What it takes to train on a mix, and to build it. Pure."""
+"""The steps and times of training on a mix, and of building it. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mixer.survey.estimate import Estimate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """A run over all epochs of a mix; None where the speed, or the batch, was not told."""
+    """A run over all epochs of a mix; None where the speed or the batch is not given."""
 
     batch_tokens: int | None
     steps: Estimate | None
@@ -48,7 +48,7 @@ def parse_tokens(text: str, *, option: str) -> int:
     """A number of tokens, as one size or as a product: `11M`, `64x21x8192` -> 11_010_048.
 
     Raises:
-        UsageError: it is neither; `option` says where it was written.
+        UsageError: it is neither; `option` is its place.
     """
     try:
         tokens = math.prod(parse_count(factor) for factor in text.lower().split("x"))

@@ -1,4 +1,4 @@
-"""Which bytes of a parquet file hold some columns of some row groups. Pure."""
+"""The byte ranges of some columns of some row groups of a Parquet file. Pure."""
 
 from __future__ import annotations
 

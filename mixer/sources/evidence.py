@@ -27,7 +27,7 @@ Evidence = dict[str, dict[str, str]]
 
 
 class EvidenceCollector:
-    """Digests files in a thread of its own, which begins with the first file and ends with `close`.
+    """Digests files in its own thread, which starts with the first file and ends with `close`.
 
     The thread must not be there when a worker is forked: expect files only once the workers run. What goes wrong with a
     file costs its evidence and nothing else: whoever reads its rows says so.
@@ -48,7 +48,7 @@ class EvidenceCollector:
         self._thread: threading.Thread | None = None
 
     def expect(self, source: str, blocks: Iterable[int]) -> None:
-        """Digest the files that these blocks of a source are in, each once, after those that are expected already."""
+        """Digest the files of these blocks of a source, each once, after the files already expected."""
         snapshot = self._snapshots[source]
         if not isinstance(snapshot.base, Path):
             return
@@ -62,7 +62,7 @@ class EvidenceCollector:
                 self._thread.start()
 
     def close(self, seconds: float = 0.0) -> Evidence:
-        """What is known by now; no thread is left.
+        """The digests so far; ends the thread.
 
         Args:
             seconds: how long the thread may go on with what it has not done yet. A file that is not finished by then is
@@ -116,7 +116,7 @@ def check_evidence(
     evidence: Mapping[str, str],
     on_read: Callable[[int], None] = lambda num_bytes: None,
 ) -> int:
-    """Compare whole files with what is known of them; returns how many were compared. Reads every byte of these.
+    """Compare whole files with their known digests; returns the number of compared files. Reads all their bytes.
 
     Args:
         name: the source's name, for messages.
@@ -125,7 +125,7 @@ def check_evidence(
         on_read: called with how many more bytes were read.
 
     Raises:
-        DataError: a file is another one, or cannot be read.
+        DataError: a file differs, or cannot be read.
     """
     compared = 0
     for index, file in enumerate(snapshot.files):

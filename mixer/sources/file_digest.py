@@ -10,7 +10,7 @@ _READ_BYTES = 8 << 20
 
 
 class WholeDigest:
-    """The xxh3-128 of a file that somebody else may be reading from start to end: its bytes are read once.
+    """The xxh3-128 of a file that another reader may be reading from start to end: its bytes are read once.
 
     Args:
         on_read: called with how many more bytes were read.
@@ -30,7 +30,7 @@ class WholeDigest:
         self._on_read(len(piece))
 
     def read_on(self, file: OpenedFile) -> bool:
-        """Read the next 8 MB that nobody has read; returns whether there were any.
+        """Read the next 8 MB that no reader has read; returns whether there were any.
 
         Raises:
             OSError: the file cannot be read.
@@ -41,7 +41,7 @@ class WholeDigest:
         return bool(piece)
 
     def finish(self, file: OpenedFile) -> str:
-        """The digest (hex), after reading what nobody has read yet.
+        """The digest (hex), after reading the remaining bytes.
 
         Raises:
             OSError: the file cannot be read.

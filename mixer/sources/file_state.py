@@ -1,4 +1,4 @@
-"""A file as its file system describes it, and what in that description says that its bytes may be others. Pure."""
+"""The state of a file by its file system, and the changes of state that suggest changed bytes. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileState:
-    """What `stat` says of a file: in another state its bytes may be others. Of this machine; no part of an identity."""
+    """The `stat` of a file: in another state its bytes may have changed. Local to this machine; not in any identity."""
 
     # With links followed.
     path: str
@@ -25,7 +25,7 @@ class FileState:
 
     @classmethod
     def of(cls, path: Path, found: os.stat_result) -> FileState:
-        """The state of a file from what `stat` returned."""
+        """The state of a file from a `stat` result."""
         return cls(
             path=os.path.realpath(path),
             num_bytes=found.st_size,
@@ -44,7 +44,7 @@ class FileState:
 
 
 def change_of(before: FileState, now: FileState) -> str | None:
-    """Why the bytes of a file may not be those of before, for a message; None where nothing says so. Pure.
+    """Why the bytes of a file may have changed, for a message; None if nothing suggests it. Pure.
 
     No program can set the change time, so a file that was exchanged for one of equal size and time differs in it. It
     moves with every new hard link, chmod and chown as well: where one of these is seen, it is taken for the cause.
@@ -64,7 +64,7 @@ def change_of(before: FileState, now: FileState) -> str | None:
 
 
 def kind_of(mode: int) -> str:
-    """What a file is that is not a regular one, in a word: from its mode."""
+    """The kind of a file that is not regular, in words, from its mode."""
     kinds = {
         stat.S_IFDIR: "a directory",
         stat.S_IFIFO: "a FIFO",

@@ -1,4 +1,4 @@
-"""Which files a source's paths name: globs, single files, and folders written by `datasets`."""
+"""Finding the files of a source's paths: globs, single files, and folders written by `datasets`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def find_files(patterns: Sequence[str], root: Path, place: str) -> FoundFiles:
     A folder written by `save_to_disk` stands for its Arrow files, in the order of its state.json.
 
     Raises:
-        RecipeError: a pattern matches nothing, or a folder that is no data set.
+        RecipeError: a pattern matches nothing, or a folder that is not a data set.
         DataError: a folder of `datasets` is damaged.
     """
     # Each file's place in the order: what was matched, and the number in it where that is a folder.
@@ -80,10 +80,10 @@ def find_files(patterns: Sequence[str], root: Path, place: str) -> FoundFiles:
 
 
 def format_of(path: str, place: str) -> str:
-    """The format that a file's name tells.
+    """The format of a file by its name.
 
     Raises:
-        RecipeError: it tells none.
+        RecipeError: the name does not show a format.
     """
     stem, suffix = os.path.splitext(path.lower())
     inner = os.path.splitext(stem)[1] if suffix in COMPRESSIONS else suffix
@@ -98,15 +98,15 @@ def format_of(path: str, place: str) -> str:
 
 
 def patterns_of(source: Source) -> tuple[str, ...]:
-    """What a source's path says; nothing where a data set of the hub takes its place."""
+    """The patterns of a source's path; none if the source is a data set on the hub."""
     return (source.path,) if isinstance(source.path, str) else source.path or ()
 
 
 def common_format(paths: Sequence[str], place: str) -> str:
-    """The one format that the names of all files tell.
+    """The one format of all files by their names.
 
     Raises:
-        RecipeError: they tell several, or one tells none.
+        RecipeError: they show several formats, or one shows none.
     """
     formats = {format_of(path, place): path for path in reversed(paths)}
     if len(formats) > 1:
@@ -116,11 +116,11 @@ def common_format(paths: Sequence[str], place: str) -> str:
 
 
 def check_format(path: Path, format: str, place: str) -> None:
-    """Hold the format that a recipe says against the first bytes of a file; what they do not tell passes.
+    """Compare the format of a recipe with the first bytes of a file; bytes that show no format pass.
 
     Raises:
-        RecipeError: they are those of another format.
-        DataError: it is no regular file.
+        RecipeError: the bytes are of another format.
+        DataError: the file is not a regular file.
     """
     try:
         with opened(path, f"{place}: {path}") as file:
@@ -139,7 +139,7 @@ def check_format(path: Path, format: str, place: str) -> None:
 
 
 def _match(pattern: str, root: Path, place: str) -> tuple[Path, list[Path]]:
-    """The folder of a pattern up to its first glob, and what it matches: files and folders of `datasets`."""
+    """The folder of a pattern up to its first glob, and its matches: files, and folders of `datasets`."""
     try:
         whole = root / Path(pattern).expanduser()
         is_folder = whole.is_dir()
@@ -209,7 +209,7 @@ def _listing(folder: Path) -> str:
 
 
 def _files_hint(pattern: str, folders: Sequence[Path]) -> str:
-    """What to write for a pattern that means folders: a glob that does match data files below them."""
+    """A hint for a pattern that matches folders: a glob that matches the data files below them."""
     below = next((glob_of for folder in folders[:_MAX_NAMES_SHOWN] if (glob_of := _data_below(folder))), None)
     if below is None:
         return f"there is no data file below it; known are {_KNOWN}"
@@ -240,7 +240,7 @@ def _data_below(folder: Path) -> str | None:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What is in a folder and a glob would match; nothing if it cannot be listed."""
+    """The entries of a folder that a glob would match; none if it cannot be listed."""
     try:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError:
@@ -248,7 +248,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def data_suffix(name: str) -> str | None:
-    """What the name of a data file ends in, such as .jsonl.zst; None for another file."""
+    """The suffix of a data file's name, such as .jsonl.zst; None for another file."""
     stem, suffix = os.path.splitext(name)
     if suffix.lower() in COMPRESSIONS:
         inner = os.path.splitext(stem)[1]

@@ -1,6 +1,6 @@
-"""Opening files for reading: the one place that does, so that other addresses than local paths have a place to go.
+"""Opening files for reading, in one place for all kinds of addresses.
 
-A file is opened once and read through its descriptor: what was checked is what is read, whatever happens to its path.
+A file is opened once and read through its descriptor: the file that was checked is the one read.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def opened(path: Path, place: str | None = None) -> Iterator[OpenedFile]:
         place: how messages name it; None: by its path.
 
     Raises:
-        DataError: it is a directory, FIFO, socket or device: reading it might never end.
-        OSError: it is not there, or may not be read.
+        DataError: it is a directory, FIFO, socket or device: reading it may never end.
+        OSError: it is missing, or cannot be read.
     """
     _check_regular(path.stat(), place or str(path))  # before it is opened: that alone may do something to a device
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -67,14 +67,14 @@ def opened(path: Path, place: str | None = None) -> Iterator[OpenedFile]:
 
 
 def open_file(file: OpenedFile) -> pa.NativeFile:
-    """A file for reading anywhere in it, memory-mapped (what has no bytes cannot be mapped)."""
+    """A file for random access, memory-mapped unless it is empty."""
     if not os.fstat(file.descriptor).st_size:
         return pa.BufferReader(b"")
     return pa.BufferReader(pa.py_buffer(mmap.mmap(file.descriptor, 0, access=mmap.ACCESS_READ)))
 
 
 def open_stream(file: OpenedFile) -> io.RawIOBase | pa.NativeFile:
-    """A file for reading from start to end, decompressed as its name says; one such reader of a file at a time.
+    """A file for reading from start to end, decompressed by its suffix; one such reader of a file at a time.
 
     All members of a gzip file and all frames of a zstd file are read; reading one that is cut short raises OSError.
     """
@@ -86,7 +86,7 @@ def open_stream(file: OpenedFile) -> io.RawIOBase | pa.NativeFile:
 
 @contextmanager
 def reading(place: str) -> Iterator[None]:
-    """Turn what can go wrong while data are read into an error that names the place.
+    """Turn errors of reading data into an error that names the place.
 
     Raises:
         DataError: the file cannot be opened, read or decoded.
@@ -104,7 +104,7 @@ def reading(place: str) -> Iterator[None]:
 
 
 class _Stream(io.RawIOBase):
-    """The bytes of an opened file; whoever asked is given them as they are read. Closing it leaves the file open."""
+    """The bytes of an opened file, also passed to an observer as they are read. Closing it leaves the file open."""
 
     def __init__(self, file: OpenedFile) -> None:
         self._file, self._on_read = io.FileIO(file.descriptor, closefd=False), file.on_read

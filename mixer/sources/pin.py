@@ -39,7 +39,7 @@ def pin(
     *,
     only: Sequence[str] | None = None,
 ) -> Snapshot:
-    """The snapshot of a source: its files, what identifies them, all rows and kept rows of their blocks.
+    """The snapshot of a source: its files, their identities, and all rows and kept rows of their blocks.
 
     A remote source has the snapshot that was kept when it was first pinned. Of a local Parquet or Arrow IPC file the
     footer is read, and the columns of `where` to count the rows that are kept; JSON lines and Arrow IPC streams are
@@ -54,8 +54,8 @@ def pin(
         only: the local files to pin, in this order, relative to the snapshot's base; None: all that are found.
 
     Raises:
-        RecipeError: the paths, the format, `where` or the columns do not fit what is there.
-        DataError: a file cannot be read, or changes meanwhile; or one of `only` is not there.
+        RecipeError: the paths, the format, `where` or the columns do not fit the data.
+        DataError: a file cannot be read, or changes while it is read; or one of `only` is missing.
     """
     scan = needs_of(name, source)
     if _is_elsewhere(source):
@@ -91,7 +91,7 @@ def pin(
 def pin_anew(
     name: str, source: Source, root: Path, cache: PinCache, on_advance: OnAdvance = silent
 ) -> tuple[Snapshot | None, Snapshot]:
-    """The snapshot of a source that was kept, and one of what is there now, which is kept from now on.
+    """The kept snapshot of a source, and a new one of its present files, which replaces it.
 
     Of a local source nothing is kept: files that changed are pinned as they are whenever a plan is made.
 
@@ -159,7 +159,7 @@ def _pin_file(path: Path, on_read: OnRead, *, format: str, scan: ScanSpec, cache
 
 
 def _counts(fact: object) -> tuple[list[int], list[int]] | None:
-    """Rows and kept rows per block as they were remembered; None where they were not."""
+    """The cached rows and kept rows per block; None if they are not in the cache."""
     match fact:
         case [list(rows), list(kept)] if len(rows) == len(kept) and all(type(n) is int for n in rows + kept):
             return rows, kept
@@ -180,7 +180,7 @@ def _reporting(file: OpenedFile, on_read: OnRead) -> OpenedFile:
 
 
 def _size_of(path: Path) -> int:
-    """The bytes of a file; none where it cannot be read, which who reads it will say."""
+    """The bytes of a file; 0 if it cannot be read, which its reader will report."""
     try:
         return path.stat().st_size
     except OSError:

@@ -1,4 +1,4 @@
-"""What was learnt about a file, remembered across builds: its digests and its rows per block."""
+"""The cache of facts about files, kept across builds: digests and rows per block."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class RemoteState:
 
 
 class PinCache:
-    """A folder with one small JSON file of facts for each data file that was pinned.
+    """A folder with one small JSON file of facts per pinned data file.
 
     Losing it costs time and nothing else: an entry that is missing, damaged or about another state of the file is
     as good as none, and a folder that cannot be written to is left alone.
@@ -52,7 +52,7 @@ class PinCache:
         self._cleaned: set[Path] = set()
 
     def recall(self, state: FileState | RemoteState) -> dict[str, Any]:
-        """The facts known of a file in exactly this state."""
+        """The facts about a file in exactly this state."""
         try:
             entry = json.loads(self._path(state).read_bytes())
         except (OSError, ValueError, RecursionError):
@@ -63,7 +63,7 @@ class PinCache:
         return facts if isinstance(facts, dict) else {}
 
     def remember(self, state: FileState | RemoteState, facts: dict[str, Any]) -> None:
-        """Store the facts of a file (JSON values), atomically, in place of those known before."""
+        """Store the facts of a file (JSON values), atomically, replacing earlier ones."""
         path = self._path(state)
         try:
             if path.parent not in self._cleaned:

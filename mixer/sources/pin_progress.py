@@ -1,4 +1,4 @@
-"""Work on the files of a source, several at a time, that reports how far it is."""
+"""Work on the files of a source, several at a time, with reports of its progress."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class PinCounter:
     def map(
         self, work: Callable[[_File, OnRead], _Result], files: Sequence[_File], *, num_threads: int
     ) -> list[_Result]:
-        """What `work` makes of each file, in their order; it is handed what to call with the bytes that it has read.
+        """The results of `work` on each file, in their order; `work` gets a callback for the bytes that it has read.
 
         Raises:
             Exception: as `map_in_threads`.

@@ -1,4 +1,4 @@
-"""The blocks of a remote snapshot as files of this disk, fetched when they are read or, better, ahead of it."""
+"""The blocks of a remote snapshot as local files, fetched ahead of reading or on demand."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ class RemoteBlocks:
         self._ahead: FetchAhead | None = None
 
     def needs_of(self, block: int) -> ScanSpec:
-        """What is read, with the address of the block's file for messages."""
+        """The columns to read, with the address of the block's file for messages."""
         return replace(self._needs, address=self._base.place(self._file(block)))
 
     def use(self, ahead: FetchAhead) -> None:
-        """Take blocks from there from now on."""
+        """Take blocks from `ahead` from now on."""
         self._ahead = ahead
 
     @contextmanager
     def opened(self, block: int) -> Iterator[Path]:
-        """The path of a copy of the block's file; it stays until the context is left.
+        """The path of a copy of the block's file; it exists until the context ends.
 
         Raises:
-            DataError: the file cannot be read, is of another version, or damaged.
+            DataError: the file cannot be read, has another version, or is damaged.
             TaskError: the cache cannot be written to.
         """
         entry = self._ahead.take(self, block) if self._ahead else self.fetch(block)
@@ -61,7 +61,7 @@ class RemoteBlocks:
             entry.close()
 
     def fetch(self, block: int) -> CacheEntry:
-        """The block's entry of the cache, fetched if it is not there; the caller closes it."""
+        """The block's entry of the cache, fetched if it is missing; the caller closes it."""
         number = int(self._snapshot.block_in_file[block])
         with naming(self._needs.place):
             return block_entry(self._base, self._file(block), self._snapshot.format, number, self.needs_of(block))
@@ -89,7 +89,7 @@ class FetchAhead:
         self._queue: list[tuple[RemoteBlocks, int]] = []
 
     def expect(self, blocks: Iterable[tuple[RemoteBlocks, int]]) -> None:
-        """Fetch these next, in this order, and what was expected before no more.
+        """Fetch these blocks next, in this order, in place of those expected before.
 
         A failure is raised where its block is taken, and nowhere if it is not.
         """
@@ -113,7 +113,7 @@ class FetchAhead:
         return source.fetch(block) if future is None else future.result()
 
     def close(self) -> None:
-        """Stop; no thread is left."""
+        """Stop and end all threads."""
         self.expect(())
         if self._pool is not None:
             self._pool.shutdown()
@@ -139,6 +139,6 @@ def naming(place: str) -> Iterator[None]:
 
 
 def _drop(future: Future[CacheEntry]) -> None:
-    """Let go of a block that nobody will take, now or when it has come."""
+    """Release a block that will not be taken, now or when it arrives."""
     if not future.cancel():
         future.add_done_callback(lambda done: None if done.exception() else done.result().close())

@@ -97,7 +97,7 @@ class SourceReader:
 
         Raises:
             ValueError: the range is not within the block.
-            DataError: the file is not as it was pinned, cannot be read, or has a bad row in the range.
+            DataError: the file changed since it was pinned, cannot be read, or has a bad row in the range.
         """
         num_kept = int(self._snapshot.block_kept[block])
         if not 0 <= start <= stop <= num_kept:
@@ -128,15 +128,15 @@ class SourceReader:
 
     @property
     def open_block(self) -> int | None:
-        """The block that stayed open where reading stopped."""
+        """The block that is still open where reading stopped."""
         return None if self._stream is None else self._stream.block
 
     @contextmanager
     def pieces(self, block: int, first: int) -> Iterator[tuple[OpenedFile, Iterator[Piece]]]:
-        """The file that a block is in, and all of the block's rows from number `first` on, kept or not, in order.
+        """The file of a block, and all rows of the block from number `first` on, kept or not, in order.
 
         Raises:
-            DataError: the file is not as it was pinned, or cannot be read.
+            DataError: the file changed since it was pinned, or cannot be read.
         """
         scan = self.remote.needs_of(block) if self.remote else self.scan
         read_block = FORMATS[self._snapshot.format].read_block
@@ -192,7 +192,7 @@ class SourceReader:
 
     @contextmanager
     def _opened(self, block: int) -> Iterator[OpenedFile]:
-        """A file that holds the block, at its own place."""
+        """An open file that holds the block at its own offset."""
         if self.remote:
             with self.remote.opened(block) as path, opened(path) as file:
                 yield file
@@ -214,7 +214,7 @@ class SourceReader:
             yield file
 
     def too_few_rows(self, block: int, position: int) -> DataError:
-        """The error for a block that ends before it should."""
+        """The error for a block with fewer rows than pinned."""
         return DataError(
             f"the block ended after {position} kept rows; {self._snapshot.block_kept[block]} were pinned",
             where=self._at(block),
@@ -231,7 +231,7 @@ class SourceReader:
 
 
 def _change_of_pinned(file: OpenedFile, pinned: SourceFile, format: str, place: str) -> str | None:
-    """How a local file differs from the pinned one, by its size and its footer, where it has one."""
+    """How a local file differs from the pinned one, by its size and its footer, if it has one."""
     num_bytes = file.state().num_bytes
     if num_bytes != pinned.num_bytes:
         return f"{pinned.num_bytes} bytes then, {num_bytes} bytes now"

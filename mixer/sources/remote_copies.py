@@ -1,4 +1,4 @@
-"""Parts of remote files brought into the cache: footers, the columns of a block, whole files."""
+"""Parts of remote files fetched into the cache: footers, the columns of a block, whole files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DAMAGED_POLICY = RetryPolicy(max_failures=3)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteBase:
-    """Where the files of a remote source are, and the cache that they are read through."""
+    """The address of a remote source's files, and the cache that they are read through."""
 
     # The folder that holds them all, at a commit where there are commits.
     address: Address
@@ -46,12 +46,12 @@ class RemoteBase:
 
 
 def block_entry(base: RemoteBase, file: RemoteFile, format: str, block: int, scan: ScanSpec) -> CacheEntry:
-    """A copy of the file in which at least the needed columns of one block are; the caller closes it.
+    """A copy of the file with at least the needed columns of one block; the caller closes it.
 
     Of parquet files only these columns are fetched; other formats are fetched whole, and checked against their digest.
 
     Raises:
-        DataError: the file cannot be read, is of another version, or damaged.
+        DataError: the file cannot be read, has another version, or is damaged.
         TaskError: the cache cannot be written to.
     """
     if format != "parquet":
@@ -60,7 +60,7 @@ def block_entry(base: RemoteBase, file: RemoteFile, format: str, block: int, sca
 
 
 def columns_entry(base: RemoteBase, file: RemoteFile, scan: ScanSpec, paths: frozenset[str]) -> CacheEntry:
-    """A copy of a parquet file in which some columns of all blocks are; the caller closes it."""
+    """A copy of a Parquet file with some columns of all blocks; the caller closes it."""
     return _columns_entry(base, file, None, scan, tuple(sorted(paths)))
 
 
@@ -74,7 +74,7 @@ def read_remote_footer(base: RemoteBase, file: RemoteFile) -> bytes:
     """The end of a parquet file: its footer, the footer's length and the magic; one request, or two for a long one.
 
     Raises:
-        DataError: the file cannot be read, or is no parquet file.
+        DataError: the file cannot be read, or is not a Parquet file.
     """
     start = max(0, file.num_bytes - TAIL_BYTES)
     tail = read_bytes(base.address, file, start, file.num_bytes)
@@ -125,7 +125,7 @@ def _cached_footer(base: RemoteBase, file: RemoteFile) -> bytes:
 
 
 def _fill_whole(base: RemoteBase, file: RemoteFile, descriptor: int) -> Ranges:
-    """Fetch a whole file; again, where it has not the digest that the store tells."""
+    """Fetch a whole file; once more if its digest is not the store's."""
     retry_state = RetryState(base.place(file), _DAMAGED_POLICY)
     before = None
     while True:
@@ -143,7 +143,7 @@ def _fill_whole(base: RemoteBase, file: RemoteFile, descriptor: int) -> Ranges:
 
 
 def _digests(base: RemoteBase, file: RemoteFile, descriptor: int) -> tuple[str | None, str]:
-    """The digest that the store tells, or None, and the one of the bytes that came."""
+    """The digest from the store, or None, and the digest of the received bytes."""
     etag = file.etag or ""
     if file.sha256 is not None:
         expected, state = file.sha256, hashlib.sha256()
@@ -166,6 +166,6 @@ def _key(base: RemoteBase, file: RemoteFile, part: Any) -> str:
 
 
 def _suffix(path: str) -> str:
-    """What the name of a copy ends in: what tells its compression."""
+    """The suffix of a copy's name, which shows its compression."""
     suffix = Path(path).suffix.lower()
     return suffix if suffix in COMPRESSIONS else ".data"

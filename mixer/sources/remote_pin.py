@@ -40,14 +40,14 @@ class _Counted:
 
 
 def pin_remote_anew(source: Source, scan: ScanSpec, cache: PinCache, on_advance: OnAdvance = silent) -> Snapshot:
-    """A snapshot of a remote source as it is now.
+    """A new snapshot of a remote source.
 
     Footers are read over several connections at a time. Of JSON lines and Arrow files every byte is read once, to
     count rows; so are the columns of `where`. Counts are remembered by file, so that an interrupted pinning goes on. No
     thread is left running.
 
     Raises:
-        RecipeError: the addresses, `where` or the columns do not fit what is there.
+        RecipeError: the addresses, `where` or the columns do not fit the data.
         DataError: a store cannot be read.
     """
     with naming(scan.place):
@@ -70,7 +70,7 @@ def pin_remote_anew(source: Source, scan: ScanSpec, cache: PinCache, on_advance:
 
 
 def asked_address(source: Source, place: str) -> Address:
-    """The store and revision that a source names, as the recipe has them."""
+    """The store and revision of a source, as the recipe spells them."""
     if source.hub is not None:
         repo, _, revision = source.hub.partition("@")
         return parse_addresses([f"hf://datasets/{repo}" + f"@{quote(revision, safe='')}" * bool(revision)], place)[0]
@@ -81,7 +81,7 @@ def find_source(source: Source, place: str) -> FoundRemote:
     """The files of a source as they are now, at one commit.
 
     Raises:
-        RecipeError: the addresses, or the config, name nothing.
+        RecipeError: the addresses or the config match nothing.
         DataError: the store cannot be listed.
     """
     pinned = at_commit(asked_address(source, place))

@@ -1,4 +1,4 @@
-"""Remote snapshots, kept and used again.
+"""Remote snapshots, kept and reused.
 
 Two builds of one recipe read the same data: of the hub the commit that was pinned first, whatever happened to the
 branch since; of buckets and web servers the files that were pinned, and it is an error if they are others now. `repin`
@@ -35,18 +35,18 @@ _UPDATE = "mixer plan RECIPE --update"
 
 
 def pin_remote(source: Source, scan: ScanSpec, cache: PinCache, on_advance: OnAdvance = silent) -> Snapshot:
-    """The snapshot of a remote source: the one that was kept, or, the first time, a new one.
+    """The snapshot of a remote source: the kept one, or a new one the first time.
 
     Raises:
-        RecipeError: the addresses, `where` or the columns do not fit what is there.
-        DataError: a store cannot be read, or does not have what was pinned.
+        RecipeError: the addresses, `where` or the columns do not fit the data.
+        DataError: a store cannot be read, or the pinned files are missing there.
     """
     kept = recall(source, scan, cache)
     return repin(source, scan, cache, on_advance) if kept is None else _checked(kept, source, scan)
 
 
 def repin(source: Source, scan: ScanSpec, cache: PinCache, on_advance: OnAdvance = silent) -> Snapshot:
-    """A new snapshot of a remote source, kept in place of the one before; it has a note where it cannot be kept.
+    """A new snapshot of a remote source, kept in place of the old one; a note says if it cannot be kept.
 
     Raises:
         RecipeError, DataError: as `pin_remote`.
@@ -64,7 +64,7 @@ def repin(source: Source, scan: ScanSpec, cache: PinCache, on_advance: OnAdvance
 
 
 def recall(source: Source, scan: ScanSpec, cache: PinCache) -> Snapshot | None:
-    """The snapshot that was kept; None where there is none, or none that can be read."""
+    """The kept snapshot; None if there is none that can be read."""
     try:
         value = json.loads(_path(source, scan, cache).read_bytes())
         return remote_snapshot(value["snapshot"], cache, value["kept"])
@@ -73,10 +73,10 @@ def recall(source: Source, scan: ScanSpec, cache: PinCache) -> Snapshot | None:
 
 
 def remote_snapshot(value: dict[str, Any], cache: PinCache, kept: list[int] | None) -> Snapshot:
-    """A remote snapshot back from its JSON, and the kept rows of its blocks (None: all).
+    """A remote snapshot from its JSON, and the kept rows of its blocks (None: all).
 
     Raises:
-        FormatError: the value is none.
+        FormatError: the value is not a remote snapshot.
     """
     try:
         address = parse_address(str(value["origin"]), "snapshot")
@@ -86,7 +86,7 @@ def remote_snapshot(value: dict[str, Any], cache: PinCache, kept: list[int] | No
 
 
 def _checked(kept: Snapshot, source: Source, scan: ScanSpec) -> Snapshot:
-    """A kept snapshot, if its files are still there; of the hub they always are, at their commit."""
+    """A kept snapshot, if its files still exist; on the hub they always do, at their commit."""
     assert not isinstance(kept.base, Path)
     if kept.base.address.scheme == "hf":
         return replace(kept, note=_whether_moved(kept.base, source, scan.place))
@@ -103,7 +103,7 @@ def _checked(kept: Snapshot, source: Source, scan: ScanSpec) -> Snapshot:
 
 
 def _whether_moved(base: RemoteBase, source: Source, place: str) -> str | None:
-    """What there is to say of the branch that a kept commit came from."""
+    """A note if the branch of a kept commit moved, or if that is unknown."""
     asked, pinned = asked_address(source, place), base.address.revision
     try:
         now = commit_of(asked)

@@ -1,4 +1,4 @@
-"""One row by its ordinal: where it stands in its file, and its text or why it has none. Reads its block alone."""
+"""One row by its ordinal: its place in its file, and its text or why it has none. Reads only its block."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _INVALID = "the text is not valid UTF-8"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowPlace:
-    """Where a row of a snapshot stands; what is not of its format, or not looked up, is None."""
+    """The place of a row of a snapshot; parts that its format lacks, or that were not looked up, are None."""
 
     # Path of this machine, or address.
     file: str
@@ -67,7 +67,7 @@ class FoundRow:
 
 
 def place_of_row(snapshot: Snapshot, row: int) -> RowPlace:
-    """Where a row stands, as far as the snapshot knows: file, block, and its number in both. Pure.
+    """The place of a row as far as the snapshot shows it: file, block, and its number in both. Pure.
 
     Raises:
         ValueError: the snapshot has no such row.
@@ -99,7 +99,7 @@ def read_row(name: str, source: Source, snapshot: Snapshot, row: int) -> FoundRo
 
     Raises:
         ValueError: the snapshot has no such row.
-        DataError: the file is not as it was pinned, or cannot be read.
+        DataError: the file changed since it was pinned, or cannot be read.
     """
     place = place_of_row(snapshot, row)
     reader = SourceReader(name, source, snapshot)

@@ -1,8 +1,8 @@
-"""Which rows of a source are kept: a small predicate language over columns.
+"""The choice of a source's rows: a small predicate language over columns.
 
     int_score >= 3 and metadata.lang in ['en', 'de'] and license is not null
 
-Python's own parser reads it and a fixed list of nodes is understood; nothing is ever run as Python. Truth is
+Python's own parser reads it, and only a fixed list of nodes is allowed; nothing is ever run as Python. Truth is
 three-valued as in SQL: a comparison with null is null, and a row is kept only where the whole predicate is true.
 """
 
@@ -67,7 +67,7 @@ class Predicate:
 
     @property
     def literal_types(self) -> dict[str, type]:
-        """What each column is used as: float, str or bool; columns that are only tested for null are left out."""
+        """The type of each column's use: float, str or bool; columns that are only tested for null are left out."""
         return dict(_uses(self.tree))
 
 
@@ -75,7 +75,7 @@ def parse_where(text: str, place: str = "where") -> Predicate:
     """Parse a predicate.
 
     Raises:
-        RecipeError: the text is not in the language; the message shows the place in it, and the right spelling of
+        RecipeError: the text is not in the language; the message marks the place, and shows the right spelling of
             what other languages write.
     """
     text = text.replace("\n", " ").strip()
@@ -158,7 +158,7 @@ class _NodeError(Exception):
 
 
 def _check_depth(tree: ast.AST) -> None:
-    """Hold the tree to a depth that every walk through it can afford, however deep the caller is."""
+    """Limit the depth of the tree so that every walk through it is safe, however deep the caller is."""
     level = [tree]
     for _ in range(_MAX_DEPTH):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
@@ -195,7 +195,7 @@ def _literals(node: ast.AST) -> list[Any]:
 
 
 def _check_truth(node: ast.AST) -> Iterator[str]:
-    """Check a node that must be true or false; give the columns under it."""
+    """Check a node that must be true or false; returns the columns under it."""
     match node:
         case ast.BoolOp(values=values):
             for value in values:
@@ -236,7 +236,7 @@ def _use(value: Any) -> type:
 
 
 def _uses(node: ast.AST) -> Iterator[tuple[str, type]]:
-    """Each column that is compared with a literal, or stands for a truth, and the type that it must have."""
+    """Each column that is compared with a literal or used as a boolean, and its required type."""
     match node:
         case ast.BoolOp(values=values):
             for value in values:

@@ -1,4 +1,4 @@
-"""What is wrong with the text of a predicate, shown under it, and what other languages write for its operators. Pure.
+"""Errors in a predicate, marked under its text, and the spellings of other languages for its operators. Pure.
 
 '=>' should be '>=', at position 3:
     n => 3
@@ -71,7 +71,7 @@ def _slips(text: str) -> Iterator[Slip]:
 
 
 def corrected(text: str, slips: list[Slip]) -> str | None:
-    """The text with every slip as it should be; None if one of them has no right spelling."""
+    """The text with every slip corrected; None if one of them has no correction."""
     for slip in reversed(slips):
         if slip.right is None:
             return None
@@ -83,7 +83,7 @@ def corrected(text: str, slips: list[Slip]) -> str | None:
 
 
 def marked(text: str, start: int, stop: int) -> str:
-    """The text, or the part of it round a place that is wrong, with carets under `text[start:stop]`: two lines."""
+    """The text, or the part of it around an error, with carets under `text[start:stop]`: two lines."""
     first = max(0, start - _MAX_SHOWN // 2)
     last = min(len(text), first + _MAX_SHOWN)
     stop = min(max(stop, start + 1), max(last, start + 1))

@@ -1,4 +1,4 @@
-"""What is read of a row: the columns behind a document's text and behind `where`, and their checks."""
+"""The columns that are read for a document's text and for `where`, and their checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIST_HINT = "text: {list: .., field: ..} joins the items of a list, text: COLUM
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanSpec:
-    """What is read of each row of a source. Paths are dotted; list levels do not show in them."""
+    """The columns that are read from each row of a source. Paths are dotted, without list levels."""
 
     # The source's place in the recipe, for messages: sources.wiki
     place: str
@@ -61,12 +61,12 @@ class ScanSpec:
         return tuple(dict.fromkeys([*self.text_paths, *order, *where]))
 
     def at(self, path: Path) -> str:
-        """A file of the source, as messages name it."""
+        """The name of a file of the source in messages."""
         return f"{self.place}: {self.address or path}"
 
 
 def needs_of(name: str, source: Source) -> ScanSpec:
-    """What a source of a recipe reads.
+    """The columns that a source of a recipe needs.
 
     Raises:
         RecipeError: `where` is not in its language.
@@ -80,8 +80,8 @@ def check_schema(schema: pa.Schema, scan: ScanSpec, file: Path) -> None:
     """Check that every needed column is in an Arrow schema, and that the text is text.
 
     Raises:
-        RecipeError: a column is not there (the message lists those that are); the text is not of a string type, or
-            is no list where one is named, or the other way round.
+        RecipeError: a column is missing (the message lists the others); the text is not of a string type, or
+            is in a list where the recipe has none, or the other way round.
     """
     num_lists = int(scan.text.list is not None)
     for path in scan.paths:
@@ -110,7 +110,7 @@ def wrong_level(path: str, lists: int, expected: int, where: str) -> RecipeError
 
 
 def inside_a_list(path: str, predicate: Predicate) -> RecipeError:
-    """The error for a column of `where` of which a row has many values."""
+    """The error for a column of `where` with many values per row."""
     return RecipeError(
         f"column '{path}' is inside a list, so a row has many values of it",
         where=predicate.place,
@@ -145,7 +145,7 @@ def leaf_paths(field: pa.Field, above: str = "") -> Iterator[tuple[str, pa.DataT
 
 
 def _resolve(schema: pa.Schema, path: str) -> tuple[pa.DataType, int] | None:
-    """The type at a path and the number of list levels above it; None if it is not there."""
+    """The type at a path and the number of list levels above it; None if the path is missing."""
     first, *rest = path.split(".")
     if schema.get_field_index(first) < 0:
         return None

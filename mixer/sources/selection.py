@@ -1,4 +1,4 @@
-"""What is kept of a snapshot's rows: the selection of a stage (format.md, "A selection"). Pure."""
+"""The kept rows of a snapshot: the selection of a stage (format.md, "A selection"). Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mixer.sources.snapshot import Snapshot
 
 
 def selection_json(snapshot: Snapshot, where: str | None) -> dict[str, Any]:
-    """The selection that a predicate makes of a snapshot, as JSON.
+    """The selection of a predicate over a snapshot, as JSON.
 
     `kept` has the kept rows of each block, one list for each pass of a cycle (there is one); null where all are kept.
     """
@@ -20,7 +20,7 @@ def kept_of(selection: dict[str, Any]) -> list[int] | None:
     """The kept rows of each block in the first pass; None where all are kept.
 
     Raises:
-        KeyError, TypeError, ValueError: it is no selection.
+        KeyError, TypeError, ValueError: it is not a selection.
     """
     kept = selection["kept"]
     if kept is None:

@@ -34,7 +34,7 @@ class SourceFile:
     etag: str | None = None
 
     def version(self) -> dict[str, str]:
-        """The one digest or etag that is known, by its name."""
+        """The one known digest or etag, by its name."""
         kinds = ("footer_sha256", "xxh3", "sha256", "etag")
         known = {kind: getattr(self, kind) for kind in kinds}
         return {kind: value for kind, value in known.items() if value is not None}
@@ -95,7 +95,7 @@ class Snapshot:
         return identity(self.as_json())
 
     def as_json(self) -> dict[str, Any]:
-        """The snapshot as JSON (format.md, "A snapshot"): one entry a file; which rows are kept is no part of it.
+        """The snapshot as JSON (format.md, "A snapshot"): one entry per file, without the kept rows.
 
         `origin`, the address of the folder that holds the files, is there only where they are remote.
         """
@@ -113,7 +113,7 @@ class Snapshot:
 
     @classmethod
     def from_json(cls, value: dict[str, Any], base: Path | RemoteBase, kept: Sequence[int] | None = None) -> Snapshot:
-        """The snapshot back from `as_json`, with its files under `base`.
+        """The snapshot from its `as_json`, with its files under `base`.
 
         Args:
             value: the JSON.

@@ -1,4 +1,4 @@
-"""What differs between two snapshots of one source. Pure."""
+"""The differences between two snapshots of one source. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_NAMES_SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What differs; paths are relative to the snapshots' base, sorted."""
+    """The changed files; paths are relative to the snapshots' base, sorted."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -37,13 +37,13 @@ class Changes:
 
 
 def difference(old: Snapshot, new: Snapshot) -> Changes:
-    """What differs between two snapshots of one source; a file of another block structure counts as changed."""
+    """The differences between two snapshots of one source; a file with other blocks counts as changed."""
     before, after = ({entry["path"]: entry for entry in one.as_json()["files"]} for one in (old, new))
     return _compared(before, after, (old.origin, new.origin), (old.num_kept, new.num_kept))
 
 
 def file_changes(old: Sequence[SourceFile], new: Sequence[SourceFile]) -> Changes:
-    """What differs between the files of two snapshots, rows not looked at."""
+    """The differences between the files of two snapshots, without their rows."""
     before, after = ({file.path: file for file in one} for one in (old, new))
     return _compared(before, after)
 

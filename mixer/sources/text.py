@@ -19,7 +19,7 @@ _TEXT = pa.large_string()
 
 
 def documents(batch: pa.RecordBatch, spec: TextSpec) -> pa.LargeStringArray:
-    """The text of each row: LargeString[rows], null where there is none. UTF-8 is not checked here.
+    """The text of each row: LargeString[rows], null for a row without text. UTF-8 is not checked here.
 
     The items of a list are joined: `prefix` before every item, `separator` between items, null items left out; a
     list without items has no text. Two files with prefix '\\n\\n' become '\\n\\nfirst\\n\\nsecond'. With `order` the
@@ -57,7 +57,7 @@ def text_offsets(text: pa.LargeStringArray) -> np.ndarray:
 
 
 def invalid_rows(text: pa.LargeStringArray) -> list[int]:
-    """The rows whose bytes are not UTF-8, rising. One pass at memory speed where there are none."""
+    """The rows whose bytes are not UTF-8, rising. One pass at memory speed if all are."""
     try:
         text.validate(full=True)
     except pa.ArrowInvalid:
@@ -69,7 +69,7 @@ def invalid_rows(text: pa.LargeStringArray) -> list[int]:
 
 
 def _as_text(array: pa.Array) -> pa.LargeStringArray:
-    """A string array of any layout as LargeString; plain strings keep their bytes where they are."""
+    """A string array of any layout as LargeString; the bytes of plain strings are not copied."""
     return array if array.type == _TEXT else pc.cast(array, _TEXT)
 
 

@@ -150,8 +150,7 @@ class ChunkFetcher:
             raise DataError(
                 f"{_GONE[gone.kind]} (row {row} of {place})",
                 where=where,
-                hint=f"to continue without it, set --on-{gone.kind} (in a recipe on_{gone.kind}) "
-                "to drop-file or drop-repo",
+                hint=f"to skip it, set --on-{gone.kind} (in a recipe on_{gone.kind}) to drop-file or drop-repo",
             )
         num_gone = counts.numbers["files_missing"] + counts.numbers["files_damaged"]
         if num_gone == _ENOUGH_MISSING and not counts.decoded:

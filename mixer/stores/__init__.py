@@ -1,1 +1,1 @@
-"""Bytes at addresses: the Hugging Face hub, S3, Google Cloud Storage, web servers. Nothing here knows rows."""
+"""Bytes at addresses: the Hugging Face hub, S3, Google Cloud Storage, web servers. Nothing here depends on rows."""

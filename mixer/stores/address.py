@@ -1,4 +1,4 @@
-"""Addresses of remote files: what they name, in one spelling, and never with a secret.
+"""Addresses of remote files, in one spelling and without secrets.
 
 hf://datasets/ORG/NAME@REVISION/PATH     s3://BUCKET/KEY     gs://BUCKET/KEY     https://HOST/PATH
 """
@@ -33,7 +33,7 @@ class Address:
         return self.store.partition("://")[0]
 
     def with_path(self, path: str) -> Address:
-        """Another place of the same store and revision."""
+        """An address of another path in the same store and revision."""
         return replace(self, path=path)
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class Address:
 
 
 def is_remote(text: str) -> bool:
-    """Whether this is an address, and no path of this machine."""
+    """Whether this is an address, not a local path."""
     return _REMOTE.match(text) is not None
 
 
@@ -50,8 +50,8 @@ def parse_address(text: str, place: str) -> Address:
     """The address that a text names.
 
     Raises:
-        RecipeError: it names none, or carries a user, a password or a query: what stands in a recipe is kept in its
-            manifest, and a signature must not be.
+        RecipeError: it is not an address, or has a user, a password or a query: a recipe is kept in its
+            manifest, and a secret must not be.
     """
     if text.startswith("hf://"):
         match = _HUB.fullmatch(text)

@@ -2,16 +2,16 @@
 
 An entry is a file as long as the remote one, with the needed ranges at their own places and holes elsewhere, so that
 the readers of local files read it as it is. It appears whole or not at all, is checked against its digest whenever it
-is opened, and is not removed while somebody reads it. The one that was used longest ago goes first.
+is opened, and is not removed while a process reads it. The least recently used one is removed first.
 
-    blocks/CACHEDIR.TAG           says that the folder is ours, and to programs for backups that they may leave it out
+    blocks/CACHEDIR.TAG           marks the folder as mixer's, and as one that backups may leave out
     blocks/ab/KEY.parquet         an entry; flock: shared by its readers, exclusive to remove it
     blocks/ab/.entry-RANDOM.tmp   an entry that is being written; locked by its writer
     blocks/ab/KEY.parquet.json    its ranges and the xxh3-128 of their bytes
-    blocks/locks/0 .. 1023        flock: of a key, by its number: who holds it fetches, others wait for the entry
+    blocks/locks/0 .. 1023        flock: of a key, by its number: its holder fetches, others wait for the entry
     blocks/used                   bytes of all entries; its flock is that of adding and removing
 
-Only what is provably an entry is ever removed: by its name, and with a file of facts beside it. Where the folder cannot
+Only proven entries are removed: by their name, and with a file of facts beside them. If the folder cannot
 be written to, blocks go through temporary files of the system instead, and are fetched again when they are read again.
 """
 
@@ -59,7 +59,7 @@ _RETRY_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheEntry:
-    """An entry that is open: it stays in its place until it is closed."""
+    """An open entry: it is not removed until it is closed."""
 
     path: Path
     descriptor: int
@@ -67,14 +67,14 @@ class CacheEntry:
     is_temporary: bool = False
 
     def close(self) -> None:
-        """Let the entry be removed."""
+        """Allow the entry to be removed."""
         os.close(self.descriptor)
         if self.is_temporary:
             self.path.unlink(missing_ok=True)
 
 
 class _Folders:
-    """What this process knows of the folders of caches: those that are ours, and those that cannot be written to."""
+    """The cache folders known to this process: those that are mixer's, and those that cannot be written to."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -82,17 +82,17 @@ class _Folders:
         self._failed: dict[Path, float] = {}
 
     def fail(self, folder: Path) -> None:
-        """Leave a folder alone for a while."""
+        """Stop using a folder for a while."""
         with self._lock:
             self._failed[folder] = time.monotonic()
 
     def has_failed(self, folder: Path) -> bool:
-        """Whether a folder is to be left alone."""
+        """Whether a folder is not to be used now."""
         with self._lock:
             return time.monotonic() - self._failed.get(folder, -_RETRY_SECONDS) < _RETRY_SECONDS
 
     def claim(self, folder: Path) -> None:
-        """Make sure that a folder is ours, once a process: a new or empty one is marked.
+        """Check once per process that a folder is mixer's; mark a new or empty one.
 
         Raises:
             BuildStateError: it holds other things.
@@ -123,14 +123,14 @@ class BlockCache:
     max_bytes: int
 
     def find(self, key: str, suffix: str) -> CacheEntry | None:
-        """The entry of a key, if it is there and whole. The caller closes it."""
+        """The entry of a key, if it exists and is undamaged. The caller closes it."""
         entry = _open_whole(self._path(key, suffix))
         if entry is not None:
             traffic.count(cache_hits=1)
         return entry
 
     def make(self, key: str, suffix: str, fill: Callable[[int], Ranges]) -> CacheEntry:
-        """A new entry; or the one that somebody else made while this waited. The caller closes it.
+        """A new entry, or one that another process made while this one waited. The caller closes it.
 
         Args:
             key: hexadecimal digits that stand for the bytes.
@@ -140,7 +140,7 @@ class BlockCache:
         Raises:
             BuildStateError: the cache's folder holds other things.
             TaskError: neither the cache nor a temporary file can be written.
-            Exception: what `fill` raises.
+            Exception: an error of `fill`.
         """
         blocks = self.folder / "blocks"
         if not _folders.has_failed(blocks):
@@ -164,7 +164,7 @@ class BlockCache:
         return self.folder / "blocks" / key[:2] / (key[2:] + suffix)
 
     def _set_aside(self, suffix: str, fill: Callable[[int], Ranges], cause: OSError | None) -> CacheEntry:
-        """An entry outside of the cache, in a temporary file of the system."""
+        """An entry outside the cache, in a temporary file of the system."""
         traffic.count(cache_bypassed=1)
         temporary = ""
         try:
@@ -210,7 +210,7 @@ class BlockCache:
             disk.write_at(lock, f"{used:<31}\n".encode(), 0)
 
     def _make_room(self) -> int:
-        """Remove the entries used longest ago until the rest fits; returns the bytes of those that are left."""
+        """Remove the least recently used entries until the rest fits; returns the bytes of the rest."""
         found = []
         for path in (self.folder / "blocks").glob(f"{_FOLDER}/*"):
             _remove_left(path)
@@ -230,7 +230,7 @@ class BlockCache:
 
 
 def remove_blocks(folder: Path, paths: Sequence[Path]) -> set[Path]:
-    """Remove entries of a cache that are of no more use, beside processes that use it.
+    """Remove entries of a cache while other processes use it.
 
     Args:
         folder: the cache's; one that is not marked as ours, or not there, is left alone.
@@ -273,7 +273,7 @@ def is_entry(name: str) -> bool:
 
 
 def _locked_temporary(folder: Path) -> tuple[int, Path]:
-    """A new file, locked: that tells it from what a killed process left behind."""
+    """A new file, locked to distinguish it from one that a killed process left."""
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".entry-", suffix=".tmp")
@@ -284,7 +284,7 @@ def _locked_temporary(folder: Path) -> tuple[int, Path]:
 
 
 def _open_whole(path: Path) -> CacheEntry | None:
-    """The entry, if it is there and its bytes are those that were written."""
+    """The entry, if it exists and its bytes match their digest."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -323,7 +323,7 @@ def _digest(path: Path, ranges: Sequence[Sequence[int]]) -> str:
 
 
 def _mark(folder: Path) -> None:
-    """Make a folder, and mark it as ours where it is empty; others may do so at the same time."""
+    """Create a folder and mark it as mixer's if it is empty; other processes may do so at the same time."""
     folder.mkdir(parents=True, exist_ok=True)
     tag = folder / _TAG
     if not tag.exists():
@@ -345,13 +345,13 @@ def _mark(folder: Path) -> None:
 
 
 def _remove_left(path: Path) -> None:
-    """Remove what a killed process left of an entry that it was writing; of a living one it is locked."""
+    """Remove unfinished entries of killed processes; those of running processes are locked."""
     if _TEMPORARY.fullmatch(path.name):
         _remove_unlocked(path)
 
 
 def _remove_unused(path: Path) -> bool:
-    """Remove an entry unless somebody reads it, or nothing proves that it is one; returns whether it was removed."""
+    """Remove a proven entry unless a process reads it; returns whether it was removed."""
     if not _has_facts(path) or not _remove_unlocked(path):
         return False
     if not path.exists():
@@ -360,7 +360,7 @@ def _remove_unused(path: Path) -> bool:
 
 
 def _has_facts(path: Path) -> bool:
-    """Whether the file beside an entry is one that is written with entries."""
+    """Whether the file beside an entry is a file of facts."""
     try:
         facts = json.loads(_facts_path(path).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -369,7 +369,7 @@ def _has_facts(path: Path) -> bool:
 
 
 def _remove_unlocked(path: Path) -> bool:
-    """Remove a file unless somebody holds a lock of it; returns whether it was removed."""
+    """Remove a file unless a process holds its lock; returns whether it was removed."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The one way to open a store: by its address, once a process."""
+"""Opening stores by address, each once per process."""
 
 from __future__ import annotations
 

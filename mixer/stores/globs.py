@@ -16,13 +16,13 @@ def fixed_folder(pattern: str) -> str:
 
 
 def fixed_prefix(pattern: str) -> str:
-    """The text that everything that matches begins with: `a/b/part.*` -> `a/b/part.`; of a plain path, the path."""
+    """The prefix of everything that matches: `a/b/part.*` -> `a/b/part.`; of a plain path, the path."""
     match = re.search(r"[*?[]", pattern)
     return pattern[: match.start()] if match else pattern
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
-    """The names that a pattern stands for; a name that is spelt exactly like the pattern stands for itself.
+    """The names that match a pattern; a name spelt exactly like the pattern matches too.
 
     As on a disk, a `*` or `?` does not match a leading dot.
     """

@@ -31,7 +31,7 @@ class GoogleStore:
         self._credentials = None if "STORAGE_EMULATOR_HOST" in os.environ else _credentials()
 
     def list_page(self, prefix: str, page: str | None) -> tuple[list[RemoteFile], str | None]:
-        """A page of the objects whose name begins so, without those that stand for folders; and the page after it.
+        """A page of the objects whose names have this prefix, without folder markers, and the token of the next page.
 
         Raises:
             TransferFailed: one attempt failed.
@@ -54,7 +54,7 @@ class GoogleStore:
 
         Raises:
             TransferFailed: one attempt failed.
-            DataError: that generation is no more, or there is no access to it.
+            DataError: that generation no longer exists, or there is no access to it.
         """
         query = urlencode({"alt": "media", "generation": file.etag})
         url = f"{self._media}/{quote(file.path, safe='')}?{query}"

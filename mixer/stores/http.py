@@ -1,4 +1,4 @@
-"""HTTP requests as the stores make them: one attempt, bounded in time, its failures told apart.
+"""HTTP requests as the stores make them: one attempt, with a time limit and classified failures.
 
 urllib3, because a megabyte costs it 0.4 ms of a core, where httpx takes 2.5 ms: the core is the tokenizer's.
 """
@@ -51,11 +51,11 @@ class HttpClient:
             pool.clear()
 
     def request(self, method: str, url: str, place: str, headers: Mapping[str, str]) -> BaseHTTPResponse:
-        """The answer to a request, its body not read yet; redirects are followed, without credentials elsewhere.
+        """The response to a request, its body unread; redirects to other hosts are followed without credentials.
 
         Raises:
-            TransferFailed: no answer, or one that may be another next time.
-            MixerError: an answer that will not change; 404 and 401 among them.
+            TransferFailed: no response, or one that another attempt may change.
+            MixerError: a response that will not change, such as 404 and 401.
         """
         parts = urlsplit(url)
         proxy = None if proxy_bypass(parts.hostname or "") else self._proxies.get(parts.scheme)
@@ -83,7 +83,7 @@ class HttpClient:
     def stream(
         self, url: str, place: str, headers: Mapping[str, str], start: int, stop: int
     ) -> tuple[BaseHTTPResponse, Iterator[bytes]]:
-        """The answer to a request for the bytes [start, stop), and the bytes that come.
+        """The response to a request for the bytes [start, stop), and its pieces.
 
         Raises:
             TransferFailed, MixerError: as `request`; also while the pieces are read.
@@ -101,7 +101,7 @@ class HttpClient:
 
 
 def pieces(response: BaseHTTPResponse, num_bytes: int) -> Iterator[bytes]:
-    """The first bytes of an answer's body, in pieces.
+    """The first bytes of a response's body, in pieces.
 
     Raises:
         TransferFailed: the connection was lost, stalled, or ended before its announced length.
@@ -128,7 +128,7 @@ def pieces(response: BaseHTTPResponse, num_bytes: int) -> Iterator[bytes]:
 
 
 def load_json(response: BaseHTTPResponse) -> Any:
-    """What the body of an answer says.
+    """The JSON value of a response's body.
 
     Raises:
         TransferFailed: it is not whole.
@@ -144,7 +144,7 @@ def load_json(response: BaseHTTPResponse) -> Any:
 
 
 def refusal(response: BaseHTTPResponse, place: str) -> MixerError | TransferFailed:
-    """The error for an answer with a status of 400 or more."""
+    """The error for a response with a status of 400 or more."""
     status, reason = response.status, response.reason or ""
     message = f"the server answered {status} {reason}".rstrip()
     failure = failure_of_status(status, message, response.headers.get("Retry-After"), time.time())
@@ -152,7 +152,7 @@ def refusal(response: BaseHTTPResponse, place: str) -> MixerError | TransferFail
 
 
 def refused(status: int, message: str, place: str) -> MixerError:
-    """The error for a status that another attempt would not change."""
+    """The error for a status that is final."""
     if status in (401, 403):
         hint = "sign in as the server wants it, or ask its owner for access"
     elif status in (404, 410):
@@ -165,7 +165,7 @@ def refused(status: int, message: str, place: str) -> MixerError:
 
 
 def failure_of(error: HTTPError) -> TransferFailed:
-    """What an error of urllib3 means for another attempt. Its text may hold the URL, so it is not shown."""
+    """The kind of failure of a urllib3 error. Its text may contain the URL, so it is not shown."""
     if isinstance(error, MaxRetryError) and isinstance(error.reason, HTTPError):
         error = error.reason
     if isinstance(error, NewConnectionError):  # a timeout to urllib3, whatever it was

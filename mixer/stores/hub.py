@@ -1,7 +1,7 @@
 """Data sets of the Hugging Face hub: listed and resolved by huggingface_hub, with its token, endpoint and session.
 
-The bytes of large files lie at signed addresses elsewhere. They are resolved once and read through `HttpClient`:
-nothing of a token goes there.
+The bytes of large files are at signed addresses elsewhere, resolved once and read through `HttpClient`:
+the token is not sent there.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class HubStore:
         self._lock = threading.Lock()
 
     def commit(self) -> str:
-        """The commit that the revision stands for now.
+        """The current commit of the revision.
 
         Raises:
             TransferFailed: one attempt failed.
@@ -67,7 +67,7 @@ class HubStore:
         return found.sha
 
     def list_page(self, prefix: str, page: str | None) -> tuple[list[RemoteFile], str | None]:
-        """A page of the files below the last folder of this path, and the page after it; none without such a folder.
+        """A page of the files below the last folder of this path, and the token of the next page.
 
         One request: `HfApi.list_repo_tree` would try each page again by itself, up to half a minute, and uncounted.
 
@@ -105,7 +105,7 @@ class HubStore:
 
         Raises:
             TransferFailed: one attempt failed.
-            DataError: the file is not there, or there is no access to it.
+            DataError: the file is missing, or there is no access to it.
         """
         with self._lock:
             location = self._locations.get(file.path)
@@ -132,7 +132,7 @@ class HubStore:
         close_session()
 
     def _resolved(self, path: str) -> str:
-        """Where the bytes of a file are at the moment."""
+        """The current address of a file's bytes."""
         url = hf_hub_url(self._repo, path, repo_type="dataset", revision=self._revision, endpoint=self._endpoint)
         try:
             traffic.count(requests=1)
@@ -179,7 +179,7 @@ class HubStore:
 
 
 def _retry_after(headers: Mapping[str, str]) -> str | None:
-    """When to ask again: the hub says it by `Retry-After`, or by when its limit on requests begins anew.
+    """Seconds until the next attempt: the hub's `Retry-After`, or the time until its request limit resets.
 
     It allows some thousand files to be resolved in five minutes, more with a token.
     """

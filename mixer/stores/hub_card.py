@@ -1,4 +1,4 @@
-"""The configs of a data set on the hub, as the YAML of its card tells them."""
+"""The configs of a data set on the hub, from the YAML of its card."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _configs(repo: Address, place: str) -> list[dict[str, Any]]:
 
 
 def _train_patterns(data_files: Any) -> list[str]:
-    """The patterns of the training split: of a text, a list of texts, or a list of splits with their paths."""
+    """The patterns of the training split: from a string, a list of strings, or a list of splits with their paths."""
     if isinstance(data_files, str):
         return [data_files]
     if isinstance(data_files, dict):

@@ -1,4 +1,4 @@
-"""Which files a source's addresses name, by listing: names are never guessed."""
+"""Finding the files of a source's addresses by listing: names are never guessed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parse_addresses(patterns: Sequence[str], place: str) -> list[Address]:
     """The addresses of a source's patterns, all of one store and revision.
 
     Raises:
-        RecipeError: one is none, or they are of several stores.
+        RecipeError: one is not an address, or they belong to several stores.
     """
     local = [pattern for pattern in patterns if not is_remote(pattern)]
     if local:
@@ -47,7 +47,7 @@ def parse_addresses(patterns: Sequence[str], place: str) -> list[Address]:
 
 
 def at_commit(address: Address) -> Address:
-    """The address at the commit that its revision stands for now; any other address as it is.
+    """The address at the current commit of its revision; any other address unchanged.
 
     Raises:
         DataError: there is no such repository or revision, or no access to it.
@@ -58,7 +58,7 @@ def at_commit(address: Address) -> Address:
 
 
 def commit_of(address: Address) -> str:
-    """The commit that an address of the hub stands for now; one attempt.
+    """The current commit of an address on the hub; one attempt.
 
     Raises:
         TransferFailed: it failed.
@@ -75,7 +75,7 @@ def find_remote(addresses: Sequence[Address], place: str) -> FoundRemote:
     """The files that match at least one of the addresses, which are of one store and commit.
 
     Raises:
-        RecipeError: a pattern matches nothing; the message says what is there.
+        RecipeError: a pattern matches nothing; the message lists what exists.
         DataError: the store cannot be listed.
     """
     folders: list[str] = []
@@ -110,7 +110,7 @@ def listed(address: Address) -> list[RemoteFile]:
 
 
 def _no_match(address: Address, names: list[str], place: str) -> RecipeError:
-    """The error for a pattern without a match, with what there is instead."""
+    """The error for a pattern without a match; it lists what exists."""
     inside = [name for name in names if name.startswith(address.path.rstrip("/") + "/")]
     if inside and not has_magic(address.path):
         return RecipeError(

@@ -14,7 +14,7 @@ PART_BYTES = 8 << 20
 
 
 def merged(ranges: Iterable[Range], num_bytes: int, max_gap: int = MAX_GAP_BYTES) -> list[Range]:
-    """Rising ranges that hold all of these, near ones as one, none beyond the file's end.
+    """Sorted ranges that cover all of these within the file; ranges close together become one.
 
     Example: [(0, 10), (12, 20), (90, 120)] of 100 bytes with a gap of 5 -> [(0, 20), (90, 100)].
     """
@@ -31,7 +31,7 @@ def merged(ranges: Iterable[Range], num_bytes: int, max_gap: int = MAX_GAP_BYTES
 
 
 def parts(ranges: Iterable[Range], part_bytes: int = PART_BYTES) -> list[Range]:
-    """The same bytes in parts for one request each, about equal within a range."""
+    """The same bytes in parts of about equal size, one request each."""
     result = []
     for start, stop in ranges:
         count = -(-(stop - start) // part_bytes)

@@ -1,7 +1,7 @@
-"""What is tried again, when, and when no more: the one place for all stores.
+"""Retries of all stores: which failures, how long to wait, when to give up.
 
 Waits grow exponentially and are drawn at random below their bound ("full jitter", AWS Architecture Blog, 2015), so that
-many workers that failed together do not come back together. What a server asks for in Retry-After is kept.
+many workers that failed together do not come back together. A server's Retry-After is obeyed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BUSY = frozenset({408, 425, 429})
 
 
 class TransferFailed(Exception):
-    """One attempt failed in a way that may pass by itself."""
+    """One attempt failed in a way that may be temporary."""
 
     def __init__(self, kind: str, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class TransferFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How patient a transfer is."""
+    """The limits on the retries of a transfer."""
 
     # Failures in a row, without one new byte between them.
     max_failures: int = 10
@@ -51,7 +51,7 @@ POLICY = RetryPolicy()
 
 
 def failure_of_status(status: int, message: str, retry_after: str | None, now_unix: float) -> TransferFailed | None:
-    """The failure that an HTTP status stands for; None where another attempt would end the same. Pure.
+    """The kind of failure of an HTTP status; None if the status is final. Pure.
 
     Args:
         status: the answer's status.
@@ -68,7 +68,7 @@ def failure_of_status(status: int, message: str, retry_after: str | None, now_un
 def wait_seconds(
     policy: RetryPolicy, num_failures: int, waited_seconds: float, asked_seconds: float | None, chance: float
 ) -> float | None:
-    """How long to wait before the next attempt; None: it is not worth another one. Pure.
+    """Seconds to wait before the next attempt; None to give up. Pure.
 
     Args:
         policy: the bounds.
@@ -85,7 +85,7 @@ def wait_seconds(
 
 
 class RetryState:
-    """The failures of one transfer, and what is done about each.
+    """The failures of one transfer, and the waits after them.
 
     Args:
         place: what is transferred, for messages.
@@ -100,14 +100,14 @@ class RetryState:
         self._waited = 0.0
 
     def progressed(self) -> None:
-        """New bytes came: failures before them no longer count."""
+        """Note new bytes: earlier failures no longer count."""
         self._num_failures = 0
 
     def failed(self, failure: TransferFailed) -> None:
         """Wait before the next attempt.
 
         Raises:
-            DataError: there is none.
+            DataError: there is no further attempt.
         """
         self._num_failures += 1
         self._all_failures += 1
@@ -133,7 +133,7 @@ _HINTS = {
 
 
 def retried(attempt: Callable[[], _T], place: str) -> _T:
-    """What an attempt gives, tried again where that may help.
+    """The result of an attempt, retried where that may help.
 
     Raises:
         DataError: it never succeeded.

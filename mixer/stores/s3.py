@@ -1,4 +1,4 @@
-"""Buckets of S3 and of everything that speaks like it, through boto3.
+"""Buckets of S3 and of compatible stores, through boto3.
 
 boto3, because its clients survive a fork (obstore's runtime hangs in a forked worker once its parent has used it) and
 its errors tell the status; ranges of some megabytes cost it no more than they cost obstore.
@@ -60,7 +60,7 @@ class S3Store:
         )
 
     def list_page(self, prefix: str, page: str | None) -> tuple[list[RemoteFile], str | None]:
-        """A page of the objects whose key begins so, without those that stand for folders; and the page after it.
+        """A page of the objects whose keys have this prefix, without folder markers, and the token of the next page.
 
         Raises:
             TransferFailed: one attempt failed.
@@ -84,7 +84,7 @@ class S3Store:
 
         Raises:
             TransferFailed: one attempt failed.
-            DataError: the object is of another version, or not there, or there is no access to it.
+            DataError: the object has another version or is missing, or there is no access to it.
         """
         try:
             answer = self._client.get_object(

@@ -1,4 +1,4 @@
-"""What every store offers, and the bounds that all of them keep."""
+"""The interface of every store, and the limits that all of them keep."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RemoteFile:
 
     @property
     def version(self) -> str:
-        """What tells this version of the file from others."""
+        """The digest or etag that identifies this version of the file."""
         return self.sha256 or self.etag or ""
 
 
@@ -37,7 +37,7 @@ class Store(Protocol):
     """
 
     def list_page(self, prefix: str, page: str | None) -> tuple[list[RemoteFile], str | None]:
-        """Files whose path begins with this text: the first of them, or those of a page; and the page after them."""
+        """A page of the files whose paths have this prefix, and the token of the next page."""
 
     def stream(self, file: RemoteFile, start: int, stop: int) -> Iterator[bytes]:
         """The bytes [start, stop) of a file, in pieces; fewer where the connection ends early."""

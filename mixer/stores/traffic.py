@@ -1,6 +1,6 @@
-"""What went over the network in this process, counted: for the build log.
+"""Counts of this process's network traffic, for the build log.
 
-One tally a process, as there is one clock: transfers run in many threads and belong to no one task.
+One tally per process: transfers run in many threads and do not belong to one task.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def count(**amounts: float) -> None:
 
 
 def take() -> dict[str, float]:
-    """The tally since it was last taken; it begins anew.
+    """Take the tally since the last call, and reset it.
 
     `requests`; `bytes` that came; `retries_<kind>`; `wait_seconds` between attempts, over all threads; `cache_hits` and
     `cache_misses` of blocks; `cache_evicted` entries; `cache_damaged` entries, which were fetched again;

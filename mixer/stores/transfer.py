@@ -1,4 +1,4 @@
-"""Bytes of remote files, brought here over as many connections and attempts as it takes."""
+"""Downloads of bytes of remote files, over several connections and with retries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_bytes(address: Address, file: RemoteFile, start: int, stop: int) -> byt
     """The bytes [start, stop) of a file, in memory.
 
     Raises:
-        DataError: they cannot be had.
+        DataError: they cannot be read.
     """
     buffer = bytearray(stop - start)
 
@@ -42,7 +42,7 @@ def copy_ranges(address: Address, file: RemoteFile, ranges: Ranges, descriptor: 
         descriptor: of the copy.
 
     Raises:
-        DataError: they cannot be had, or not of this version.
+        DataError: they cannot be read, or have another version.
         OSError: the disk is full.
     """
     write = partial(disk.write_at, descriptor)
@@ -50,7 +50,7 @@ def copy_ranges(address: Address, file: RemoteFile, ranges: Ranges, descriptor: 
 
 
 def _transfer(address: Address, file: RemoteFile, write: Callable[[bytes, int], None], wanted: tuple[int, int]) -> None:
-    """Hand on the bytes of a range as they come; after a failure, from where it stopped."""
+    """Pass on the bytes of a range as they arrive; after a failure, continue where it stopped."""
     store, retry_state = open_store(address), RetryState(str(address.with_path(file.path)))
     offset, stop = wanted
     while offset < stop:

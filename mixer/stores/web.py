@@ -14,7 +14,7 @@ from mixer.stores.store import RemoteFile
 
 
 class WebStore:
-    """One host. It cannot be listed: its files are named one by one.
+    """One host. It cannot be listed: its files are given one by one.
 
     Args:
         store: scheme and host, as in https://example.org.
@@ -26,11 +26,11 @@ class WebStore:
         self._headers = _authorisation(urlsplit(store).hostname or "")
 
     def list_page(self, prefix: str, page: str | None) -> tuple[list[RemoteFile], str | None]:
-        """The one file of this path; there is no page after it.
+        """The one file of this path; there is no next page.
 
         Raises:
             TransferFailed: one attempt failed.
-            DataError: it is not there, or the server does not tell its size and version.
+            DataError: it is missing, or the server does not send its size and version.
             RecipeError: the path is that of a folder.
         """
         place = f"{self._store}/{prefix}"
@@ -55,7 +55,7 @@ class WebStore:
 
         Raises:
             TransferFailed: one attempt failed.
-            DataError: the file is of another version, or not there.
+            DataError: the file has another version or is missing.
         """
         place, etag = f"{self._store}/{file.path}", file.etag or ""
         condition = {"If-Match": etag} if etag.startswith('"') else {}  # a weak one matches nothing (RFC 9110, 13.1.1)
@@ -72,7 +72,7 @@ class WebStore:
 
 
 def _authorisation(host: str) -> dict[str, str]:
-    """The header for a host that the user's netrc file knows."""
+    """The header for a host in the user's netrc file."""
     try:
         found = netrc.netrc().authenticators(host)
     except (OSError, netrc.NetrcParseError):

@@ -1,4 +1,4 @@
-"""What lies in the cache, and what of it goes: told by names that only mixer gives; all else is left alone."""
+"""The contents of the cache and their removal: only files with mixer's names are touched."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mixer.system.walk import walk_files
 Kind = Literal["pins", "measured", "tokenizers", "blocks", "fetched", "other"]
 CACHE_KINDS: tuple[Kind, ...] = ("pins", "measured", "tokenizers", "blocks", "fetched", "other")
 NOTES = ("pins", "measured")
-"""Kinds that take next to no room and save much work: a bound on the cache's size does not remove them."""
+"""Small kinds that save much work: a bound on the cache's size does not remove them."""
 _LARGE_FIRST: tuple[Kind, ...] = ("blocks", "tokenizers", "fetched")
-"""What goes first where room is needed: what is had again with the least work."""
+"""The order of removal for room: the cheapest to get again first."""
 _NAMES = {
     "pins": re.compile(r"[0-9a-f]{2}/[0-9a-f]{32}\.json"),
     "measured": re.compile(r"[0-9a-f]{64}\.json"),
@@ -33,7 +33,7 @@ _IN_USE_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A part of the cache that goes as a whole: a file, or a folder of fetched contents.
+    """A part of the cache that is removed as a whole: a file, or a folder of fetched contents.
 
     `bytes` are those on the disk, holes not counted; `used_unix` is when it was last written or read, as far as the
     file system notes that.
@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What a pruning removed, what it had to leave because it is in use, and the bytes of all that is left."""
+    """The result of a pruning: removed entries, entries left because they are in use, and the bytes of the rest."""
 
     removed: list[Entry]
     in_use: list[Entry]
@@ -55,7 +55,7 @@ class Pruned:
 
 
 def cache_entries(folder: Path) -> list[Entry]:
-    """Everything in a cache; nothing where there is none.
+    """All entries of a cache; none if the cache does not exist.
 
     Raises:
         OSError: it cannot be read.
@@ -77,7 +77,7 @@ def cache_entries(folder: Path) -> list[Entry]:
 def choose(
     entries: Sequence[Entry], *, now: float, older_than_seconds: float | None, max_bytes: int | None
 ) -> list[Entry]:
-    """What goes: what was not used for so long; then, until the rest fits, what was used longest ago. Pure.
+    """Choose entries to remove: those unused for so long, then the least recently used until the rest fits. Pure.
 
     Of kinds that are had again with little work all goes before any of others.
     """
@@ -96,12 +96,12 @@ def choose(
 
 
 def remove_entries(folder: Path, chosen: Sequence[Entry]) -> list[Entry]:
-    """Remove parts of a cache, beside processes that use it; returns those that were removed.
+    """Remove entries of a cache while processes use it; returns the removed ones.
 
     What somebody reads or makes at the moment stays.
 
     Raises:
-        MixerError: something cannot be removed; what came before it is.
+        MixerError: an entry cannot be removed; those before it are removed.
     """
     try:
         gone = remove_blocks(folder, [entry.path for entry in chosen if entry.kind == "blocks"])

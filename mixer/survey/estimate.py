@@ -1,4 +1,4 @@
-"""Numbers that are not known exactly, and arithmetic that keeps what is known of their errors. Pure.
+"""Estimated numbers, and arithmetic that carries their errors. Pure.
 
 An error is carried as its parts, one for each independent cause, so that what comes from one cause twice is counted
 once: more rows in a source mean fewer tokens in each where their sum is given, and the number of passes stays.
@@ -21,7 +21,7 @@ _UNBOUNDED = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """One independent cause of error, by name, and the observations less one that its size is known from."""
+    """One independent cause of error: its name, and the degrees of freedom of its size."""
 
     name: str
     degrees_of_freedom: float = math.inf
@@ -66,7 +66,7 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the number is with a certainty of 95 %; a factor each way, as sums of long-tailed rows want it."""
+        """The 95 % interval: a factor each way, as suits sums of long-tailed rows."""
         if self.reach > _UNBOUNDED:
             return 0.0, math.inf
         return self.value / math.exp(self.reach), self.value * math.exp(self.reach)
@@ -100,7 +100,7 @@ def uncertain(value: float, *, standard_error: float, cause: Cause) -> Estimate:
 
 
 def within(value: float, *, share: float, cause: Cause) -> Estimate:
-    """A number that is taken to be within a share of itself, with a certainty of 95 %."""
+    """A number whose 95 % interval is a share of itself each way."""
     return Estimate(value=value, errors={cause: math.log1p(share) / _Z})
 
 

@@ -1,4 +1,4 @@
-"""Tokens per row of a source, measured on a keyed sample: what plans and weights in tokens are made from."""
+"""Tokens per row of a source, measured on a keyed sample: the basis of plans and of weights in tokens."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _no_text(name: str, num_rows: int) -> DataError:
 
 
 class _Sample:
-    """Which rows of a source are read, and what reads them. `more` is how much larger than usual it is."""
+    """The rows of a source to read, and their reader. `more` is the factor over the usual size."""
 
     def __init__(
         self, name: str, source: Source, snapshot: Snapshot, recipe: Recipe, ahead: FetchAhead | None, more: int = 1
@@ -144,7 +144,7 @@ class _Sample:
         return _Sample(self.name, self.source, self.snapshot, recipe, self.ahead, self.more * _MORE_WITHOUT_TEXT)
 
     def blocks_from(self, number: int) -> list[tuple[RemoteBlocks, int]]:
-        """The next few blocks from a cluster's on that are to be fetched; none of a local source."""
+        """The next few blocks to fetch, from a cluster's on; none for a local source."""
         remote = self.reader.remote
         if remote is None:
             return []
@@ -154,7 +154,7 @@ class _Sample:
 
 @contextmanager
 def _fetching_ahead(snapshots: Sequence[Snapshot]) -> Iterator[FetchAhead | None]:
-    """What fetches for the remote ones; None where there is none."""
+    """The fetcher for remote sources; None if there are none."""
     if all(snapshot.origin is None for snapshot in snapshots):
         yield None
         return
@@ -170,7 +170,7 @@ def _fetching_ahead(snapshots: Sequence[Snapshot]) -> Iterator[FetchAhead | None
 def _measured(
     sample: _Sample, tokenizer: Tokenizer, recipe: Recipe, behind: list[tuple[RemoteBlocks, int]]
 ) -> Measurement:
-    """What `measure_sources` says of a sample; the blocks `behind` are fetched after its own."""
+    """The measurement of a sample; the blocks `behind` are fetched after its own."""
     while True:
         parts: list[Texts] = []
         cluster_rows: list[int] = []
@@ -194,7 +194,7 @@ def _measured(
 
 
 def _tokens_of_rows(parts: list[Texts], tokenizer: Tokenizer, recipe: Recipe) -> tuple[np.ndarray, int]:
-    """Tokens of each row, 0 where it makes no document: int64[rows]; and the bytes of the rows that make one."""
+    """Tokens of each row, 0 for a row without a document: int64[rows]; and the bytes of the rows with one."""
     from mixer.sources.text import text_offsets
 
     text = parts[0].text if len(parts) == 1 else pa.concat_arrays([part.text for part in parts])

@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a sample of a source tells of its rows.
+    """The statistics of a source's rows from a sample.
 
     `tokens_per_row` is the mean, rows without text counted as 0; `standard_error` is that of the mean, with
     `degrees_of_freedom` behind it: 0.0 where every row was read, infinite where one row was read of many. The mean of

@@ -1,4 +1,4 @@
-"""Measurements kept between runs: a build after its plan goes by the same sample, and does not read it again."""
+"""Measurements kept between runs: a build uses the sample of its plan, and does not read it again."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _VERSION = 1
 
 
 def is_thorough(snapshot: Snapshot, recipe: Recipe) -> bool:
-    """Whether a source gets the larger sample: a local one, and one whose weight is made from it."""
+    """Whether a source gets the larger sample: a local source, or one whose weight depends on it."""
     return snapshot.origin is None or recipe.weights == "tokens"
 
 
 def measurement_key(name: str, source: Source, snapshot: Snapshot, fingerprint: str, recipe: Recipe) -> str:
-    """The identity of all that a measurement depends on."""
+    """The identity of everything that a measurement depends on."""
     return identity(
         {
             "version": _VERSION,
@@ -46,7 +46,7 @@ def measurement_key(name: str, source: Source, snapshot: Snapshot, fingerprint: 
 
 
 class MeasurementCache:
-    """A folder with one small JSON file a measurement; losing it costs time and nothing else.
+    """A folder with one small JSON file per measurement; losing it costs only time.
 
     Args:
         folder: the cache's folder.
@@ -56,7 +56,7 @@ class MeasurementCache:
         self._folder = folder / "measured"
 
     def recall(self, key: str) -> Measurement | None:
-        """The measurement of a key; None where there is none, or none that is whole."""
+        """The measurement of a key; None if it is missing or damaged."""
         try:
             entry = parse_json(read_regular(self._folder / f"{key}.json"))
             # Weights in tokens are made from it: a flipped bit must not change a build.

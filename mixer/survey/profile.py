@@ -1,4 +1,4 @@
-"""What is known of one source before it is mixed, wherever that comes from."""
+"""The facts about one source before it is mixed, from a sample or from published figures."""
 
 from __future__ import annotations
 

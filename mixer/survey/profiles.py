@@ -1,4 +1,4 @@
-"""Profiles from the sources themselves: pinned, and a sample of their rows tokenized."""
+"""Profiles of sources from their pinned files and a tokenized sample of their rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def profiles_of_sources(surveyed: Survey) -> list[SourceProfile]:
-    """What a survey tells of each source, in its order: what a build goes by, with its error. Pure."""
+    """The profile of each source of a survey, in its order: the figures that a build uses, with their errors. Pure."""
     profiles = []
     for name, snapshot in surveyed.snapshots.items():
         if name in surveyed.samples:
@@ -25,7 +25,7 @@ def profiles_of_sources(surveyed: Survey) -> list[SourceProfile]:
 
 
 def _profile_of_sample(name: str, surveyed: Survey) -> SourceProfile:
-    """A source of whose contents only a sample is there: how many of its rows will have any text is not certain."""
+    """The profile of a source with only a sample of its contents: its number of rows with text is an estimate."""
     sample = surveyed.samples[name]
     measured, kept = surveyed.measured[name], sample.kept
     rows = uncertain(
@@ -47,7 +47,7 @@ def profile_of(
     rows: Estimate | None = None,
     notes: tuple[str, ...] = (),
 ) -> SourceProfile:
-    """A source whose mean row was measured. Pure.
+    """The profile of a source whose mean row was measured. Pure.
 
     Args:
         name: the source.

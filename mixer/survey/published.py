@@ -1,6 +1,6 @@
-"""What is known of data sets that are not here: rows, tokens and sizes, each figure with where it comes from.
+"""Published figures of data sets: rows, tokens and sizes, each with its origin.
 
-A file `NAME.yaml` is one data set; `docs/plan.md` says what is in it. The project's own come with the
+A file `NAME.yaml` is one data set; `docs/plan.md` describes its keys. The project's own come with the
 package; a folder of the user's adds to them, or replaces those of the same name.
 """
 
@@ -37,7 +37,7 @@ _Names = Annotated[tuple[str, ...], Field(strict=False)]  # which YAML can only 
 
 
 class Figure(_Part):
-    """One number, where it comes from, and how sure it is: taken for 95 % certain to be `within` that share."""
+    """One number, its origin and its error: the 95 % interval is `within` that share."""
 
     value: float
     within: Annotated[float, Field(gt=0, lt=1)]
@@ -58,7 +58,7 @@ class BytesFigure(Figure):
 
 
 class Facts(_Part):
-    """What is known of one data set.
+    """The published figures of one data set.
 
     A source is this one if its address names the `repository` with a config of `configs` or all files of a folder of
     `folders`; if it names exactly the files of `addresses`; or, where its files are local, if its own name is in
@@ -87,17 +87,17 @@ def load_facts(*folders: Path) -> dict[str, Facts]:
     """The facts of some folders by the stem of their file, sorted; those of a later folder replace an earlier's.
 
     Raises:
-        RecipeError: a file is not what a file of facts is.
+        RecipeError: a file is not a valid file of facts.
     """
     paths = {path.stem: path for folder in folders for path in folder.glob("*.yaml")}
     return {name: _load(path) for name, path in sorted(paths.items())}
 
 
 def profiles_of_facts(recipe: Recipe, facts: Mapping[str, Facts]) -> list[SourceProfile]:
-    """What is known of each source of a recipe, in its order, without having seen any.
+    """The profile of each source of a recipe, in its order, from published figures alone.
 
     Raises:
-        UsageError: of some sources nothing is known.
+        UsageError: some sources have no facts.
     """
     found = {name: facts_of(name, source, facts) for name, source in recipe.sources.items()}
     if missing := [name for name, key in found.items() if key is None]:
@@ -111,7 +111,7 @@ def profiles_of_facts(recipe: Recipe, facts: Mapping[str, Facts]) -> list[Source
 
 
 def facts_of(name: str, source: Source, facts: Mapping[str, Facts]) -> str | None:
-    """Which facts are about a source; None if none are. An address on the hub counts more than the name."""
+    """The facts about a source; None if there are none. An address on the hub counts more than the name."""
     if source.hub is not None:
         repository = source.hub.partition("@")[0]
         fitting = (
@@ -131,7 +131,7 @@ def facts_of(name: str, source: Source, facts: Mapping[str, Facts]) -> str | Non
 
 
 def _is_all_of(path: str, fact: Facts) -> bool:
-    """Whether an address means all files of the data set; of a part of them the facts would say too much."""
+    """Whether an address means all files of the data set; the facts would overstate a part of them."""
     if not path.startswith(_HUB):
         return False
     organisation, repository, inside = (*path.removeprefix(_HUB).split("/", 2), "", "")[:3]

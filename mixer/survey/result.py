@@ -1,4 +1,4 @@
-"""What a survey gives: all that a plan may go by. Nothing is read here."""
+"""The result of a survey: everything that a plan may use. Nothing is read here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampledRows:
-    """What a sample says of a source whose contents are not all fetched."""
+    """A sample of a source whose contents are not all fetched."""
 
     # Of the whole source, and of the sample.
     num_rows: int
@@ -31,7 +31,7 @@ class SampledRows:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """A recipe with what is known of its sources, by name, in the order in which they are numbered.
+    """A recipe with the snapshots and measurements of its sources, by name, in the order of their numbers.
 
     With `samples`, of sources whose contents are not all fetched, it is the survey of a forecast and of no build.
     """

@@ -1,6 +1,6 @@
-"""Everything that is read before a decision: the snapshots of a recipe's sources, and a sample of their rows measured.
+"""All reading before a decision: snapshots of a recipe's sources, and measurements of a sample of their rows.
 
-`mixer plan` and `mixer build` make the same survey, so that what one foretells is what the other goes by.
+`mixer plan` and `mixer build` make the same survey, so the build uses the figures that the plan shows.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def survey(
     fetching: Fetching | None = None,
     on_pin: OnAdvance = silent,
 ) -> Survey:
-    """Pin the sources and measure tokens per row. Contents that rows only point at are fetched on the way.
+    """Pin the sources and measure tokens per row. Contents that rows refer to are fetched first.
 
     Args:
         recipe: the recipe.
@@ -46,9 +46,9 @@ def survey(
         on_pin: called with how far the files of a source are pinned; from several threads.
 
     Raises:
-        RecipeError: the recipe does not fit what is there.
+        RecipeError: the recipe does not fit the data.
         DataError: a source is missing, unreadable or empty.
-        BuildStateError, TaskError: contents are being fetched by another, or cannot be written.
+        BuildStateError, TaskError: another process is fetching the contents, or they cannot be written.
     """
     # Sources are numbered by name: the order of the keys of a YAML mapping means nothing.
     recipe = recipe.model_copy(update={"sources": dict(sorted(recipe.sources.items()))})
@@ -98,7 +98,7 @@ def _pin_all(
     fetching: Fetching | None,
     on_pin: OnAdvance,
 ) -> tuple[dict[str, Snapshot], dict[str, CellSample]]:
-    """The snapshots of all sources in their order, and samples of those whose contents are not all there.
+    """The snapshots of all sources in their order, and samples of those whose contents are not all fetched.
 
     Several are pinned at a time, as a store lets one wait; but contents are fetched for one after another. No thread is
     left running.

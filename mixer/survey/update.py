@@ -1,4 +1,4 @@
-"""Pinning the sources of a recipe anew, and what differs from what was pinned before."""
+"""Pinning the sources of a recipe again, and the changes since they were pinned before."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def update_pins(recipe: Recipe, *, root: Path, cache: PinCache, on_pin: OnAdvance = silent) -> dict[str, str]:
-    """What differs in each remote source, in words, from the snapshot that was kept; the new one is kept from now on.
+    """Pin each remote source again and keep the new snapshots; the changes of each, in words.
 
     Local sources are left out: no snapshot of them is kept.
 
     Raises:
-        RecipeError: the addresses, `where` or the columns do not fit what is there.
+        RecipeError: the addresses, `where` or the columns do not fit the data.
         DataError: a store cannot be read.
     """
     words = {}

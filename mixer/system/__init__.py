@@ -1,1 +1,1 @@
-"""What touches the operating system, each once: publishing files, locks, threads, processes."""
+"""Calls to the operating system, each in one place: publishing files, locks, threads, processes."""

@@ -1,6 +1,6 @@
-"""The four things that a disk can fail at: write, write at a place, sync, rename.
+"""The four disk operations that can fail: write, write at an offset, sync, rename.
 
-Every file that mixer makes is written through here, so tests inject the faults of a disk here and nowhere else.
+Every file that mixer makes is written through this module, so tests inject disk faults here and nowhere else.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Buffer = Any
 
 
 def write(descriptor: int, data: Buffer) -> int:
-    """Write all bytes where the file stands; returns how many they are.
+    """Write all bytes at the file's position; returns their number.
 
     Raises:
         OSError: the disk is full or failing.
@@ -29,7 +29,7 @@ def write(descriptor: int, data: Buffer) -> int:
 
 
 def write_at(descriptor: int, data: Buffer, offset: int) -> None:
-    """Write all bytes at their place in a file.
+    """Write all bytes at an offset of a file.
 
     Raises:
         OSError: the disk is full or failing.
@@ -51,28 +51,28 @@ def sync(descriptor: int) -> None:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give a file or folder another name in one step; a file that has the name already is replaced.
+    """Rename a file or folder atomically; a file of the new name is replaced.
 
     Raises:
-        OSError: the disk is failing, or the target is a folder with something in it.
+        OSError: the disk is failing, or the target is a folder that is not empty.
     """
     os.replace(source, target)
 
 
 class DiskFile(io.FileIO):
-    """A file that is being written, without a buffer: what `write` was given is the file's when it returns."""
+    """A file that is being written without a buffer: its bytes are in the file when `write` returns."""
 
     def write(self, data: Buffer) -> int:
-        """Write all bytes; returns how many they are."""
+        """Write all bytes; returns their number."""
         return write(self.fileno(), data)
 
     def sync(self) -> None:
-        """Make what was written durable."""
+        """Make the written bytes durable."""
         sync(self.fileno())
 
 
 def write_file(path: Path, data: Buffer) -> None:
-    """Write a file that nobody looks for yet, in its place: neither atomic nor durable.
+    """Write a file that no process reads yet: neither atomic nor durable.
 
     Raises:
         OSError: the disk is full or failing.

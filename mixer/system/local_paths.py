@@ -1,4 +1,4 @@
-"""Folders and files of this machine, told from the addresses of a store."""
+"""Local paths, distinguished from the addresses of a store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/+(?P<rest>.*)", re.
 
 
 def check_local(path: str | Path, *, where: str) -> None:
-    """Refuse an address where a path of this machine is needed; as a relative path it would name a folder `s3:`.
+    """Refuse an address where a local path is needed; as a relative path it would name a folder `s3:`.
 
     Args:
         path: what the user gave.

@@ -1,4 +1,4 @@
-"""Locks on files, between processes: held by one, or shared by its readers. A lock ends with its descriptor."""
+"""Locks on files, between processes: exclusive, or shared by readers. A lock ends with its descriptor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lock_file(path: Path) -> int | None:
         Its descriptor, open for reading and writing, which closing unlocks; None if another process has it.
 
     Raises:
-        OSError: it cannot be made or opened.
+        OSError: the file cannot be created or opened.
     """
     descriptor = _open(path)
     if try_lock(descriptor):
@@ -33,10 +33,10 @@ def lock_file(path: Path) -> int | None:
 
 @contextmanager
 def locked_file(path: Path) -> Iterator[int]:
-    """Lock a file for this process, waiting for whoever has it; gives its descriptor.
+    """Lock a file for this process, waiting for its holder; gives its descriptor.
 
     Raises:
-        OSError: it cannot be made or opened.
+        OSError: the file cannot be created or opened.
     """
     descriptor = _open(path)
     try:
@@ -47,7 +47,7 @@ def locked_file(path: Path) -> Iterator[int]:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file for this process alone, without waiting; returns whether nobody else holds a lock on it."""
+    """Lock an open file exclusively, without waiting; returns whether that worked."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -56,12 +56,12 @@ def try_lock(descriptor: int) -> bool:
 
 
 def share_lock(descriptor: int) -> None:
-    """Lock an open file together with other readers, waiting for whoever has it alone."""
+    """Lock an open file together with other readers, waiting for an exclusive holder."""
     fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 def lock_despite_probes(path: Path) -> int | None:
-    """As `lock_file`; it waits out a probe, which holds the lock for some microseconds.
+    """As `lock_file`, but wait for a probe, which holds the lock for some microseconds.
 
     Raises:
         OSError: the file cannot be made or opened.
@@ -75,7 +75,7 @@ def lock_despite_probes(path: Path) -> int | None:
 
 
 def is_locked(path: Path) -> bool | None:
-    """Whether a process holds the lock of a file. Nothing is written, and the file is not made.
+    """Whether a process holds the lock of a file. Nothing is written or created.
 
     Returns:
         None where that cannot be known: the file cannot be opened, or its file system has no locks.

@@ -1,6 +1,6 @@
-"""What operating systems do differently: cores, worker processes, malloc.
+"""Differences between operating systems: cores, worker processes, malloc.
 
-Everything that Linux alone has is called here, with what is done elsewhere. File locks (`locks.py`) and fork hooks are
+Linux-only calls are made here, with their substitutes. File locks (`locks.py`) and fork hooks are
 in every POSIX system.
 """
 
@@ -25,17 +25,17 @@ ALWAYS_ALLOWED_WORKERS = 32
 
 
 def usable_cores() -> int:
-    """How many cores this process may use: at least 1. Slurm and taskset give a process fewer than the machine has."""
+    """The number of cores that this process may use, at least 1: Slurm and taskset may limit them."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def checked_workers(asked: int | None) -> int:
-    """The number of worker processes: as asked, or one for each usable core.
+    """The number of worker processes: the one asked for, or one per usable core.
 
     Raises:
-        UsageError: fewer than 1, or so many more than cores that the machine would suffer.
+        UsageError: fewer than 1, or far more than the machine has cores.
     """
     cores = usable_cores()
     if asked is None:
@@ -53,7 +53,7 @@ def checked_workers(asked: int | None) -> int:
 
 
 def worker_context(method: StartMethod) -> BaseContext:
-    """How worker processes start: forked on Linux alone, so that they share what is loaded; elsewhere that is not safe.
+    """How workers start: by fork on Linux, to share loaded data; other systems cannot fork safely.
 
     Args:
         method: how they should start.
@@ -78,7 +78,7 @@ def end_with_parent(parent: int) -> bool:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process of this host began, as its kernel counts: it tells a process from a later one with its number.
+    """The start time of a process of this host by its kernel's clock: it distinguishes processes that reuse an id.
 
     None where the system does not say, or there is no such process.
     """
@@ -90,7 +90,7 @@ def process_start(pid: int) -> str | None:
 
 
 def is_alive(pid: int, start: str | None) -> bool:
-    """Whether a process of this host is there: the one that began then, if `start` says when."""
+    """Whether a process of this host is alive; with `start`, the one with that start time."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -102,7 +102,7 @@ def is_alive(pid: int, start: str | None) -> bool:
 
 
 def keep_freed_memory() -> None:
-    """Let malloc keep what is freed: page faults of arrays made anew for each task cost as much as tokenizing.
+    """Let malloc keep freed memory: the page faults of each task's new arrays cost as much as tokenizing.
 
     glibc gives large blocks back to the system at once and takes fresh pages for the next; others are left alone.
     """

@@ -1,4 +1,4 @@
-"""How far a piece of work is: one record for all kinds of it. `mixer.report.advance` renders it."""
+"""Progress of work: one record for all kinds of work. `mixer.report.advance` renders it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum, auto
 
 
 class Work(StrEnum):
-    """What is being done; in brackets, what is counted."""
+    """Kinds of work; in brackets, the counted items."""
 
     PIN_SOURCE = auto()
     """A source is pinned (files)."""
@@ -30,7 +30,7 @@ class Work(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advance:
-    """How far a piece of work is."""
+    """The progress of a piece of work."""
 
     work: Work
     # The source or file that is worked on, where there is one.
@@ -47,4 +47,4 @@ OnAdvance = Callable[[Advance], None]
 
 
 def silent(advance: Advance) -> None:
-    """Tell nobody."""
+    """Report nothing."""

@@ -1,4 +1,4 @@
-"""Atomic publication of files: a reader sees the whole file or none; and what killed writers leave behind."""
+"""Atomic publication of files: a reader sees the whole file or none. Also removes files that killed writers left."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _aside: dict[int, Path] = {}
 
 @contextmanager
 def publishing(path: Path, *, durable: bool = True) -> Iterator[DiskFile]:
-    """A file to write, which appears under its name, whole, when the context is left without an error.
+    """A file to write; the complete file appears under its name when the context ends without an error.
 
     Until then it has a name of its own beside it, and after an error it is gone.
 
@@ -60,7 +60,7 @@ def publish_bytes(path: Path, data: Buffer, *, durable: bool = True) -> None:
 
 @contextmanager
 def publishing_in_parts(path: Path) -> Iterator[DiskFile]:
-    """The same for a file that an interrupted run leaves to the next: what is there of it is kept after an error.
+    """As `publishing`, but an error keeps the part written so far, for the next run.
 
     Writing goes on at its end; what was not synced may be damaged after a power cut.
 
@@ -79,7 +79,7 @@ def publishing_in_parts(path: Path) -> Iterator[DiskFile]:
 
 
 def publish_written(written: Path, path: Path) -> None:
-    """Give a file or folder that was written under another name, on the same disk, its own.
+    """Rename a file or folder, written under a temporary name on the same disk, to its own name.
 
     Args:
         written: what was written; whoever needs it durable has synced it.
@@ -94,7 +94,7 @@ def publish_written(written: Path, path: Path) -> None:
 
 @contextmanager
 def _naming(path: Path, temporary: Path) -> Iterator[None]:
-    """Errors of writing name the file that was to appear."""
+    """Make errors of writing name the target file."""
     try:
         yield
     except OSError as error:
@@ -108,7 +108,7 @@ def _naming(path: Path, temporary: Path) -> Iterator[None]:
 
 
 def publish_or_set_aside(path: Path, data: bytes) -> Path:
-    """Write a file, or, where that cannot be, into a temporary folder that lasts as long as this process.
+    """Write a file; if that fails, write it into a temporary folder that lasts as long as this process.
 
     Args:
         path: its place; folders are made.
@@ -129,7 +129,7 @@ def publish_or_set_aside(path: Path, data: bytes) -> Path:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove the temporary files of `publishing` in a folder that nobody writes any more.
+    """Remove temporary files of `publishing` that no process writes any more.
 
     Their process is not there on this host, or they are older than a day. What cannot be removed stays.
     """

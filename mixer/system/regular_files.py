@@ -1,4 +1,4 @@
-"""Reading regular files only: a FIFO or a device in the place of a file must not be waited for, or read without end."""
+"""Reading regular files only: a FIFO or a device must not block a reader or be read forever."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def open_regular(path: Path) -> BinaryIO:
     """A regular file opened for reading, unbuffered.
 
     Raises:
-        OSError: it is not there, cannot be read, or is no regular file.
+        OSError: it is missing, cannot be read, or is not a regular file.
     """
     # Opening a FIFO for reading waits for its writer, unless one says not to.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))

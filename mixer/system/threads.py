@@ -16,7 +16,7 @@ _Result = TypeVar("_Result")
 def map_in_threads(
     work: Callable[[_Item], _Result], items: Iterable[_Item], *, num_threads: int | None = None
 ) -> list[_Result]:
-    """What `work` makes of each item, in the order of the items, several at a time.
+    """The results of `work` on each item, in the order of the items, computed several at a time.
 
     Items are begun in their order. When one fails, those not begun are left out: which error is raised does not depend
     on the threads' speed. A pool for each call: no thread is left when it returns or raises, so workers may be forked
@@ -28,7 +28,7 @@ def map_in_threads(
         num_threads: the most at a time; None: one for each usable core.
 
     Raises:
-        Exception: what `work` raised for the first item, in their order, that failed.
+        Exception: the error of the first item, in their order, that failed.
     """
     items = list(items)
     num_threads = min(num_threads or usable_cores(), len(items))

@@ -1,4 +1,4 @@
-"""The files below a folder that others write into meanwhile."""
+"""The files below a folder that other processes may be changing."""
 
 from __future__ import annotations
 

@@ -190,10 +190,7 @@ def test_a_missing_blob_may_be_an_error(bucket, world, tmp_path):
     ) as caught:
         fetch(tmp_path / "ids.parquet", tmp_path / "out", rules=rules)
     assert caught.value.where == f"s3://softwareheritage/content/{gone.blob_id}"
-    assert (
-        caught.value.hint
-        == "to continue without it, set --on-missing (in a recipe on_missing) to drop-file or drop-repo"
-    )
+    assert caught.value.hint == "to skip it, set --on-missing (in a recipe on_missing) to drop-file or drop-repo"
     assert left_in(tmp_path / "out") == []
 
 

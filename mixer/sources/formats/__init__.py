@@ -19,7 +19,7 @@ from mixer.sources.scan import ScanSpec
 
 
 class Format(Protocol):
-    """How files of one kind are read: a module, or a value with what such kinds differ in."""
+    """The reader of one file format: a module, or an object with that format's settings."""
 
     def count_blocks(self, file: OpenedFile, scan: ScanSpec) -> tuple[list[int], list[int]]:
         """Rows, and kept rows, of each block."""

@@ -58,7 +58,7 @@ def _rows_of(message: bytes) -> int:
 
 
 class _Table:
-    """A FlatBuffers table: where each of its fields is."""
+    """A FlatBuffers table: the offsets of its fields."""
 
     def __init__(self, buffer: bytes, start: int) -> None:
         self._buffer, self._start = buffer, start
@@ -66,7 +66,7 @@ class _Table:
         self._num_bytes = _number("<H", buffer, self._places)
 
     def field(self, number: int) -> int | None:
-        """The place of a field in the buffer; None where it is not written."""
+        """The offset of a field in the buffer; None if it is absent."""
         slot = 4 + 2 * number
         if slot + 2 > self._num_bytes:
             return None

@@ -67,7 +67,7 @@ class Separated:
         """The names of the columns; none where the file is empty.
 
         Raises:
-            DataError: the first row is no header.
+            DataError: the first row is not a header.
         """
         for run in iter_rows(file, ord(self.separator)):
             if len(run.rows):
@@ -75,7 +75,7 @@ class Separated:
         return []
 
     def _runs(self, file: OpenedFile, scan: ScanSpec) -> Iterator[tuple[RowRun, _Parser]]:
-        """The rows below the header, with what parses them."""
+        """The rows below the header, with their parser."""
         parser = None
         for run in iter_rows(file, ord(self.separator)):
             if parser is None and len(run.rows):
@@ -138,7 +138,7 @@ class _Parser:
                 yield _nested(nulls)
 
     def _types(self) -> dict[str, pa.DataType]:
-        """What each needed column is read as; bytes where UTF-8 is checked by who reads the text."""
+        """The type of each needed column; bytes where the reader of the text checks UTF-8."""
         uses = self.scan.predicate.literal_types if self.scan.predicate else {}
         return {path: _TYPES[uses[path]] if path in uses else pa.large_binary() for path in self.scan.paths}
 
@@ -146,7 +146,7 @@ class _Parser:
         """One row for each.
 
         Raises:
-            ValueError: a row has not as many fields as the header, or a field is not what it is compared with.
+            ValueError: a row does not have as many fields as the header, or a field does not have the compared type.
         """
         types, numbers = self._types(), {path: str(self.names.index(path)) for path in self.scan.paths}
         buffer = rows.buffer.slice(int(rows.start[0]), int(rows.stop[-1] - rows.start[0]))
@@ -171,7 +171,7 @@ class _Parser:
         return [_nested({path: _as_text(column) for path, column in columns.items()})]
 
     def _reason(self, message: str, row: bytes) -> str:
-        """What Arrow's parser says of a row, in the words of the file."""
+        """The error of Arrow's parser for a row, in terms of the file."""
         if re.search(rb"\r(?!\n)", row) and "conversion error" not in message:
             return _LONE_RETURN
         if match := re.search(r"Expected (\d+) columns, got (\d+)", message):
@@ -183,10 +183,10 @@ class _Parser:
 
 
 def _check_columns(names: list[str], scan: ScanSpec, place: str) -> None:
-    """Check that every needed column is there, once.
+    """Check that every needed column exists exactly once.
 
     Raises:
-        RecipeError: it is not; or the text is said to be in a list.
+        RecipeError: a column does not; or the recipe puts the text in a list.
     """
     if scan.text.list is not None:
         raise wrong_level(scan.text_paths[0], 0, 1, place)

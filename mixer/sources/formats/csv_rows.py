@@ -1,4 +1,4 @@
-"""Where the rows of a CSV file start and stop: line ends inside quotes are text. In runs of bounded size.
+"""The rows of a CSV file, where line ends inside quotes are text, in runs of bounded size.
 
 Quotes are read as RFC 4180, Python's csv module and Arrow do: a field is quoted where its first character is a quote,
 a quote in it is doubled, and quotes anywhere else are text.
@@ -23,7 +23,7 @@ _NEWLINE, _RETURN, _QUOTE = b'\n\r"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowRun:
-    """Consecutive rows in one buffer; empty lines are in the buffer and are no rows."""
+    """Consecutive rows in one buffer; empty lines are in the buffer but are not rows."""
 
     # Of each row: where it starts and stops (before its line end), and the line that it starts on.
     rows: Lines
@@ -116,7 +116,7 @@ def _all_at_borders(content: np.ndarray, quotes: np.ndarray, delimiter: int) -> 
 
 
 def _quoted_fields(content: np.ndarray, quotes: np.ndarray, delimiter: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each quoted field has its first and its last quote; the last is the end of the content if none closes it.
+    """The first and the last quote of each quoted field; the last is the end of the content if none closes it.
 
     A step of Python for each of them: only for content with quotes inside of fields that are not quoted.
     """
@@ -152,7 +152,7 @@ def _rows(buffer: np.ndarray, stop: np.ndarray, newlines: np.ndarray, line: int)
 
 
 def _without_mark(buffer: np.ndarray, filled: int, file: OpenedFile) -> int:
-    """Take a byte order mark away from the start of a file; how many bytes are left."""
+    """Remove a byte order mark from the start of a file; returns the number of bytes left."""
     mark = buffer[: min(filled, len(BOM))].tobytes()
     if mark[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise DataError(

@@ -1,4 +1,4 @@
-"""The end of a Parquet or Arrow IPC file, which says what is in it: its digest and the file's size are its identity.
+"""The footer of a Parquet or Arrow IPC file: its digest and the file's size identify the file.
 
     Parquet      footer, uint32 N: the footer's bytes, `PAR1`          the last N + 8 bytes are digested
     Arrow IPC    footer, int32 N: the footer's bytes, `ARROW1`         the last N + 10 bytes are digested
@@ -49,7 +49,7 @@ def footer_bytes(tail: bytes, num_bytes: int, format: _Format, place: str) -> in
         place: the file, as messages name it.
 
     Raises:
-        DataError: the file does not end as one of the format does, or its footer is encrypted.
+        DataError: the file does not end like a file of the format, or its footer is encrypted.
     """
     if format is PARQUET and tail.endswith(_ENCRYPTED):
         raise DataError(
@@ -68,7 +68,7 @@ def footer_bytes(tail: bytes, num_bytes: int, format: _Format, place: str) -> in
 
 
 def read_footer(file: OpenedFile, format: str, place: str) -> bytes | None:
-    """The end of a local file: footer, length, magic; None where the format has none. Reads nothing else.
+    """The end of a local file: footer, length, magic; None if the format has no footer. Reads nothing else.
 
     Args:
         file: the file.
@@ -76,7 +76,7 @@ def read_footer(file: OpenedFile, format: str, place: str) -> bytes | None:
         place: the file, as messages name it.
 
     Raises:
-        DataError: the file does not end as one of the format does, or its footer is encrypted.
+        DataError: the file does not end like a file of the format, or its footer is encrypted.
         OSError: it cannot be read.
     """
     if format not in ("parquet", "arrow") or (format == "arrow" and not is_arrow_file(file)):
@@ -92,7 +92,7 @@ def read_footer(file: OpenedFile, format: str, place: str) -> bytes | None:
 
 
 def is_arrow_file(file: OpenedFile) -> bool:
-    """Whether this is an Arrow IPC file; else it is a stream, or something else."""
+    """Whether this is an Arrow IPC file, not a stream or another format."""
     return file.read_at(0, len(ARROW_MAGIC)) == ARROW_MAGIC
 
 

@@ -64,8 +64,8 @@ def check_columns(paths: Iterable[Path], scan: ScanSpec, at: Callable[[Path], st
         at: how messages name a file; None: by its path.
 
     Raises:
-        RecipeError: a key is in none of these lines (the message lists the keys that are), or is in none of them what
-            the recipe says: text, a list, or of the type that `where` compares with.
+        RecipeError: a key is in none of these lines (the message lists the keys that are), or in none of them as
+            the recipe expects it: text, a list, or of the type that `where` compares with.
         DataError: no file has a record.
     """
     at = at or scan.at
@@ -123,7 +123,7 @@ def _misfit(record: dict[str, Any], column: str, values: list[Any], scan: ScanSp
 
 
 def _list_level(node: Any, path: str) -> int:
-    """How many lists are on the way to the first value at a path, its own list included."""
+    """The number of lists on the way to the first value at a path, its own list included."""
     lists = 0
     for name in [*path.split("."), None]:
         while isinstance(node, list):
@@ -172,7 +172,7 @@ def _first_type(lines: Lines, path: str) -> pa.DataType:
 
 
 def _records(lines: Iterable[bytes]) -> Iterator[dict[str, Any] | None]:
-    """The object on each line; None where there is none."""
+    """The object on each line; None for a line without one."""
     for line in lines:
         try:
             record = json.loads(line, parse_int=_number)
@@ -187,7 +187,7 @@ def _number(digits: str) -> int | float:
 
 
 def _values(record: dict[str, Any] | None, path: str) -> list[Any]:
-    """The values at a path, through lists; [None] where there is nothing to look into; [] where a key is absent."""
+    """The values at a path, through lists; [None] if a parent is null; [] where a key is absent."""
     nodes: list[Any] = [record]
     for name in path.split("."):
         found = [node[name] for node in nodes if isinstance(node, dict) and name in node]

@@ -1,4 +1,4 @@
-"""Parquet files: a block is a row group, or some neighbouring ones; only the leaves that are needed are read."""
+"""Parquet files: a block is a row group, or several neighbouring ones; only the needed leaves are read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ are, would cost more to open than to decode: there, blocks are runs of ceil(grou
 
 
 def count_blocks(file: OpenedFile, scan: ScanSpec) -> tuple[list[int], list[int]]:
-    """Rows and kept rows of each block: from the footer alone, unless there is a `where`."""
+    """Rows and kept rows of each block: from the footer alone, unless the source has a `where`."""
     if scan.predicate is None:
         footer = read_footer(file, "parquet", scan.at(file.path))
         assert footer is not None
@@ -37,7 +37,7 @@ def count_blocks(file: OpenedFile, scan: ScanSpec) -> tuple[list[int], list[int]
 
 
 def parse_footer(footer: bytes) -> tuple[pq.FileMetaData, pa.Schema]:
-    """What the end of a file says: its row groups and column chunks, and its schema.
+    """The metadata in the footer of a file: row groups, column chunks and schema.
 
     Not by way of `FileMetaData.schema`: that and its metadata hold each other until a garbage collection, which 30,000
     footers would wait for.
@@ -79,7 +79,7 @@ def _open(file: OpenedFile, scan: ScanSpec) -> Iterator[pq.ParquetFile]:
 
 
 def _opened(mapped: pa.NativeFile) -> pq.ParquetFile:
-    """The file's reader, which checks pages against their checksums, where the writer made some."""
+    """The file's reader, which checks pages against their checksums if the file has them."""
     return pq.ParquetFile(mapped, pre_buffer=False, page_checksum_verification=True)
 
 

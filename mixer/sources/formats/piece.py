@@ -1,4 +1,4 @@
-"""What a format's reader hands on: consecutive rows of a block, with the bad ones named."""
+"""The output of a format's reader: consecutive rows of a block, with the bad ones marked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PIECE_BYTES = 8 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Consecutive rows of a block, in order, all of them, with the columns that are needed."""
+    """Consecutive rows of a block, in order and without gaps, with the needed columns."""
 
     batch: pa.RecordBatch
     # The number of the first row in its block.

@@ -1,6 +1,6 @@
 """Plain text: a block is a file, and so is a row; its text is the file's content, without a byte order mark.
 
-The bytes are taken as they are: line ends of any kind stay, and UTF-8 is checked by who reads the text. An empty file
+The bytes are taken as they are: line ends of any kind stay, and the reader of the text checks UTF-8. An empty file
 is a row with an empty text, so that a row's number is its file's.
 """
 
@@ -23,7 +23,7 @@ SCHEMA = pa.schema([(COLUMN, pa.large_string())])
 
 
 def count_blocks(file: OpenedFile, scan: ScanSpec) -> tuple[list[int], list[int]]:
-    """One row, kept or not; the file is read, so that one that is cut short or too large is found before a build."""
+    """One row, kept or not; reading the file finds truncated and oversized files before a build."""
     check_schema(SCHEMA, scan, file.path)
     if scan.predicate is None:
         _read(file, keep=False)
@@ -52,7 +52,7 @@ def text_batch(content: pa.Buffer, offsets: np.ndarray) -> pa.RecordBatch:
 
 
 def _read(file: OpenedFile, *, keep: bool) -> bytearray:
-    """The content of a file; with `keep` false it is read and let go of.
+    """The content of a file; with `keep` false it is read and discarded.
 
     Raises:
         DataError: it is longer than 1 GB.

@@ -67,7 +67,7 @@ def _paragraphs(file: OpenedFile) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]
 
 
 class _Held:
-    """A paragraph that may go on in the next run of lines."""
+    """A paragraph that may continue in the next run of lines."""
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -77,7 +77,7 @@ class _Held:
         self._end_bytes = 0
 
     def add(self, lines: Lines, first: int, last: int, file: OpenedFile) -> None:
-        """Take the lines from the first to the last, with the line end of that one."""
+        """Add the lines from the first to the last, with the last one's line end."""
         start, stop = int(lines.start[first]), int(lines.stop[last])
         end = lines.buffer.slice(stop, min(2, lines.buffer.size - stop)).to_pybytes()
         end = end if end[:1] == b"\r" else end[:1]
@@ -93,7 +93,7 @@ class _Held:
             )
 
     def take(self) -> tuple[pa.RecordBatch, np.ndarray]:
-        """The paragraph, which is over."""
+        """Take the finished paragraph."""
         content = b"".join(self.parts)
         batch = text_batch(pa.py_buffer(content), np.array([0, len(content) - self._end_bytes]))
         line = np.array([self.first_line])
