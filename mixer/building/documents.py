@@ -75,7 +75,7 @@ class DocumentReader:
             self._ahead.close()
 
     def expect(self, after: Task | None) -> None:
-        """Announce the task that will probably be read after the next one: its remote blocks are fetched after those."""
+        """Announce the task after the next one: its remote blocks are fetched after those of the next."""
         self._after = after
 
     def read(self, task: Task, slots: np.ndarray) -> tuple[Documents, ReferenceCheck]:

@@ -1,4 +1,4 @@
-"""One build into one folder in one format, and when the export is finished."""
+"""Exports one build into one folder in one format."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def export(
     *,
     file_bytes: int = FILE_BYTES,
 ) -> dict[str, Any]:
-    """Write the tokens of a build in another trainer's format; run again, it goes on where it was.
+    """Write the tokens of a build in another trainer's format; run again, it resumes.
 
     `litdata` and `mds` have the sequences, padding and all; the others have the tokens without padding, as one stream
     (`bin`) or as documents. Shards are read one at a time, and memory is bounded by one. The output is a pure function
@@ -65,7 +65,7 @@ def export(
     Raises:
         UsageError: there is no such format, or the folder or the build is the address of a store.
         DataError: the build has no sequences.
-        BuildStateError: the folder holds something else, is inside the build, or another run is writing to it.
+        BuildStateError: the folder holds other files, is inside the build, or another run is writing to it.
         IntegrityError, FormatError: the build is damaged, or of another version.
         TaskError: a file cannot be written or read, as when the disk is full.
     """

@@ -1,4 +1,4 @@
-"""The folder of an export: whose it is, one run at a time, and what an interrupted run left in it."""
+"""The folder of an export: its owner, its lock, and the files of an interrupted run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EMPTY_HINT = "give another folder, or empty this one"
 
 
 def has_size(path: Path, num_bytes: int) -> bool:
-    """Whether a file is there and of this size."""
+    """Whether a file exists with this size."""
     return path.is_file() and path.stat().st_size == num_bytes
 
 
@@ -38,14 +38,14 @@ def check_outside(folder: Path, build: Path) -> None:
 
 @contextmanager
 def claimed(folder: Path, owner: Mapping[str, str]) -> Iterator[None]:
-    """Take a folder for one build and format, so that what a resumed run finds there is its own.
+    """Claim a folder for one build and format, so that a resumed run finds only its own files.
 
     Args:
         folder: empty, not there, or with an export of the same owner.
         owner: what tells exports apart.
 
     Raises:
-        BuildStateError: it holds something else, or another run is writing to it.
+        BuildStateError: it holds other files, or another run is writing to it.
         OSError: it cannot be made or written to.
     """
     claim, data = folder / _CLAIM, json.dumps(owner).encode()

@@ -1,4 +1,4 @@
-"""Files of samples behind a table of where they begin: what MDS and LitData have in common.
+"""Files of samples behind a table of their offsets, as MDS and LitData have them.
 
 Both begin with the number of samples n and n + 1 offsets, uint32: where each sample begins in the file, and its end.
 """
@@ -33,7 +33,7 @@ class FilePart:
 
     @property
     def num_sequences(self) -> int:
-        """How many they are."""
+        """The number of sequences."""
         return self.stop - self.start
 
 
@@ -57,7 +57,7 @@ def publish_parts(
     encode: Callable[[Columns], bytes],
     on_shard: OnShard,
 ) -> None:
-    """Write the files that are not there yet; memory: a shard and a file.
+    """Write the missing files; memory: a shard and a file.
 
     Args:
         sequences: the build.
@@ -103,7 +103,7 @@ def offset_table(sizes: np.ndarray, between: int = 0) -> bytes:
 
 
 def has_whole_samples(path: Path, num_samples: int) -> bool:
-    """Whether a file is there, has so many samples, and ends where the last one does."""
+    """Whether a file exists, has so many samples, and ends with the last one."""
     if not path.is_file():
         return False
     table = np.fromfile(path, dtype="<u4", count=num_samples + 2)

@@ -23,7 +23,7 @@ def read_shard(sequences: SequenceSet, number: int) -> Columns:
     Its digest is checked: what is exported has no manifest that would tell of a damage later.
 
     Raises:
-        IntegrityError: it is missing, or not what the manifest says.
+        IntegrityError: it is missing, or differs from the manifest.
     """
     entry = sequences.manifest.shards[number]
     path = sequences.folder / entry.path

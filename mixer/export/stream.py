@@ -1,4 +1,4 @@
-"""One file with the tokens of all shards end to end, which an interrupted run can go on with."""
+"""One file with the tokens of all shards end to end, which a later run can resume."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mixer.system.publish import publishing_in_parts
 def write_end_to_end(
     path: Path, sequences: SequenceSet, dtype: np.dtype, read: Callable[[int], np.ndarray], on_shard: OnShard
 ) -> None:
-    """Write one file with the tokens of all shards; it appears when it is whole.
+    """Write one file with the tokens of all shards; it appears when it is complete.
 
     What an interrupted run wrote is kept, and gone on with.
 

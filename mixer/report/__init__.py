@@ -1,1 +1,1 @@
-"""What people read: tables, sentences, sequences, progress. No parsing, no work."""
+"""Text for people: tables, sentences, sequences, progress. No parsing, no work."""

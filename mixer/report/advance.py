@@ -1,4 +1,4 @@
-"""How far a piece of work is, as lines on stderr."""
+"""The progress of work, as lines on stderr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mixer.system.progress import Advance, Work
 
 
 class AdvanceLines:
-    """Says now and then how far work is; nothing of what takes no time.
+    """Prints the progress of work from time to time; nothing for short work.
 
     Args:
         quiet: say nothing.
@@ -35,12 +35,12 @@ class AdvanceLines:
 
 
 def say_advance(advance: Advance) -> None:
-    """Say how far work is."""
+    """Print the progress of work."""
     say(advance_line(advance))
 
 
 def advance_line(advance: Advance) -> str:
-    """How far work is, in one line. Pure."""
+    """The progress of work in one line. Pure."""
     done, total = exact(advance.done), advance.total
     match advance.work:
         case Work.PIN_SOURCE:

@@ -1,4 +1,4 @@
-"""What lies in the cache and what a pruning did, for people; and the same for programs."""
+"""The contents of the cache and the result of a pruning, for people and for programs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ WORDS = {
     "fetched": ("fetched contents of Stack v2", "fetches every file again: hours or days"),
     "other": ("locks, and files that mixer did not make", "is never removed"),
 }
-"""By kind: what it is, and what making it again takes."""
+"""By kind: what it is, and the cost of making it again."""
 _FIRST_SHOWN = 10
 
 
 def cache_json(folder: Path, entries: Sequence[Entry]) -> dict[str, Any]:
-    """What lies in a cache, for programs."""
+    """The contents of a cache, for programs."""
     kinds = {
         kind: {
             "what": what,
@@ -42,7 +42,7 @@ def cache_json(folder: Path, entries: Sequence[Entry]) -> dict[str, Any]:
 
 
 def print_cache(folder: Path, entries: Sequence[Entry], console: Console, *, wide: bool = False) -> None:
-    """Print what lies in a cache: a line each kind."""
+    """Print the contents of a cache: a line per kind."""
     kinds = cache_json(folder, entries)["kinds"]
     rows = [(kind, facts) for kind, facts in kinds.items() if facts["entries"]]
     if not rows:
@@ -63,7 +63,7 @@ def print_cache(folder: Path, entries: Sequence[Entry], console: Console, *, wid
 
 
 def pruned_json(folder: Path, pruned: Pruned, *, dry_run: bool) -> dict[str, Any]:
-    """What a pruning did, for programs."""
+    """The result of a pruning, for programs."""
     return {
         "dir": str(folder),
         "dry_run": dry_run,
@@ -75,7 +75,7 @@ def pruned_json(folder: Path, pruned: Pruned, *, dry_run: bool) -> dict[str, Any
 
 
 def pruned_in_words(folder: Path, pruned: Pruned, *, dry_run: bool) -> list[str]:
-    """What a pruning did, a line each kind."""
+    """The result of a pruning, a line per kind."""
     done = "would remove" if dry_run else "removed"
     lines = []
     for kind, (what, again) in WORDS.items():

@@ -25,7 +25,7 @@ _UNBOUNDED = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column(Generic[TableRow]):
-    """A column; those of the lowest `rank` are left out first where the terminal is narrow."""
+    """A column; those of the lowest `rank` are left out first if the terminal is narrow."""
 
     header: str
     cell: Callable[[TableRow], str]
@@ -39,7 +39,7 @@ class Column(Generic[TableRow]):
 
     @property
     def name(self) -> str:
-        """What it is called in a sentence."""
+        """The column's name in a sentence."""
         return self.title or " ".join(self.header.replace("\n/", "/").split())
 
 

@@ -1,4 +1,4 @@
-"""Where output goes: data to stdout, words to stderr, and nothing of a text that a terminal would obey."""
+"""Output: results to stdout, messages to stderr, and control characters of texts as escapes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def print_table(table: Table, console: Console, *, width: int | None = None) -> 
 
 
 def print_line(line: str, console: Console, *, style: str = "") -> None:
-    """Print a line of words: wrapped with an indent on a terminal, one long line elsewhere."""
+    """Print a message to a console: wrapped with an indent on a terminal, one long line elsewhere."""
     if console.is_terminal:
         whole = line.replace(" %", _NO_BREAK + "%")
         line = textwrap.fill(whole, console.width, subsequent_indent="  ").replace(_NO_BREAK, " ")
@@ -64,12 +64,12 @@ def print_line(line: str, console: Console, *, style: str = "") -> None:
 
 
 def print_json(value: Any) -> None:
-    """A JSON value to stdout, in ASCII: no terminal obeys it and every locale can write it."""
+    """Print a JSON value to stdout, in ASCII: no terminal obeys it and every locale can write it."""
     sys.stdout.write(json.dumps(value, indent=1) + "\n")
 
 
 def say(words: str) -> None:
-    """A line of words to stderr."""
+    """Print a message to stderr."""
     print(words, file=sys.stderr, flush=True)
 
 

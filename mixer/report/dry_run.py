@@ -1,4 +1,4 @@
-"""What a build would do, for people; and the same for programs."""
+"""The work of a build, for people and for programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def dry_run_json(found: DryRun) -> dict[str, Any]:
-    """What a build would do, for programs: `tasks`, `tokens` and bytes are estimates."""
+    """The work of a build, for programs: `tasks`, `tokens` and bytes are estimates."""
     plan, status = found.plan, found.found
     return {
         "name": plan.recipe.name,
@@ -32,7 +32,7 @@ def dry_run_json(found: DryRun) -> dict[str, Any]:
 
 
 def dry_run_in_words(found: DryRun) -> list[str]:
-    """What a build would do, a line each."""
+    """The work of a build, in lines."""
     plan, status = found.plan, found.found
     lines = [
         f"{plan.recipe.name}: {counted(len(plan.source_names), 'source')}, about {short(plan.expected_tokens)} tokens "

@@ -1,4 +1,4 @@
-"""Numbers that are not known exactly, as people read them. Pure."""
+"""Estimates as people read them. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def about_bytes(estimate: Estimate) -> str:
 
 
 def margin(estimate: Estimate) -> str:
-    """How far a number may be off, in a column: `±10 %`, or a factor, `x 2.3`; `?` where nothing is known."""
+    """The error of a number, in a column: `±10 %`, or a factor, `x 2.3`; `?` where nothing is known."""
     if estimate.reach < _SURE:
         return ""
     if math.isinf(estimate.interval[1]):

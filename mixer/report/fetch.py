@@ -1,4 +1,4 @@
-"""How far a fetch is, while it runs, and what became of all files in the end."""
+"""The progress of a fetch, and the outcome of all files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DECODED = {
 
 
 class FetchProgress:
-    """Says now and then, on stderr, how far a fetch is.
+    """Prints the progress of a fetch on stderr from time to time.
 
     Args:
         quiet: say nothing.
@@ -45,7 +45,7 @@ class FetchProgress:
         self._num_chunks = self._done = self._from_before = self._num_files = self._text_bytes = 0
 
     def on_plan(self, plan: FetchPlan, num_chunks: int) -> None:
-        """Say what will be fetched."""
+        """Print the plan of the fetch."""
         self._num_chunks = num_chunks
         self._start = self._last_line = self._clock()
         if not self._quiet:
@@ -55,7 +55,7 @@ class FetchProgress:
             say(f"{self._about}{rows:,} repositories in {counted(len(plan.files), 'file')}, fetched in {chunks}{mine}")
 
     def on_files(self, num_files: int, text_bytes: int) -> None:
-        """Take files that were read into account."""
+        """Count files that were read."""
         self._num_files += num_files
         self._text_bytes += text_bytes
         if not self._quiet and self._clock() - self._last_line >= SECONDS_BETWEEN_LINES:
@@ -63,7 +63,7 @@ class FetchProgress:
             say(self._about + self.line())
 
     def on_chunk(self, record: dict[str, Any], was_finished: bool) -> None:
-        """Take a finished chunk into account."""
+        """Count a finished chunk."""
         self._done += 1
         self._from_before += was_finished
 
@@ -85,7 +85,7 @@ class FetchProgress:
 
 
 def listen(*, quiet: bool, about: str = "") -> Listener:
-    """What a fetch tells, said on stderr."""
+    """A listener that prints a fetch's progress on stderr."""
     from mixer.stack.fetch import Listener
 
     progress = FetchProgress(quiet=quiet, about=about)
@@ -93,7 +93,7 @@ def listen(*, quiet: bool, about: str = "") -> Listener:
 
 
 def report_in_words(report: dict[str, Any]) -> Iterator[str]:
-    """What became of all repositories and files, a line each."""
+    """The outcome of all repositories and files, in lines."""
     totals, chunks = report["totals"], report["chunks"]
     yield (
         f"{counted(totals['files_written'], 'file')} of {exact(totals['files_read'])}, "

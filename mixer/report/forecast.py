@@ -1,4 +1,4 @@
-"""A forecast for people: its table, the totals, and what may surprise; and the same for programs."""
+"""A forecast for people (its table, totals and surprises) and for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def print_forecast(mix: Forecast, run: Training, console: Console, *, wide: bool = False) -> None:
-    """Print the table, the totals, what the figures come from, and what may surprise."""
+    """Print the table, the totals, the basis of the figures, and the surprises."""
     rows = sorted(mix.sources, key=lambda source: -source.row_share)
     print_fitting(rows, lambda count: _columns(mix, count), console, wide=wide)
     console.print()
@@ -108,7 +108,7 @@ def _training_in_words(mix: Forecast, run: Training) -> Iterator[str]:
 
 
 def forecast_surprises(mix: Forecast) -> list[str]:
-    """Sentences on what is not as the weights suggest: shares of tokens, repeats, an early end, doubtful figures."""
+    """Sentences on differences from the weights: shares of tokens, repeats, an early end, doubtful figures."""
     far = sorted(filter(_far, mix.sources), key=lambda source: -abs(source.token_share.value - source.row_share))
     again = sorted((one for one in mix.sources if one.passes.value > 1), key=lambda one: -one.passes.value)
     return [

@@ -1,4 +1,4 @@
-"""The table of a build, for people; and the same for programs."""
+"""The table of a build, for people and for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def summary_json(summary: Summary) -> dict[str, Any]:
 
 
 def print_summary(summary: Summary, console: Console, *, wide: bool = False) -> None:
-    """Print the table, the totals, what may surprise, and the manifest's id."""
+    """Print the table, the totals, the surprises, and the manifest's id."""
     print_fitting(
         summary.sources, lambda count: _columns(summary, count), console, is_dim=lambda row: not row.rows, wide=wide
     )

@@ -1,4 +1,4 @@
-"""What is in a user's data, and the recipe that was made of it: tables, texts, and the same for programs."""
+"""The contents of a user's data and the recipe made from it: tables, texts, and JSON for programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_SHOWN = 10
 
 
 def beginning_json(beginning: Beginning) -> dict[str, Any]:
-    """What was found, for programs."""
+    """The sources found, for programs."""
     return {
         "sources": [
             {
@@ -49,7 +49,7 @@ def beginning_json(beginning: Beginning) -> dict[str, Any]:
 
 
 def print_beginning(beginning: Beginning, console: Console, *, wide: bool = False) -> None:
-    """Print the sources that a recipe was made of, and what to look at."""
+    """Print the sources of a new recipe, and what to check."""
     print_fitting(beginning.sources, lambda count: _source_columns(beginning, count), console, wide=wide)
     lines = [
         f"{source.name}: '{source.seen.choice.others[0].path}' is about as likely the text as "

@@ -1,4 +1,4 @@
-"""How far a build is, while it runs: a live view on a terminal, a line now and then elsewhere; all on stderr."""
+"""The progress of a build: a live view on a terminal, lines from time to time elsewhere; all on stderr."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class BuildProgress:
             say(self._newest)
 
     def on_plan(self, plan: Plan) -> None:
-        """Say what will be built."""
+        """Print the plan of the build."""
         self._names = plan.source_names
         self._total_tokens = plan.expected_tokens
         self._start_seconds = self._last_line = self._clock()
@@ -65,7 +65,7 @@ class BuildProgress:
                     say(f"{name}: {snapshot.note}")
 
     def on_progress(self, progress: Progress) -> None:
-        """Take a finished task into account."""
+        """Count a finished task."""
         if progress.num_resumed and not self._base_tokens:
             # How many of these tokens are from an earlier run is not told, so speed counts from here on.
             self._base_tokens, self._base_bytes = progress.num_tokens, _text_bytes(progress)
@@ -133,7 +133,7 @@ class BuildProgress:
 
 
 def _error_in_words(plan: Plan) -> str:
-    """How far the number of tokens may be off: nothing where the target is one of tokens."""
+    """The error of the number of tokens; empty if the target is in tokens."""
     if plan.extent.end_tokens is not None or plan.extent.end_sequences is not None:
         return ""
     counts = plan.schedule.counts(plan.extent.estimated_draws).tolist()

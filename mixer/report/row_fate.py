@@ -25,13 +25,13 @@ _WHY = {
 
 
 def fate_in_words(fate: Fate) -> str:
-    """What became of a row whose source was read."""
+    """The fate of a row whose source was read."""
     detail = f": {fate.found.detail}" if fate.found.detail else ""
     return visible(f"{_WHY[fate.why]}{detail}")
 
 
 def drawings_in_words(manifest: Manifest, drawn: Sequence[Drawing]) -> str:
-    """What is known of a row that is in no sequence, without its source."""
+    """The fate of a row that is in no sequence, as far as it is known without its source."""
     if not drawn:
         return f"{_WHY['never_drawn']}, or the source's `where` drops it"
     if not all(drawing.is_certain for drawing in drawn):

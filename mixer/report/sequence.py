@@ -65,7 +65,7 @@ class Sequence:
 
 
 def locate(number: int, manifest: Manifest) -> Place:
-    """Where a sequence lies, counted over all shards in the manifest's order. Pure.
+    """The place of a sequence, counted over all shards in the manifest's order. Pure.
 
     Raises:
         UsageError: there is no such sequence.
@@ -141,7 +141,7 @@ def read_sequence(folder: Path, manifest: Manifest, number: int, tokenizer: Toke
 
 
 def check_tokenizer(tokenizer: Tokenizer, manifest: Manifest) -> None:
-    """Refuse a tokenizer that is not the one of the build.
+    """Refuse a tokenizer that differs from the build's.
 
     Raises:
         TokenizerError: the fingerprints differ.
@@ -187,7 +187,7 @@ def _header(segment: Segment) -> str:
 
 
 def print_row(header: str, text: str | None, console: Console, *, full: bool, wrap: bool) -> None:
-    """Print a row of a source: what is said of it, then its text, shortened in the middle unless full."""
+    """Print a row of a source: a header, then its text, shortened in the middle unless full."""
     from rich.text import Text
 
     console.print(Text(visible(header), style="bold"), soft_wrap=not wrap)

@@ -1,4 +1,4 @@
-"""How far a build is, for people; and the same for programs."""
+"""The progress of a build, for people and for programs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def status_json(status: Status) -> dict[str, Any]:
 
 
 def status_in_words(status: Status, now: float | None = None) -> list[str]:
-    """The status, a line each."""
+    """The status, in lines."""
     now = time.time() if now is None else now
     labelled = [("tasks", _tasks(status)), ("tokens", _tokens(status)), ("speed", ", ".join(_speeds(status)))]
     if status.seconds_left:

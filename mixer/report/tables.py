@@ -13,7 +13,7 @@ from mixer.shards.records import Manifest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRow:
-    """What one source was asked for and what it got.
+    """The requested and the actual share of one source.
 
     `share_asked` is the recipe's weight as a share, in rows or tokens as the recipe says; `row_share_asked` what it
     comes to in rows. `tokens_per_row` counts BOS and EOS and the tokens left out; it is 0.0 where nothing was drawn.

@@ -1,4 +1,4 @@
-"""What a check of a build found, for people."""
+"""The result of a check of a build, for people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def print_damage(error: MixerError) -> None:
 
 
 def fine_line(report: Mapping[str, Any]) -> str:
-    """What was checked where nothing is wrong."""
+    """A summary of the checks of an undamaged build."""
     parts = [counted(report[f"{noun}s"], noun) for noun in ("shard", "sequence", "token")]
     if deep := report.get("deep"):
         parts.append(f"{counted(deep['sequences'], 'sequence')} encoded again by the reference tokenizer")

@@ -1,4 +1,4 @@
-"""What a reader of the table might miss, in words. Pure."""
+"""Sentences on surprises in the table of a build. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REASONS = {
 
 
 def surprises(summary: Summary) -> list[str]:
-    """Sentences on what is not as the weights suggest: shares of tokens, repeated sources, skipped rows, other ids."""
+    """Sentences on differences from the weights: shares of tokens, repeated sources, skipped rows, other ids."""
     far = sorted(filter(_far, summary.sources), key=lambda row: -abs(row.token_share - row.row_share))
     return [
         *(share_in_words(row, summary) for row in far),
@@ -70,7 +70,7 @@ def _different(summary: Summary) -> Iterator[str]:
 
 
 def totals_in_words(summary: Summary) -> list[str]:
-    """The totals, a line each."""
+    """The totals, in lines."""
     cut = summary.truncated_documents / summary.documents if summary.documents else 0.0
     return [
         f"{counted(summary.sequences, 'sequence')} of {exact(summary.sequence_length)} "

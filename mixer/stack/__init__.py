@@ -1,1 +1,1 @@
-"""Fetching what data sets only point at: the contents of Stack v2's files."""
+"""Fetching the text that a data set's rows refer to: the contents of Stack v2's files."""

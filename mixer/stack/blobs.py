@@ -39,7 +39,7 @@ _REDIRECT = "Received redirect without LOCATION"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where blobs come from."""
+    """The origin of blobs: an address, and whether requests are signed."""
 
     # s3://BUCKET/PREFIX or https://HOST/PREFIX; a blob is the object PREFIX/<blob_id>.
     address: str = SOFTWARE_HERITAGE
@@ -48,7 +48,7 @@ class Origin:
 
 
 class Missing(Exception):
-    """There is no such blob (404), or none that may be read (403): a bucket that is not to be listed says no more."""
+    """The blob does not exist (404) or cannot be read (403): a bucket without listing does not say which."""
 
 
 class BlobStore:
@@ -78,14 +78,14 @@ class BlobStore:
         self._store = _open(self._address, origin.signed, num_connections)
 
     def place(self, blob_id: str) -> str:
-        """A blob, as messages name it."""
+        """The name of a blob in messages."""
         return f"{self._address}/{blob_id}"
 
     def read(self, blob_id: str) -> bytes:
         """The object of a blob as it is stored, in one attempt.
 
         Raises:
-            Missing: it is not there.
+            Missing: the blob does not exist.
             TransferFailed: another attempt may help.
             DataError: no attempt will.
         """
@@ -100,7 +100,7 @@ class BlobStore:
         return stored
 
     def unzipped(self, stored: bytes) -> bytes | None:
-        """The content of a gzip file of one member; None if it is none, or cut short."""
+        """The content of a gzip file of one member; None if it is damaged or not gzip."""
         try:
             return self._decompress(stored, _GZIP, max(_USUAL_RATIO * len(stored), 1 << 14))
         except self._zip_error:
@@ -125,7 +125,7 @@ def checked_address(origin: Origin) -> str:
     """The address of an origin in its one spelling.
 
     Raises:
-        UsageError: it is not one of s3:// or https://, or http:// is to be signed.
+        UsageError: it is not an address of s3:// or https://, or it is http:// and signed.
     """
     if not origin.address.startswith(("s3://", "https://", "http://")):
         raise UsageError(
@@ -163,7 +163,7 @@ def _open(address: str, signed: bool, num_connections: int) -> Any:
 
 
 def _credentials() -> Any:
-    """What gives the keys that boto3 finds, and new ones when they expire.
+    """A provider of the keys that boto3 finds, which renews expired ones.
 
     Raises:
         DataError: there are none.
@@ -180,11 +180,11 @@ def _credentials() -> Any:
 
 
 def fetch_blob(store: BlobStore, blob_id: str, policy: RetryPolicy = POLICY) -> bytes | None:
-    """The bytes of a file, unzipped, whose sha1 is its name; None if what is there has another one.
+    """The bytes of a file, unzipped, whose sha1 is its name; None if the stored bytes have another sha1.
 
     Raises:
-        Missing: the blob is not there.
-        DataError: the store cannot be read, or did not answer in the patience of the policy.
+        Missing: the blob does not exist.
+        DataError: the store cannot be read, or did not answer within the retry policy.
     """
     for _ in range(_DAMAGED_ATTEMPTS):
         content = store.unzipped(_read(store, blob_id, policy))

@@ -1,4 +1,4 @@
-"""A sample of rows that point at text: cells of neighbouring rows, each row as likely as any other."""
+"""A sample of rows that refer to text: cells of neighbouring rows, with equal chances for all rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CellSample:
 
 
 def sample_cells(file_rows: list[int], count: int, seed: int, name: str) -> list[list[FileRows]]:
-    """Cells of 64 rows, chosen by a key, in their order: all of them where there are no more.
+    """Cells of 64 rows, chosen by a key, in their order: all cells if there are no more.
 
     The rows of all files, one after the other, are cut into cells, so that every row is as likely as any other; a cell
     may have rows of several files.

@@ -1,4 +1,4 @@
-"""One chunk: its rows, the blobs of their files, and the parquet file with the text."""
+"""One chunk: its rows, the blobs of their files, and the Parquet file with the text."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _GONE = {"missing": "there is no such blob, or it may not be read", "damaged": "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Gone:
-    """A blob that cannot be had: missing or damaged."""
+    """A blob that is missing or damaged."""
 
     kind: str
 
@@ -59,7 +59,7 @@ class ChunkFetcher:
         self._executor = ThreadPoolExecutor(num_connections)
 
     def run(self, chunk: Chunk, path: Path, on_files: Callable[[int, int], None]) -> dict[str, Any]:
-        """Fetch a chunk into a file that appears whole or not at all; what there is to know of it.
+        """Fetch a chunk into a file that appears whole or not at all; returns its record.
 
         Bytes depend on the rows, the rules and what blobs there are, and on no order of arrival.
 
@@ -69,9 +69,9 @@ class ChunkFetcher:
             on_files: told now and then how many more files were read, and how many bytes of text they have.
 
         Raises:
-            DataError: the rows cannot be read, or a blob cannot be had and its policy is an error.
+            DataError: the rows cannot be read, or a blob is missing or damaged and its policy is to stop.
             TaskError: the file cannot be written.
-            BuildStateError: another process fetches the same chunk.
+            BuildStateError: another process is fetching the same chunk.
         """
         started = time.monotonic()
         traffic.take()
@@ -136,7 +136,7 @@ class ChunkFetcher:
         on_files(counts.numbers["files_read"] - told_files, num_bytes)
 
     def _fetch(self, request: Request) -> Decoded | _Gone:
-        """One file, in a thread of its own."""
+        """One file, in its own thread."""
         try:
             content = fetch_blob(self._store, request.blob_id)
         except Missing:

@@ -1,8 +1,8 @@
-"""The text of sources whose rows only point at it: fetched once, before anything is planned, into the cache.
+"""The text of sources whose rows refer to it: fetched into the cache once, before planning.
 
-    CACHE/fetched/<id of the fetch>/     as `mixer fetch` leaves it
-    CACHE/fetched/<id of the fetch>.lock       of who fetches it
-    CACHE/fetched/<id of the fetch>.reading    shared by those who read it; `mixer cache prune` leaves it alone then
+    CACHE/fetched/<id of the fetch>/     as `mixer fetch` writes it
+    CACHE/fetched/<id of the fetch>.lock       held by the process that fetches it
+    CACHE/fetched/<id of the fetch>.reading    shared by its readers, which keeps `mixer cache prune` from removing it
 
 The rows are pinned as those of any source are, so a fetch reads them at one commit, and `mixer plan --update` takes a
 newer one. What is read, tokenized and pinned by the build is the fetched files. A forecast fetches a sample alone.
@@ -46,7 +46,7 @@ of their rows is kept."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetching:
-    """How contents are fetched that are not there yet."""
+    """Settings for fetching missing contents."""
 
     # Processes.
     workers: int
@@ -66,7 +66,7 @@ def pin_read(
     trusting: bool = True,
     only: Sequence[str] | None = None,
 ) -> Snapshot:
-    """The snapshot of the files that a source's text is read from: its own, or those that its contents came into.
+    """The snapshot of the files that a source's text is read from: its own, or its fetched contents.
 
     Args:
         name: the source's name.
@@ -78,8 +78,8 @@ def pin_read(
         only: see `pin`; fetched contents are what they are.
 
     Raises:
-        RecipeError: the paths, `where` or the columns do not fit what is there.
-        DataError: a file or store cannot be read, contents are not there, or are not as they were fetched.
+        RecipeError: the paths, `where` or the columns do not fit the data.
+        DataError: a file or store cannot be read, or contents are missing or changed.
     """
     if source.contents is None:
         return pin(name, source, root, cache if trusting else None, only=only)
@@ -94,10 +94,10 @@ def rows_of(source: Source) -> Source:
 
 
 class Contents:
-    """The contents of one source: its rows are pinned, and nothing is fetched yet.
+    """The contents of one source: its rows are pinned, its text is not fetched yet.
 
     Raises:
-        RecipeError: the paths or columns do not fit what is there.
+        RecipeError: the paths or columns do not fit the data.
         DataError: the rows cannot be read.
     """
 
@@ -118,14 +118,14 @@ class Contents:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it is fetched."""
+        """Whether all contents are fetched."""
         return _written(self._folder(self._plan), self._plan) is not None
 
     def fetch(self, fetching: Fetching) -> None:
-        """Fetch what is not there yet.
+        """Fetch the missing contents.
 
         Raises:
-            MixerError: it cannot be fetched or written, or another build does so; the same call goes on.
+            MixerError: it cannot be fetched or written, or another build is fetching it; the same call resumes.
         """
         if not self.is_whole:
             self._run(self._plan, fetching)
@@ -134,7 +134,7 @@ class Contents:
         """The snapshot of the files with the text.
 
         Raises:
-            DataError: they are not all there, or not as they were fetched.
+            DataError: some are missing, or changed since they were fetched.
         """
         snapshot = self._pinned(self._plan, trusting=trusting)
         notes = [note for note in (self.ids.note, _left_out(self._folder(self._plan))) if note is not None]
@@ -260,7 +260,7 @@ def _rules(source: Source) -> Rules:
 
 
 def _left_out(folder: Path) -> str | None:
-    """What there is to say of blobs that could not be had: they stay left out, whatever mirror they came from."""
+    """A note on missing and damaged blobs: they stay left out, whatever mirror is used later."""
     try:
         report = json.loads((folder / "report.json").read_bytes())
         missing, damaged = report["totals"]["files_missing"], report["totals"]["files_damaged"]
@@ -272,7 +272,7 @@ def _left_out(folder: Path) -> str | None:
 
 
 def _written(folder: Path, plan: FetchPlan) -> Mapping[str, WrittenFile] | None:
-    """Each fetched file by its name; None where not all are there."""
+    """Each fetched file by its name; None if some are missing."""
     from mixer.stack.fetch_folder import FetchFolder
 
     return FetchFolder(folder, plan).whole()
@@ -280,7 +280,7 @@ def _written(folder: Path, plan: FetchPlan) -> Mapping[str, WrittenFile] | None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """No other build fetches into the folder meanwhile."""
+    """Hold the folder so that no other build fetches into it."""
     lock = folder.with_name(f"{folder.name}.lock")
     try:
         descriptor = lock_file(lock)
@@ -299,7 +299,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _check_written(snapshot: Snapshot, folder: Path, written: Mapping[str, WrittenFile], *, trusting: bool) -> None:
-    """Hold the files against what was written when they were fetched: their footers, or else all their bytes.
+    """Compare the files with their digests from the fetch: of their footers, or else of all their bytes.
 
     What a footer does not show is noticed when it is read: pages have checksums.
     """

@@ -1,4 +1,4 @@
-"""What became of every repository and file: counts that add up. Pure."""
+"""Counts of the outcomes of all repositories and files; they add up. Pure."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Counts:
         self.decoded: Counter[str] = Counter()
 
     def as_json(self) -> dict[str, Any]:
-        """All of it; every number has its place, reasons are there where they were met."""
+        """All counts as JSON values; reasons appear only if they occurred."""
         return {
             **{name: self.numbers[name] for name in NUMBERS},
             "left_out": {name: count for name, count in sorted(self.left_out.items()) if count},
@@ -44,7 +44,7 @@ class Counts:
 
 
 def total_counts(counts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """The sum of what `Counts.as_json` gave."""
+    """The sum of several results of `Counts.as_json`."""
     summed = Counts()
     for one in counts:
         summed.numbers.update({name: one[name] for name in NUMBERS})

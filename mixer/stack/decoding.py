@@ -1,4 +1,4 @@
-"""The bytes of a source file as UTF-8, whatever encoding its row says it has. Pure."""
+"""The bytes of a source file as UTF-8, from the encoding that its row names. Pure."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _replaced(content: bytes) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _codec(name: str) -> codecs.CodecInfo | None:
-    """Python's codec of that name; None if there is none that turns bytes of files into text."""
+    """Python's codec of that name; None if no codec of that name decodes bytes."""
     try:
         codec = codecs.lookup(name)
         with suppress(UnicodeError):  # two bytes of UTF-16 are more

@@ -24,7 +24,7 @@ from mixer.system.processes import checked_workers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """What is told while a fetch goes on."""
+    """Callbacks of a fetch in progress."""
 
     # The plan, and how many chunks are this host's.
     on_plan: Callable[[FetchPlan, int], None]
@@ -47,7 +47,7 @@ def fetch_stack_v2(
     connections: int,
     listener: Listener,
 ) -> dict[str, Any]:
-    """Fetch the text of repositories into parquet files, or go on with a fetch that was stopped.
+    """Fetch the text of repositories into Parquet files, or resume a fetch that was stopped.
 
     The same rows, rules and blobs give the same files, whatever the number of workers, hosts and interruptions.
 
@@ -68,7 +68,7 @@ def fetch_stack_v2(
         The report on all chunks that are finished, other hosts' too: `OUT/report.json`.
 
     Raises:
-        MixerError: anything that stops it; the same call goes on where it was.
+        MixerError: any failure; the same call resumes.
     """
     checked_address(origin)
     check_local(out, where="OUT")
@@ -93,7 +93,7 @@ def fetch_stack_v2(
 def run_fetch(
     plan: FetchPlan, out: Path, *, origin: Origin, part: HostPart, workers: int, connections: int, listener: Listener
 ) -> dict[str, Any]:
-    """Fetch what a plan says into a folder, or go on with it; the arguments, report and errors of `fetch_stack_v2`."""
+    """Fetch a plan into a folder, or resume; the arguments, report and errors of `fetch_stack_v2`."""
     checked_address(origin)
     folder = FetchFolder(out, plan)
     folder.adopt()
@@ -114,7 +114,7 @@ def run_fetch(
 
 
 def _found(source: str, out: Path, selection: Selection, cache_dir: Path) -> tuple[list[IdsFile], IdsStore | None]:
-    """The files with the rows, and the store that they are in; None for those of this machine."""
+    """The files with the rows, and their store; None for local files."""
     if not is_remote(source):
         check_local(source, where="SRC")
         return find_ids(source, selection), None

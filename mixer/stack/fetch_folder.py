@@ -1,4 +1,4 @@
-"""The folder of a fetch: what it is of, which chunks are finished, and the report.
+"""The folder of a fetch: its plan, its finished chunks and the report.
 
     OUT/
       train-00000-of-00064-00000.parquet     a chunk: rows with text
@@ -50,10 +50,10 @@ class FetchFolder:
         self._state = out / _STATE
 
     def adopt(self) -> None:
-        """Make the folder this fetch's.
+        """Claim the folder for this fetch.
 
         Raises:
-            BuildStateError: it is another's, or holds something else.
+            BuildStateError: it belongs to another fetch, or holds other files.
             TaskError: it cannot be written to.
         """
         path, content = self._state / _FETCH, canonical_json(self._plan.as_json())
@@ -86,23 +86,23 @@ class FetchFolder:
             )
 
     def path(self, chunk: Chunk) -> Path:
-        """Where the rows of a chunk are."""
+        """The path of a chunk's file."""
         return self._out / chunk.name
 
     def keep(self, chunk: Chunk, record: dict[str, Any]) -> None:
-        """Remember what there is to know of a finished chunk."""
+        """Keep the record of a finished chunk."""
         # Nothing is named by it, and it has seconds: canonical JSON has no fractions.
         publish_bytes(self._record(chunk), json.dumps(record, sort_keys=True).encode())
 
     def finished(self, chunk: Chunk) -> dict[str, Any] | None:
-        """What was kept of a chunk, if its file is still as it was written; None: it has to be fetched."""
+        """The record of a chunk if its file is unchanged; None if it has to be fetched."""
         record, path = self._read(chunk), self.path(chunk)
         if record is None or not path.is_file() or path.stat().st_size != record["bytes"]:
             return None
         return record if xxh3_file(path) == record["xxh3"] else None
 
     def whole(self) -> dict[str, WrittenFile] | None:
-        """Every chunk's file by its name, if all are there; sizes alone are looked at."""
+        """Every chunk's file by its name, if all exist with their sizes."""
         if not (self._state / _FETCH).is_file():
             return None
         written = {}
@@ -138,7 +138,7 @@ class FetchFolder:
 
 
 def recorded_store(out: Path) -> IdsStore | None:
-    """Where the rows of a folder's fetch come from; None if from this machine, or if nothing was begun there."""
+    """The store of the rows of a folder's fetch; None if they are local, or if the folder has no fetch."""
     try:
         return IdsStore(**json.loads((out / _STATE / _FETCH).read_bytes())["store"])
     except (OSError, KeyError):

@@ -1,4 +1,4 @@
-"""What a fetch makes of its rows: which files, from which rows each, and by which rules. Pure."""
+"""The plan of a fetch: its files, the rows of each, and its rules. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _VERSION = 1
 
 
 class Policy(StrEnum):
-    """What a blob that cannot be had does."""
+    """What to do about a missing or damaged blob."""
 
     DROP_FILE = "drop-file"
     DROP_REPO = "drop-repo"
@@ -38,7 +38,7 @@ class Policy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What, beside the rows, decides the bytes of the files that are written."""
+    """The rules that, beside the rows, determine the bytes of the written files."""
 
     selection: Selection
     # A blob that is not there, and one whose bytes are not those of its digest.
@@ -52,7 +52,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdsStore:
-    """Where the rows come from, if not from this machine."""
+    """The store of the rows, if they are not local."""
 
     # The address as it was asked for, its revision one that may move.
     asked: str
@@ -144,7 +144,7 @@ def make_fetch_plan(
     """The plan of a fetch.
 
     Raises:
-        UsageError: two chunks would become one file.
+        UsageError: two chunks would have one file name.
     """
     plan = FetchPlan(files=tuple(files), rules=rules, tokenizer=tokenizer, store=store)
     name, count = next(iter(Counter(chunk.name for chunk in plan.chunks).most_common(1)))
@@ -171,7 +171,7 @@ def parse_part(text: str) -> HostPart:
     """The part that is written as in 3/16.
 
     Raises:
-        UsageError: it is not written so, or there is no such part.
+        UsageError: it is not written like that, or there is no such part.
     """
     number, _, count = text.partition("/")
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):

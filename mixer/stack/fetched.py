@@ -1,4 +1,4 @@
-"""Folders of fetched contents in the cache: held by who reads them, and removed where nobody does."""
+"""Folders of fetched contents in the cache: held by their readers, and removed when there are none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _held: dict[Path, int] = {}
 
 
 def keep_while_running(folder: Path) -> None:
-    """Hold a folder of fetched contents until this process and its workers end, so that nobody removes it.
+    """Hold a folder of fetched contents until this process and its workers end, so that no process removes it.
 
     Where no lock can be had, as on a read-only disk, it is not held.
     """
@@ -37,7 +37,7 @@ def keep_while_running(folder: Path) -> None:
 
 
 def remove_fetched(folder: Path) -> bool:
-    """Remove a folder of fetched contents, unless somebody fetches or reads it; returns whether it is removed.
+    """Remove a folder of fetched contents, unless a process fetches or reads it; returns whether it is removed.
 
     Raises:
         OSError: it cannot be removed.

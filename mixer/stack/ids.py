@@ -1,4 +1,4 @@
-"""The rows without text that are fetched for: parquet files of `bigcode/the-stack-v2-train-smol-ids`.
+"""The rows whose text is fetched: Parquet files of `bigcode/the-stack-v2-train-smol-ids`.
 
 The one place that opens them, here or in a store. A row is a repository, `files` a list of structs, one a file.
 """
@@ -54,7 +54,7 @@ class IdsFile:
     schema: pa.Schema
 
     def as_json(self) -> dict[str, Any]:
-        """What tells the file from others, without a path of this machine."""
+        """The identity of the file, without a local path."""
         version = self.path.version() if isinstance(self.path, RemotePath) else {}
         return {
             "name": self.name,
@@ -66,11 +66,11 @@ class IdsFile:
 
 
 def find_ids(pattern: str, selection: Selection) -> list[IdsFile]:
-    """The files that a path, a folder or a glob of this machine stands for, by name.
+    """The files of a local path, folder or glob, by name.
 
     Raises:
         RecipeError: it matches nothing.
-        DataError: a file cannot be read, has no column that the selection asks of, or there is no row at all.
+        DataError: a file cannot be read, lacks a column of the selection, or there are no rows.
     """
     folder = Path(pattern).expanduser()
     found = find_files([f"{pattern.rstrip('/')}/**/*.parquet" if folder.is_dir() else pattern], Path(), "SRC")
@@ -78,7 +78,7 @@ def find_ids(pattern: str, selection: Selection) -> list[IdsFile]:
 
 
 def find_ids_elsewhere(asked: Address, commit: str | None, selection: Selection, cache: BlockCache) -> list[IdsFile]:
-    """The files that an address stands for, by name, all at one commit where there are commits.
+    """The files of an address, by name, all at one commit if the store has commits.
 
     Args:
         asked: the address, which may have a glob.
@@ -88,7 +88,7 @@ def find_ids_elsewhere(asked: Address, commit: str | None, selection: Selection,
 
     Raises:
         RecipeError: it matches nothing.
-        DataError: the store cannot be read, a file has no column that the selection asks of, or there is no row at all.
+        DataError: the store cannot be read, a file lacks a column of the selection, or there are no rows.
     """
     paths = find_remote_ids(asked, commit, cache)
     return _with_rows(_all_described_elsewhere(paths, selection), str(asked))
@@ -98,7 +98,7 @@ def pinned_ids(snapshot: Snapshot, selection: Selection) -> list[IdsFile]:
     """The files of a source that was pinned, by name.
 
     Raises:
-        DataError: a file cannot be read, has no column that the selection asks of, or there is no row at all.
+        DataError: a file cannot be read, lacks a column of the selection, or there are no rows.
     """
     if isinstance(snapshot.base, Path):
         base = snapshot.base
@@ -111,7 +111,7 @@ def read_id_rows(file: IdsFile, start: int, stop: int) -> Iterator[pa.RecordBatc
     """The rows [start, stop) of a file, in order, in small batches.
 
     Raises:
-        DataError: the file cannot be read, or is not the one that was found.
+        DataError: the file cannot be read, or changed since it was found.
         TaskError: the cache cannot be written to.
     """
     place = str(file.path)
@@ -137,7 +137,7 @@ def read_id_rows(file: IdsFile, start: int, stop: int) -> Iterator[pa.RecordBatc
 
 @contextmanager
 def _copy(file: IdsFile, start: int, stop: int) -> Iterator[Path]:
-    """A path of this machine where the rows [start, stop) of a file can be read."""
+    """A local path to read the rows [start, stop) of a file from."""
     if isinstance(file.path, Path):
         yield file.path
         return

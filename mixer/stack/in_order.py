@@ -1,4 +1,4 @@
-"""Many blobs on their way at once, handed on in the order in which they were asked for."""
+"""Many requests at once, with results in the order of the requests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 
 
 class Sized(Protocol):
-    """Something whose result has about this many bytes."""
+    """A request with a known approximate size of its result."""
 
     @property
     def num_bytes(self) -> int:
@@ -34,7 +34,7 @@ def in_order(
     on yet: a slow one holds back only as much as fits.
 
     Raises:
-        Exception: what `fetch` raised for the first request that failed.
+        Exception: the error of the first request that failed.
     """
     begun: deque[tuple[_Request, Future[_Result]]] = deque()
     num_bytes = 0

@@ -1,4 +1,4 @@
-"""Rows without text that are not on this machine: found at one commit, and copied a few row groups at a time.
+"""Rows without text in a store: found at one commit, and copied a few row groups at a time.
 
 A host that fetches a sixteenth of the rows downloads a sixteenth of the files, and not all of them.
 """
@@ -43,13 +43,13 @@ class RemotePath:
         return self.file.path[len(folder) + 1 if folder else 0 :]
 
     def version(self) -> dict[str, str]:
-        """What tells these bytes from others, by its name; empty of a web server that tells nothing."""
+        """The digest or etag of these bytes, by its name; empty if a web server has none."""
         known = {"sha256": self.file.sha256, "etag": self.file.etag}
         return {kind: value for kind, value in known.items() if value is not None}
 
 
 def find_remote_ids(asked: Address, commit: str | None, cache: BlockCache) -> list[RemotePath]:
-    """The files that an address stands for, all at one commit where there are commits.
+    """The files of an address, all at one commit if the store has commits.
 
     Args:
         asked: the address, which may have a glob.
@@ -82,20 +82,20 @@ def footer_of(path: RemotePath) -> bytes:
     """The end of a parquet file: its footer, the footer's length and the magic.
 
     Raises:
-        DataError: the file cannot be read, or is no parquet file.
+        DataError: the file cannot be read, or is not a Parquet file.
     """
     return read_remote_footer(path.base, path.file)
 
 
 def copy_row_groups(path: RemotePath, choose: Callable[[pq.FileMetaData], range]) -> CacheEntry:
-    """A copy of a file in which at least some row groups are, holes elsewhere; the caller closes it.
+    """A copy of a file with at least some row groups, and holes elsewhere; the caller closes it.
 
     Args:
         path: the file.
         choose: which row groups, given its footer.
 
     Raises:
-        DataError: the file cannot be read, or is of another version.
+        DataError: the file cannot be read, or has another version.
         TaskError: the cache cannot be written to.
     """
     footer = footer_of(path)

@@ -1,4 +1,4 @@
-"""Repositories on their way: which blobs a batch of rows needs, and the same rows with the text in them."""
+"""Repositories in progress: the blobs that a batch of rows needs, and the same rows with their text."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Request(NamedTuple):
 def requests(
     batches: Iterable[pa.RecordBatch], selection: Selection, first_row: int, place: str, counts: Counts
 ) -> Iterator[Request]:
-    """The files that are wanted, in the order of the rows; what is read and left out is counted.
+    """The wanted files, in the order of the rows; files read and left out are counted.
 
     Raises:
-        DataError: a blob id is none.
+        DataError: a blob id is not valid.
     """
     for batch in batches:
         rows = _rows(batch, first_row)
@@ -110,14 +110,14 @@ class Assembler:
         self._clear()
 
     def _clear(self) -> None:
-        """Begin anew after what was given out; a row may be dropped back to `_row_start` (files, bytes)."""
+        """Start again after the returned rows; a row may be dropped back to `_row_start` (files, bytes)."""
         self._numbers: list[int] = []
         self._stops = [0]
         self._text = bytearray()
         self._row_start = (0, 0)
 
     def add(self, request: Request, text: bytes | None, *, drop_repository: bool = False) -> Iterator[pa.RecordBatch]:
-        """Take the next file, and give rows out if there are enough.
+        """Take the next file, and return rows if there are enough.
 
         Args:
             request: the file.
@@ -145,14 +145,14 @@ class Assembler:
                 self._drop_row("repositories_too_large")
 
     def _drop_row(self, reason: str) -> None:
-        """Leave the row out, with what is there of it and what is still to come."""
+        """Leave the row out, with its files so far and those still to come."""
         num_files, num_bytes = self._row_start
         self._counts.numbers.update({reason: 1, "files_dropped": len(self._numbers) - num_files})
         del self._numbers[num_files:], self._stops[num_files + 1 :], self._text[num_bytes:]
         self._dropped = True
 
     def finish(self) -> Iterator[pa.RecordBatch]:
-        """Give out the rest."""
+        """Return the remaining rows."""
         self._end_row()
         if self._rows is not None:
             yield from self._given_out()

@@ -1,4 +1,4 @@
-"""Which files of a repository are wanted, by what their rows say of them. Pure."""
+"""The wanted files of a repository, by the facts in their rows. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOO_MANY_TOKENS = "too_many_tokens"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What is asked of a file; a bound that is None asks nothing."""
+    """The conditions on a file; a bound of None is no condition."""
 
     # Names as the column `language` has them; none: any.
     languages: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Selection:
 
     @property
     def columns(self) -> frozenset[str]:
-        """The fields of a file that are looked at."""
+        """The fields of a file that the selection reads."""
         asked = {
             "language": bool(self.languages),
             "license_type": bool(self.license_types),
@@ -56,7 +56,7 @@ class Selection:
 
 
 def select(files: pa.StructArray, selection: Selection) -> tuple[np.ndarray, dict[str, int]]:
-    """Which files are wanted, and how many are not, by the first reason that speaks against each.
+    """The wanted files, and the number of others by the first reason against each.
 
     A file of unknown (null) language or licence is not of those that were asked for; of unknown size it is neither too
     small nor too large.
@@ -77,7 +77,7 @@ def select(files: pa.StructArray, selection: Selection) -> tuple[np.ndarray, dic
 
 
 def _objections(files: pa.StructArray, selection: Selection) -> Iterator[tuple[str, pa.BooleanArray]]:
-    """Each reason that was asked for, and the files that it speaks against: bool[files]."""
+    """Each condition's reason, and the files that it excludes: bool[files]."""
     if selection.languages:
         yield "language", _not_in(files.field("language"), selection.languages)
     if selection.license_types:

@@ -1,6 +1,6 @@
 """Chunks as jobs of an engine: processes that fetch side by side.
 
-Each is a fresh process and no fork: the client of the bucket starts threads, and they would not survive one.
+Each is a fresh process, not a fork: the bucket's client starts threads, which do not survive a fork.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def fetch_chunks(
     on_files: Callable[[int, int], None],
     on_chunk: Callable[[dict[str, Any], bool], None],
 ) -> None:
-    """Fetch chunks; those that are finished are checked and left as they are.
+    """Fetch chunks; finished ones are checked and kept.
 
     Args:
         plan: the fetch.
@@ -46,7 +46,7 @@ def fetch_chunks(
         on_chunk: told of each finished chunk, and whether it was finished before.
 
     Raises:
-        MixerError: what the first chunk that failed raised, or a worker died.
+        MixerError: the error of the first chunk that failed, or a worker died.
     """
     workers = min(workers, len(chunks))
     left = (Job(number=chunk.number, name=chunk.name, work=None) for chunk in chunks)
@@ -75,11 +75,11 @@ class ChunkJobs:
         self._origin, self._num_connections, self._out = origin, num_connections, out
 
     def start(self, answers: Answers) -> None:
-        """Nothing of the parent's is left to let go of."""
+        """Nothing of the parent's has to be released."""
         self._answers = answers
 
     def share(self, shared: FetchPlan) -> None:
-        """Take the plan, and open the bucket."""
+        """Receive the plan, and open the bucket."""
         from mixer.stack.chunk import ChunkFetcher
 
         self._plan, self._folder = shared, FetchFolder(self._out, shared)

@@ -1,4 +1,4 @@
-"""Rows with text as a parquet file whose row groups have a bounded size."""
+"""Rows with text as a Parquet file with row groups of bounded size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PAGE_VALUES = 64
 
 
 def write_rows(file: DiskFile, schema: pa.Schema, pieces: Iterable[pa.RecordBatch], row_group_bytes: int) -> None:
-    """Write rows as parquet; without a row group where there are none. The same pieces give the same bytes.
+    """Write rows as Parquet, without a row group if there are no rows. The same pieces give the same bytes.
 
     Args:
         file: a new file.

@@ -118,7 +118,7 @@ class RetryState:
             raise DataError(
                 f"{failure.message} ({self._all_failures} attempts failed, {self._waited:.0f} s waited between them)",
                 where=self._place,
-                hint=_HINTS.get(failure.kind, "run the same command again later to resume"),
+                hint=_HINTS.get(failure.kind, "try later: run the same command again to resume"),
             ) from failure
         traffic.count(**{f"retries_{failure.kind}": 1, "wait_seconds": wait})
         self._waited += wait

@@ -1,4 +1,4 @@
-"""A finished build's sources, pinned again, so that any of its tasks can be made again: `verify --deep`, `repair`."""
+"""A finished build's sources, pinned again, so that any of its tasks can be rebuilt: `verify --deep`, `repair`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HINT = "point --root at the data that the build was made from"
 
 @dataclass(frozen=True, kw_only=True)
 class Rebuild:
-    """A finished build with what is needed to make its tasks again."""
+    """A finished build with everything that its tasks need to be rebuilt."""
 
     manifest: Manifest
     plan: Plan
@@ -41,7 +41,7 @@ class Rebuild:
         return self.plan.recipe
 
     def make_task(self, task: int, out: Path) -> TaskRecord:
-        """Make a task again, into a folder that has `shards/`; its record is not written.
+        """Rebuild a task into a folder that has `shards/`; its record is not written.
 
         Raises:
             DataError: a source is damaged, or changed since it was pinned.
@@ -78,7 +78,7 @@ def open_rebuild(
 
     Raises:
         DataError: a source is missing or has changed since the build.
-        TokenizerError: the tokenizer is another one.
+        TokenizerError: the tokenizer differs.
         IntegrityError: a snapshot of the build is damaged.
     """
     recipe = recipe_of(manifest.recipe)

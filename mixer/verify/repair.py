@@ -1,6 +1,6 @@
-"""`mixer repair`: what of a build is damaged is made again, and nothing else.
+"""`mixer repair`: rebuild the damaged files of a build, and nothing else.
 
-A shard that was made again must have the content that the manifest says; so a repair cannot change a build. The file
+A rebuilt shard must have the content of the manifest, so a repair cannot change a build. The file
 may be encoded otherwise by another Arrow library: the manifest then notes its new size and digest, which are in no id.
 """
 
@@ -31,7 +31,7 @@ from mixer.verify.rebuild import Rebuild, open_rebuild
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """What was made again: paths in the build's folder."""
+    """The rebuilt files: paths in the build's folder."""
 
     shards: tuple[str, ...]
     records: tuple[str, ...]
@@ -39,7 +39,7 @@ class Repair:
 
     @property
     def num_files(self) -> int:
-        """All files that were made again."""
+        """The number of rebuilt files."""
         return len(self.shards) + len(self.records) + len(self.others)
 
 
@@ -51,7 +51,7 @@ def repair(
     blocks: BlockCache | None = None,
     on_progress: OnAdvance = silent,
 ) -> Repair:
-    """Make the damaged or missing files of a finished build again, one by one; the manifest has to be whole.
+    """Rebuild the damaged or missing files of a finished build, one by one; the manifest must be undamaged.
 
     Interrupted, it goes on when it is run again.
 
@@ -63,7 +63,7 @@ def repair(
         on_progress: called with what is done now.
 
     Raises:
-        IntegrityError: the manifest is damaged, or a shard comes out with other content.
+        IntegrityError: the manifest is damaged, or a rebuilt shard has other content.
         BuildStateError: the folder is in use.
         DataError, TokenizerError: the sources or the tokenizer are not those of the build.
         TaskError: a file cannot be written.
@@ -95,7 +95,7 @@ def repair(
 
 
 def _damaged_records(out: Path, manifest: Manifest) -> list[int]:
-    """The tasks whose record is missing or damaged, or says something else than the manifest."""
+    """The tasks whose record is missing or damaged, or contradicts the manifest."""
     shards = {shard.task: shard for shard in manifest.shards}
     damaged = []
     for counts in manifest.counts:
@@ -113,7 +113,7 @@ def _damaged_records(out: Path, manifest: Manifest) -> list[int]:
 
 
 def _repair_plan(out: Path, manifest: Manifest) -> list[str]:
-    """Write `plan.json` again from the manifest, which says all of it."""
+    """Write `plan.json` again from the manifest, which has all of it."""
     try:
         if read_plan_json(out)["id"] == manifest.plan:
             return []
@@ -128,7 +128,7 @@ def _repair_plan(out: Path, manifest: Manifest) -> list[str]:
 
 
 def _repair_shard(out: Path, manifest: Manifest, shard: ShardEntry, again: Rebuild) -> Manifest:
-    """Make a shard again in its place, and note its file in manifest and record; returns the manifest."""
+    """Rebuild a shard in its place, and record its file in manifest and record; returns the manifest."""
     scratch = out / f".repair.{os.getpid()}.tmp"
     (scratch / "shards").mkdir(parents=True, exist_ok=True)
     made = scratch / shard.path
@@ -151,7 +151,7 @@ def _repair_shard(out: Path, manifest: Manifest, shard: ShardEntry, again: Rebui
 
 
 def _repair_record(out: Path, manifest: Manifest, task: int, again: Rebuild) -> None:
-    """Make a task again for its record alone."""
+    """Rebuild a task for its record alone."""
     scratch = out / f".repair.{os.getpid()}.tmp"
     (scratch / "shards").mkdir(parents=True, exist_ok=True)
     try:

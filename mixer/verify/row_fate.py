@@ -22,7 +22,7 @@ Why = Literal["never_drawn", "where", "null_text", "empty_text", "bad_row", "too
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
-    """What became of a row.
+    """The fate of a row in a build.
 
     `why` is `never_drawn` where the build ends before its draw, `where` where the predicate drops it, the reason for
     which it was skipped, `left_out` where the end of a cut task fell before its tokens, or `drawn`: its tokens are in
@@ -45,7 +45,7 @@ def row_fate(
     cache_dir: Path,
     blocks: BlockCache | None = None,
 ) -> Fate:
-    """Read a row from its source and say what became of it.
+    """Read a row from its source and find its fate.
 
     Args:
         folder: the build.
@@ -59,7 +59,7 @@ def row_fate(
 
     Raises:
         DataError: the source is missing, or changed since the build.
-        TokenizerError: the tokenizer is another one.
+        TokenizerError: the tokenizer differs.
         IntegrityError: a snapshot of the build is damaged.
     """
     recipe = recipe_of(manifest.recipe)

@@ -19,7 +19,7 @@ from mixer.shards.write import ContentDigests, content_arrays
 
 
 def find_damage(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]:
-    """All that is wrong with a build: shard by shard, then what lies beside the shards, then the counts.
+    """All damage of a build: shard by shard, then the files beside the shards, then the counts.
 
     Nothing is trusted: a file with the right digest is still read and held against the format's rules, and a file
     with a wrong one is searched for the record batch in which the damage lies.
@@ -62,7 +62,7 @@ def _draw_damage(manifest: Manifest) -> Iterator[IntegrityError]:
 
 
 def shard_damage(path: Path, shard: ShardEntry, manifest: Manifest, tokens: np.ndarray) -> Iterator[IntegrityError]:
-    """What is wrong inside one shard, each with its record batch where it has one.
+    """All damage inside one shard, each with its record batch if it has one.
 
     Args:
         path: the shard.

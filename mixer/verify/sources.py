@@ -1,6 +1,6 @@
 """`mixer verify --deep`: a build against its sources.
 
-Two witnesses: the segments of a keyed sample of sequences are encoded anew by the reference implementation, each from
+Two witnesses: the segments of a keyed sample of sequences are encoded again by the reference implementation, each from
 its own row; and one task, chosen by a key, is built again and must have the same content.
 """
 
@@ -31,7 +31,7 @@ SAMPLED_SEQUENCES = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeepCheck:
-    """What was compared."""
+    """The numbers of compared items."""
 
     num_sequences: int
     num_segments: int
@@ -41,7 +41,7 @@ class DeepCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Segment:
-    """One segment to be encoded again: where it stands and what is there."""
+    """One segment to be encoded again: its place and its tokens."""
 
     shard: str
     sequence: int
@@ -70,8 +70,8 @@ def check_deep(
 
     Raises:
         DataError: a source is missing or has changed since the build.
-        TokenizerError: the tokenizer is another one.
-        IntegrityError: a sequence does not hold what its rows say; names shard, sequence and row.
+        TokenizerError: the tokenizer differs.
+        IntegrityError: a sequence differs from its rows; names shard, sequence and row.
     """
     again = open_rebuild(folder, manifest, root=root, cache_dir=cache_dir, blocks=blocks, on_progress=on_progress)
     on_progress(Advance(work=Work.ENCODE_SAMPLE, total=SAMPLED_SEQUENCES))

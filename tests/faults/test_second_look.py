@@ -201,7 +201,7 @@ def test_weights_of_a_hundred_and_forty_digits_are_a_wrong_recipe(workshop: Work
 @pytest.mark.parametrize("path", ["~nobody-here/x.jsonl", "x" * 5000])
 def test_a_path_that_cannot_be_is_a_wrong_recipe(workshop: Workshop, tmp_path: Path, path: str) -> None:
     """A home of nobody, and a name that no file system takes."""
-    with pytest.raises(RecipeError, match="is no path") as caught:
+    with pytest.raises(RecipeError, match="is not a path") as caught:
         workshop.build(tmp_path / "out", workshop.recipe(sources={"a": {"weight": 1, "path": path}}))
     assert caught.value.where == "sources.a"
 

@@ -259,7 +259,7 @@ def _ids_of(**columns: Any) -> pa.Table:
     [
         (_ids_of(), Selection(), "there is no column 'files' that is a list of structs; columns are repo_name"),
         (_ids_of(files=[["a"]]), Selection(), "there is no column 'files' that is a list of structs"),
-        (_ids_of(files=[[{"blob_id": "a", "src_encoding": "b", "text": "c"}]]), Selection(), "have 'text' already"),
+        (_ids_of(files=[[{"blob_id": "a", "src_encoding": "b", "text": "c"}]]), Selection(), "already have a column"),
         (_ids_of(files=[[{"blob_id": "a"}]]), Selection(), "the files have no src_encoding; they have blob_id"),
         (
             _ids_of(files=[[{"blob_id": "a", "src_encoding": "b"}]]),
