@@ -1,6 +1,6 @@
 """Feed a trainer: random access to the sequences of a build, the order of training, and the cursor.
 
-Needs numpy and pyarrow alone. One module for each framework stands beside it.
+Needs only numpy and pyarrow. Each framework has its own module here.
 """
 
 from mixer.feed.cursor import Cursor

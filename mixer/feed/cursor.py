@@ -1,7 +1,7 @@
-"""The cursor: where a run is, in a few numbers that mean the same on any number of ranks.
+"""The cursor: the position of a run, in a few numbers that mean the same on any number of ranks.
 
 A run reads its epochs one after the other as one stream, each in its own order. The cursor counts the sequences that
-all ranks together have consumed; nothing in it belongs to a rank, so a run may go on with other ranks, workers or
+all ranks together have consumed; nothing in it belongs to a rank, so a run may resume with other ranks, workers or
 batches.
 """
 
@@ -42,7 +42,7 @@ class Cursor:
         """The beginning of the first epoch; the seed is the recipe's unless given.
 
         Raises:
-            UsageError: the build has no sequences, or a number is none.
+            UsageError: the build has no sequences, or a number is not a whole number.
         """
         if not len(sequences):
             raise UsageError("the build has no sequences to train on", where=str(sequences.folder))
@@ -81,10 +81,10 @@ class Cursor:
         }
 
     def resumed(self, state: Mapping[str, Any]) -> Cursor:
-        """This run's cursor, moved to where a checkpoint was.
+        """This run's cursor, moved to the place of a checkpoint.
 
         Raises:
-            CursorError: the checkpoint is of another build or order, damaged, or of a newer mixer; the message says
+            CursorError: the checkpoint is damaged, or of another build, order or version; the message says
                 which.
         """
         if not isinstance(state, Mapping):
@@ -130,7 +130,7 @@ class Cursor:
 
 
 def stream(order: Order, cursor: Cursor, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The epoch and the sequence at some places of the stream.
+    """The epochs and the sequences at some places of the stream.
 
     Args:
         order: the order of training.

@@ -1,4 +1,4 @@
-"""Where each epoch begins and ends in the one stream of sequences that a run reads. Pure."""
+"""The start and end of each epoch in the one stream of sequences that a run reads. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Epochs:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Epochs:
-        """Those of a build."""
+        """The epochs of a build."""
         return cls(num_sequences=manifest.totals.sequences, num_parts=manifest.epochs.num_parts)
 
     def part(self, epoch: int) -> tuple[int, int]:
@@ -33,7 +33,7 @@ class Epochs:
         return self._border(number), self._border(number + 1)
 
     def begin(self, epoch: int) -> int:
-        """How many sequences the epochs before this one read together."""
+        """The number of sequences in the epochs before this one."""
         rounds, number = divmod(epoch, self.num_parts)
         return rounds * self.num_sequences + self._border(number)
 

@@ -6,7 +6,7 @@
         loss = train_step(batch["inputs"], batch["targets"], batch["inputs_segmentation"])
         checkpoint["data"] = batches.get_state()  # seven values, the same in every process
 
-`SequenceSource` is for pipelines that have an order of their own.
+`SequenceSource` is for pipelines with their own order.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class StepDataset(grain.IterDataset):
         self.own = slice(0, None, 1)
 
     def set_slice(self, sl: slice, sequential_slice: bool = False) -> None:
-        """Make every n-th step alone: Grain's protocol for the workers of `mp_prefetch`.
+        """Make only every n-th step: Grain's protocol for the workers of `mp_prefetch`.
 
         Raises:
             ValueError: consecutive steps are asked for, which a run without end does not have.
@@ -132,10 +132,10 @@ class _StepIterator(grain.DatasetIterator[Features]):
         return self._cursor.state_dict()
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Go on where a checkpoint was.
+        """Resume at a checkpoint.
 
         Raises:
-            CursorError: the checkpoint is of another build or order; the message says which.
+            CursorError: the checkpoint belongs to another build or order; the message says which.
         """
         self._cursor = self._cursor.resumed(state)
         self._numbers = self._numbers_from(self._cursor)

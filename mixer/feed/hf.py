@@ -43,7 +43,7 @@ def load(build: str | Path, *, verify: Verify = "size") -> datasets.Dataset:
     Raises:
         IntegrityError: the manifest or a shard is missing or damaged.
         FormatError: the manifest is of another version.
-        UsageError: `verify` is none of nothing, size, digest.
+        UsageError: `verify` is not nothing, size or digest.
     """
     sequences = open_build(build, verify=verify)
     for _ in (columns for shard in range(len(sequences.manifest.shards)) for columns in sequences.iter_columns(shard)):
@@ -70,7 +70,7 @@ class Collator:
             otherwise the rows under each other, with `position_ids` that start anew at every border.
 
     Raises:
-        IntegrityError: the manifest is missing or damaged, or the data set is of another build.
+        IntegrityError: the manifest is missing or damaged, or the data set is from another build.
         FormatError: the manifest is of another version.
     """
 
@@ -130,10 +130,10 @@ class Collator:
 
 
 def _check_build(description: str | None, manifest: Manifest, *, where: str) -> None:
-    """Refuse a data set that is not known to be of a build.
+    """Refuse a data set that is not from this build.
 
     Raises:
-        IntegrityError: its description names another build, or none.
+        IntegrityError: its description names another build or no build.
     """
     if description == (expected := build_description(manifest)):
         return

@@ -1,4 +1,4 @@
-"""Whole numbers that a caller gave: no bool, no 1.5, none that does not fit into 64 bits. Pure."""
+"""Checks of whole numbers from a caller: no bool, no 1.5, at most 64 bits. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST = 2**62
 
 
 def is_whole(value: Any) -> bool:
-    """Whether a value is an integer, Python's or numpy's; a bool is none."""
+    """Whether a value is an integer, Python's or numpy's; a bool is not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
@@ -32,7 +32,7 @@ def check_whole(value: Any, where: str, *, least: int = 0, most: int = MOST) -> 
 
 
 def shown(value: Any) -> str:
-    """A value as an error message names it, in few characters."""
+    """A value for an error message, in few characters."""
     if isinstance(value, int) and value.bit_length() > 256:
         return "a huge integer"
     text = str(value) if is_whole(value) else repr(value)

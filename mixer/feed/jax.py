@@ -1,4 +1,4 @@
-"""JAX: a loader of global arrays, sharded as the model wants them, whose state is the cursor.
+"""JAX: a loader of global arrays, sharded as the model needs them, whose state is the cursor.
 
     loader = TrainLoader("out/my-mixture", batch_size=64, sharding=NamedSharding(mesh, PartitionSpec("data")))
     loader.load_state_dict(checkpoint["data"])  # written on any mesh, any number of processes, any batch size
@@ -103,10 +103,10 @@ class TrainLoader:
         return self.cursor.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint was, on any mesh, number of processes, and any batch size, in the next iteration.
+        """Resume at a checkpoint, on any mesh, number of processes and batch size, in the next iteration.
 
         Raises:
-            CursorError: the checkpoint is of another build or order; the message says which.
+            CursorError: the checkpoint belongs to another build or order; the message says which.
         """
         self.cursor = self.cursor.resumed(state)
 

@@ -57,7 +57,7 @@ class MappedShards:
         return MappedShards, self._arguments
 
     def close(self) -> None:
-        """Let go of all maps; shards are opened and checked again when they are read from."""
+        """Release all maps; shards are opened and checked again when they are read."""
         self.ids.cache_clear()
         self.columns.cache_clear()
         self._opened.cache_clear()
@@ -65,17 +65,17 @@ class MappedShards:
 
 
 def check_verify(verify: str) -> None:
-    """Refuse a level of checks that there is not.
+    """Refuse an unknown level of checks.
 
     Raises:
-        UsageError: it is none of nothing, size, digest.
+        UsageError: it is not nothing, size or digest.
     """
     if verify not in get_args(Verify):
         raise UsageError(f"verify is {verify!r:.80}; expected nothing, size or digest", where="verify")
 
 
 def check_shard(path: Path, entry: ShardEntry, verify: Verify) -> None:
-    """Hold a shard's file against its entry of the manifest.
+    """Check a shard's file against its entry in the manifest.
 
     Raises:
         IntegrityError: it was deleted, is missing, or has another size or digest.
@@ -107,7 +107,7 @@ def check_shard(path: Path, entry: ShardEntry, verify: Verify) -> None:
 
 
 def _open_checked(folder: Path, manifest: Manifest, shard: int, verify: Verify) -> pa.ipc.RecordBatchFileReader:
-    """A shard, mapped, whose file, schema and number of record batches are as the manifest says.
+    """A shard, mapped, whose file, schema and number of record batches match the manifest.
 
     Raises:
         IntegrityError: the shard is missing, deleted or damaged.

@@ -29,11 +29,11 @@ class Permutation:
     round_keys: tuple[int, ...]
 
     def forward(self, positions: np.ndarray) -> np.ndarray:
-        """Where each position goes: int64, the shape of `positions`; vectorised, O(1) memory besides."""
+        """The image of each position: int64, the shape of `positions`; vectorised, O(1) memory besides."""
         return self._walk(positions, list(range(ROUNDS)), backward=False)
 
     def backward(self, values: np.ndarray) -> np.ndarray:
-        """The position that goes to each value: the inverse of `forward`."""
+        """The position of each value: the inverse of `forward`."""
         return self._walk(values, list(range(ROUNDS))[::-1], backward=True)
 
     def _walk(self, values: np.ndarray, rounds: list[int], *, backward: bool) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Random access to the sequences of a build: memory-mapped, ids without a copy where one sequence is asked for."""
+"""Random access to the sequences of a build: memory-mapped, ids of a single sequence are not copied."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Batch:
     start: np.ndarray
 
     def labels(self, *, across_documents: bool = True) -> np.ndarray:
-        """The id after each id: int64[n, L], -100 where there is nothing to learn: padding, and the end of the stream.
+        """The id after each id: int64[n, L], -100 where nothing is learned: padding, and the end of the stream.
 
         Args:
             across_documents: whether a document's last token is to predict the next document's first.
@@ -118,7 +118,7 @@ class SequenceSet:
 
         Raises:
             IndexError: a number is outside, or not a whole number; a mask is not an index.
-            IntegrityError: a shard is missing, or not as its manifest says.
+            IntegrityError: a shard is missing, or differs from its manifest.
         """
         places = self._places(wanted)
         input_ids = self._copy_ids(places)
@@ -161,13 +161,13 @@ class SequenceSet:
         """The columns of each record batch of a shard, checked and mapped.
 
         Raises:
-            IntegrityError: the shard is missing, or not as its manifest says.
+            IntegrityError: the shard is missing, or differs from its manifest.
         """
         for batch in range(num_batches(self.manifest, shard)):
             yield self._shards.columns(shard, batch)
 
     def close(self) -> None:
-        """Let go of all maps; the set opens them again when it is read from."""
+        """Release all maps; the set opens them again when it is read."""
         self._shards.close()
 
     def _places(self, wanted: int | slice | np.ndarray | list[int]) -> list[SequencePlace]:
@@ -237,7 +237,7 @@ def open_build(path: str | Path, *, verify: Verify = "size") -> SequenceSet:
 
     Raises:
         IntegrityError, FormatError: the manifest is missing, damaged, or of another version.
-        UsageError: `verify` is none of nothing, size, digest, or the path is the address of a store.
+        UsageError: `verify` is not nothing, size or digest, or the path is the address of a store.
     """
     check_verify(verify)
     check_local(path, where="path")

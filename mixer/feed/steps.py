@@ -1,4 +1,4 @@
-"""The steps of a run: which sequences each rank takes in each, and after which step the run ends. Pure."""
+"""The steps of a run: the sequences of each rank in each step, and the last step of the run. Pure."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Steps:
             start: the beginning of the first epoch.
 
         Raises:
-            UsageError: a step is larger than all epochs together, and what fills no step is dropped.
+            UsageError: a step is larger than all epochs together, and an incomplete step is dropped.
         """
         if self.epochs is not None and not self.left(start):
             epochs = "the one epoch" if self.epochs == 1 else f"all {self.epochs} epochs"
@@ -78,7 +78,7 @@ class Steps:
             )
 
     def left(self, cursor: Cursor) -> int | None:
-        """How many steps are left after a cursor; None: there is no end."""
+        """The number of steps left after a cursor; None if the run has no end."""
         if self.epochs is None:
             return None
         sequences = max(0, cursor.epochs.begin(self.epochs) - cursor.place)
@@ -126,7 +126,7 @@ def how_many(count: int, noun: str) -> str:
 
 
 def check_unmoved(cursor: Cursor, place: Cursor) -> None:
-    """Refuse to go on with an iteration whose loader is no longer where it left it.
+    """Refuse to continue an iteration whose loader was moved.
 
     Args:
         cursor: where the loader is.

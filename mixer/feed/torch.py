@@ -55,7 +55,7 @@ def to_tensors(batch: Batch, *, across_documents: bool = True, borders: bool = F
 
 
 class SequenceDataset(Dataset[Tensors]):
-    """Map-style: sequence i of the build is `{"input_ids", "labels"}`, int64[L] each; for samplers of your own."""
+    """Map-style: sequence i of the build is `{"input_ids", "labels"}`, int64[L] each; for your own samplers."""
 
     def __init__(self, sequences: SequenceSet, *, across_documents: bool = True) -> None:
         self.sequences = sequences
@@ -125,14 +125,14 @@ class StepDataset(IterableDataset[Tensors]):
         self._done = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """How many steps this worker has made, and since which cursor."""
+        """The number of steps that this worker has made, and the cursor before them."""
         return {"done": self._done, "cursor": self._cursor.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on after the steps of a state.
+        """Resume after the steps of a state.
 
         Raises:
-            CursorError: the state is of another build, order or beginning.
+            CursorError: the state belongs to another build, order or start.
         """
         if not isinstance(state, Mapping) or set(state) != {"done", "cursor"}:
             raise CursorError(
@@ -232,15 +232,15 @@ class TrainLoader:
         return self.cursor.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint was, on any number of ranks, workers, and any batch size, in the next iteration.
+        """Resume at a checkpoint, on any number of ranks and workers and any batch size, in the next iteration.
 
         Raises:
-            CursorError: the checkpoint is of another build or order; the message says which.
+            CursorError: the checkpoint belongs to another build or order; the message says which.
         """
         self.cursor = self.cursor.resumed(state)
 
     def close(self) -> None:
-        """End all iterations, stop all workers and let go of all maps; the next iteration starts them again."""
+        """End all iterations, stop all workers and release all maps; the next iteration starts them again."""
         for iteration in list(self._iterations):
             iteration.close()
         self._loader = self._data_loader()

@@ -115,10 +115,10 @@ class MixerDataLoader(BaseDataLoader):
         return {"cursor": json.dumps(self._loader.state_dict(), sort_keys=True)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on where a checkpoint was; an empty state, as torchtitan has it, is the beginning.
+        """Resume at a checkpoint; torchtitan's empty state is the beginning.
 
         Raises:
-            CursorError: the checkpoint is of another build or order; the message says which.
+            CursorError: the checkpoint belongs to another build or order; the message says which.
         """
         if state_dict == {}:
             return
@@ -131,5 +131,5 @@ class MixerDataLoader(BaseDataLoader):
         self._loader.load_state_dict(cursor)
 
     def close(self) -> None:
-        """Stop all workers and let go of all maps."""
+        """Stop all workers and release all maps."""
         self._loader.close()

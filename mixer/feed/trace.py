@@ -1,4 +1,4 @@
-"""Which rows a step saw, and which sequences hold a row: for a spike in the loss, and for a removal request."""
+"""The rows of a step, and the sequences of a row: for a spike in the loss, and for a removal request."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def holding(sequences: SequenceSet, source: int, row: int) -> list[int]:
     """The numbers of the sequences with a segment of a row, rising; only shards that can hold it are read.
 
     Raises:
-        IntegrityError: such a shard is missing, or not as its manifest says.
+        IntegrityError: such a shard is missing, or differs from its manifest.
     """
     return sorted(set(_holding(sequences, source, row)))
 

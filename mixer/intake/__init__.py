@@ -1,1 +1,1 @@
-"""A user's own data: which files there are, what is in them, and the recipe that a mixture of them begins with."""
+"""A user's own data: its files, their columns, and a first recipe for a mixture of them."""

@@ -1,4 +1,4 @@
-"""From a user's files to a recipe of them: found, looked into, counted, written down."""
+"""From a user's files to a recipe: find them, inspect them, count rows, write the recipe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WITH_FOOTER = ("parquet", "arrow", "text")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beginning:
-    """A recipe for some data, and what it is made of."""
+    """A recipe for some data, and its sources."""
 
     text: str
     sources: tuple[DraftSource, ...]
@@ -34,10 +34,10 @@ class Beginning:
 
 
 def seen_sources(data: Sequence[str], folder: Path) -> tuple[dict[str, SeenSource], list[LeftOut]]:
-    """The sources that arguments stand for, by name, each looked into.
+    """The sources of the arguments, by name, each inspected.
 
     Raises:
-        RecipeError: an argument names nothing that mixer reads.
+        RecipeError: an argument matches nothing that mixer reads.
         DataError: no file can be read.
     """
     found, left_out = find_sources(data, folder)
@@ -80,7 +80,7 @@ def begin(
         on_pin: called with how far the rows of a source are counted.
 
     Raises:
-        RecipeError: an argument names nothing that mixer reads.
+        RecipeError: an argument matches nothing that mixer reads.
         DataError: no file holds a text, or one cannot be read.
     """
     named, left_out = seen_sources(data, folder)
@@ -115,7 +115,7 @@ def begin(
 
 
 def _counted(name: str, seen: SeenSource, cache: PinCache, on_pin: OnAdvance) -> SeenSource:
-    """The source with its rows counted as a plan counts them, where that is cheap; what would fail there fails here."""
+    """The source with its rows counted as a plan counts them, if that is cheap; errors of a plan appear here."""
     found = seen.found
     if found.is_remote or seen.contents is not None:
         return seen

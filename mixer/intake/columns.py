@@ -1,4 +1,4 @@
-"""Which column is the text, by what some rows hold. Pure."""
+"""The choice of the text column, from some rows. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ONE_WORD = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnProfile:
-    """What some rows hold in a column."""
+    """The values of some rows in a column."""
 
     # With dots into structs and [] for lists: text, meta.lang, files[].text
     path: str
@@ -44,7 +44,7 @@ class ColumnProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextChoice:
-    """The column that is taken for the text."""
+    """The column chosen as the text."""
 
     column: ColumnProfile
     why: str
@@ -77,7 +77,7 @@ def profile_columns(types: Mapping[str, str], rows: Sequence[Mapping[str, Any]])
 
 
 def choose_text(columns: Sequence[ColumnProfile]) -> TextChoice | None:
-    """The likeliest column of text; None where no column holds any. Ties go to the first."""
+    """The likeliest column of text; None if no column has text. Ties go to the first."""
     scored = sorted(((_score(one), -number) for number, one in enumerate(columns)), reverse=True)
     scored = [(score, -number) for score, number in scored if score > 0]
     if not scored:
@@ -91,7 +91,7 @@ def choose_text(columns: Sequence[ColumnProfile]) -> TextChoice | None:
 
 
 def text_of(path: str) -> str | dict[str, str]:
-    """A column as a recipe's `text` names it; items of a list are joined with an empty line between them."""
+    """A column in the spelling of a recipe's `text`; items of a list are joined with an empty line between them."""
     if "[]" not in path:
         return path
     name, _, field = path.partition("[]")

@@ -1,4 +1,4 @@
-"""The recipe that a mixture of new sources begins with: YAML with comments for who edits it. Pure."""
+"""A first recipe for a mixture of new sources: YAML with comments for its editor. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_LEFT_OUT = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftSource:
-    """A source as the recipe will have it."""
+    """A source of the new recipe."""
 
     name: str
     seen: SeenSource
@@ -128,7 +128,7 @@ def _size(num_bytes: int) -> str:
 
 
 def scalar(text: str) -> str:
-    """A text as YAML has it: in quotes where it could be read as something else."""
+    """A text in YAML: in quotes if it could be read as another value."""
     is_plain = _PLAIN.fullmatch(text) and text.lower() not in _WORDS and not re.fullmatch(r"[.\d][\d._e+-]*", text)
     return text if is_plain else json.dumps(text, ensure_ascii=not text.isprintable())
 

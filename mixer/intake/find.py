@@ -1,4 +1,4 @@
-"""The sources that paths, globs, folders and addresses stand for: lists folders and stores."""
+"""The sources of paths, globs, folders and addresses: lists folders and stores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HINT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundSource:
-    """Files that make one source, and how a recipe names them."""
+    """Files that make one source, and their path in a recipe."""
 
     name: str
     format: str
@@ -57,14 +57,14 @@ class FoundSource:
 
 
 def find_sources(data: Sequence[str], folder: Path) -> tuple[list[FoundSource], list[LeftOut]]:
-    """The sources that arguments stand for, each with a name of its own, and the files that are left out.
+    """The sources of the arguments, each with its own name, and the files that are left out.
 
     Args:
         data: files, folders, globs and addresses; files of one folder are looked at together.
         folder: where relative paths start.
 
     Raises:
-        RecipeError: one names nothing, or no file that mixer reads.
+        RecipeError: one matches nothing, or no file that mixer reads.
         UsageError: one is a build.
         DataError: a store cannot be listed.
     """
@@ -168,10 +168,10 @@ def _named_sources(parent: Path, names: Sequence[str]) -> tuple[list[FoundSource
 
 
 def _untold_source(name: str, paths: Sequence[Path], pattern: str | None) -> FoundSource:
-    """A source of files whose names tell no format: their first bytes do.
+    """A source of files whose first bytes, not names, show the format.
 
     Raises:
-        RecipeError: they are none that mixer reads.
+        RecipeError: mixer does not read their format.
     """
     return FoundSource(
         name=name,
@@ -183,10 +183,10 @@ def _untold_source(name: str, paths: Sequence[Path], pattern: str | None) -> Fou
 
 
 def _glob_sources(pattern: str, folder: Path) -> tuple[list[FoundSource], list[LeftOut]]:
-    """The sources that a glob stands for; where its files are of one kind, the source has the glob for its path.
+    """The sources of a glob; if its files are of one kind, the glob is the source's path.
 
     Raises:
-        RecipeError: it matches nothing; the message says what is there instead.
+        RecipeError: it matches nothing; the message lists what exists.
     """
     whole = os.path.abspath(folder / Path(pattern).expanduser())
     matches = [] if "**" in pattern else [Path(one) for one in glob.glob(whole)]
@@ -262,7 +262,7 @@ def _remote_sources(text: str) -> tuple[list[FoundSource], list[LeftOut]]:
 
 
 def _of_the_card(asked: Address, pinned: Address, open_one: Callable[..., InputFile]) -> FoundSource | None:
-    """The training files of a data set's only or default config; None where its card names none."""
+    """The training files of a data set's only or default config; None if its card has none."""
     from mixer.stores.hub_card import config_patterns
     from mixer.stores.listing import find_remote
 
@@ -302,10 +302,10 @@ def remote_file(address: Address, file: RemoteFile) -> InputFile:
 
 
 def _sniffed(path: Path) -> str:
-    """The format of a file whose name tells none.
+    """The format of a file whose name does not show it.
 
     Raises:
-        RecipeError: it is none that mixer reads.
+        RecipeError: mixer does not read its format.
         OSError: it cannot be read.
     """
     with open(path, "rb") as file:

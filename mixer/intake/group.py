@@ -1,4 +1,4 @@
-"""Which files belong together as one source, and the paths and globs that name exactly them. Pure."""
+"""Groups of files that form one source, and the paths and globs that match exactly them. Pure."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
-    """What is no part of a recipe, and why."""
+    """A file that is left out of a recipe, and the reason."""
 
     name: str
     why: str
@@ -79,7 +79,7 @@ def grouped(
 
 
 def globs_of(files: Sequence[str], names: Collection[str]) -> list[str]:
-    """Globs for files, where they match exactly these among all names; else the files one by one. No file twice."""
+    """Globs for files, if they match exactly these among all names; else the files one by one. No file twice."""
     folders = sorted({posixpath.dirname(name) for name in files})
     found = [pattern for folder in folders for pattern in _in_folder(folder, files, names)]
     if len(found) > _MAX_PATTERNS:
@@ -96,7 +96,7 @@ def globs_of(files: Sequence[str], names: Collection[str]) -> list[str]:
 
 
 def safe_name(text: str) -> str:
-    """A name as recipes take it, made of any text."""
+    """A valid name for a recipe, made from any text."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100]
     return name if name and name[0].isalnum() else "source"
 

@@ -30,7 +30,7 @@ _MAX_BYTES = 256 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """What the beginning of a source holds."""
+    """The columns and texts at the start of a source."""
 
     name: str
     format: str
@@ -53,10 +53,10 @@ class Head:
 
 
 def heads_of_data(data: str, only: str | None, *, folder: Path, num_texts: int) -> tuple[list[Head], list[LeftOut]]:
-    """The heads of the sources that a path, glob, folder or address stands for, and what is left out.
+    """The heads of the sources of a path, glob, folder or address, and the files left out.
 
     Raises:
-        RecipeError, DataError: it names nothing that can be read.
+        RecipeError, DataError: it matches nothing that can be read.
         UsageError: there is no source of this name.
     """
     named, left_out = seen_sources([data], folder)
@@ -91,7 +91,7 @@ def heads_of_recipe(
     """The heads of a recipe's sources, as a build reads them: after `where`, by the recipe's text.
 
     Raises:
-        RecipeError: the recipe does not fit what is there.
+        RecipeError: the recipe does not fit the data.
         DataError: a source cannot be read.
         UsageError: there is no source of this name.
     """

@@ -1,4 +1,4 @@
-"""What is in the sources that were found: columns, some rows, and which column is the text."""
+"""Inspection of sources: columns, some rows, and the choice of the text column."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_TEXT_FILES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenSource:
-    """A source that was looked into."""
+    """An inspected source."""
 
     found: FoundSource
     columns: tuple[ColumnProfile, ...]
@@ -37,7 +37,7 @@ class SeenSource:
 
 
 def look(found: FoundSource) -> tuple[list[SeenSource], list[LeftOut]]:
-    """Look into a source; files whose text is in another column than that of most become a source of their own.
+    """Inspect a source; files with their text in another column than most become a separate source.
 
     Opens 16 files and reads the beginning of each (and the footer where there is one).
 

@@ -61,7 +61,7 @@ def peek(file: InputFile, format: str, max_rows: int) -> Peek:
         max_rows: how many rows at most.
 
     Raises:
-        DataError: it cannot be read, or is not of the format.
+        DataError: it cannot be read, or has another format.
     """
     with reading(file.name), file.open() as opened:
         if format == "parquet":
@@ -209,7 +209,7 @@ def _peek_text(stream: Any, format: str, max_rows: int) -> Peek:
 
 
 def _head(stream: Any, is_enough: Callable[[bytes], bool]) -> tuple[bytes, bool]:
-    """The first bytes, 4 MB of them or as many more as it takes; and whether they are all."""
+    """The first bytes, 4 MB or more if needed; and whether they are the whole file."""
     content, wanted = bytearray(), HEAD_BYTES
     while True:
         while len(content) < wanted:

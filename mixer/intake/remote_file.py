@@ -1,4 +1,4 @@
-"""A remote file for reading anywhere in it: what is asked for is fetched, a little ahead, and nothing else."""
+"""A remote file for random access: only the requested ranges are fetched, and a little ahead."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RangeReader(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Where the next byte is read."""
+        """The position of the next byte."""
         return self._place
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -46,7 +46,7 @@ class RangeReader(io.RawIOBase):
         """Read on; 0 at the end.
 
         Raises:
-            DataError: the bytes cannot be had.
+            DataError: the bytes cannot be read.
         """
         view = memoryview(buffer).cast("B")
         wanted = min(len(view), self._file.num_bytes - self._place)

@@ -1,1 +1,1 @@
-"""Which rows are drawn, in which order, by which task. Pure: arrays in, arrays out, no files, no clocks."""
+"""The draws: which rows, in which order, in which task. Pure: arrays in, arrays out, no files, no clocks."""

@@ -52,7 +52,7 @@ class DrawSchedule:
 
     @property
     def num_sources(self) -> int:
-        """How many sources are drawn from."""
+        """The number of sources."""
         return len(self.integer_weights)
 
     def sources(self, start: int, stop: int) -> np.ndarray:

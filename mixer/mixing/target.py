@@ -1,4 +1,4 @@
-"""How far a build goes: from `target`, `when_exhausted` and `max_passes` to a number of draws."""
+"""The reach of a build: from `target`, `when_exhausted` and `max_passes` to a number of draws."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def extent(
     sequence_length: int,
     times: int = 1,
 ) -> Extent:
-    """How far the build goes. Pure.
+    """The reach of the build. Pure.
 
     Args:
         schedule: the draws.
@@ -61,7 +61,7 @@ def extent(
 
     Raises:
         RecipeError: the target cannot be met; names the target, the best reachable, the limiting source, the
-            arithmetic, and two ways out. Or it has more draws or tokens than can be numbered.
+            arithmetic, and two ways out. Or it has too many draws or tokens to number.
     """
     limit, limiting = _draw_limit(schedule, supplies, when_exhausted)
     end_tokens = end_sequences = None
@@ -105,7 +105,7 @@ def extent(
 def _draw_limit(
     schedule: DrawSchedule, supplies: Sequence[Supply], when_exhausted: str
 ) -> tuple[int | None, int | None]:
-    """The draws after which some source has nothing left to give, and which source that is."""
+    """The draws after which a source is exhausted, and that source."""
     limits = []
     for index, supply in enumerate(supplies):
         passes = supply.max_passes if when_exhausted == "repeat" else supply.max_passes or 1

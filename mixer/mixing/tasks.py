@@ -33,7 +33,7 @@ def task_tokens(total_tokens: float) -> int:
 
 
 def document_slots(slots: np.ndarray, source_names: list[str], seed: int, task: int) -> np.ndarray:
-    """Where each document of a task goes.
+    """The slot of each document of a task.
 
     Documents are numbered source by source, in the order they are read; the documents of a source are permuted,
     by a key, among the task's slots of that source.

@@ -81,7 +81,7 @@ def _assign(piece_lengths: np.ndarray, capacity: int) -> np.ndarray:
 
 
 class _OpenSequences:
-    """The sequences that have room, by how much they have."""
+    """The sequences with room, by the size of their room."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity

@@ -1,4 +1,4 @@
-"""What a packing decides: which tokens of which document stand where."""
+"""The result of a packing: the place of each document's tokens."""
 
 from __future__ import annotations
 

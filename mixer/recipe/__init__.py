@@ -1,4 +1,4 @@
-"""Recipes: what a user writes in YAML, checked and frozen."""
+"""Recipes: a user's YAML, checked and frozen."""
 
 from mixer.recipe.load import load_recipe, parse_recipe, recipe_of
 from mixer.recipe.model import ContentsSpec, EpochsSpec, Recipe, SequenceSpec, Source, Target, TextSpec, TokenizerSpec

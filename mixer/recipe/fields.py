@@ -1,6 +1,6 @@
 """The types of a recipe's fields: what each accepts as written, and the value it becomes.
 
-Whatever is wrong with a value is said by a `ValueError` of a validator here; `problems.py` adds the place.
+A validator here raises a `ValueError` for a wrong value; `problems.py` adds the place.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def expand_text(value: Any) -> Any:
     """The mapping that a shorthand stands for: `text` is a column, `files[].text` a joined list.
 
     Raises:
-        ValueError: it is neither text nor a mapping, or has brackets elsewhere than in LIST[] or LIST[].FIELD.
+        ValueError: it is neither text nor a mapping, or has brackets outside LIST[] or LIST[].FIELD.
     """
     if isinstance(value, dict):
         return value
@@ -117,7 +117,7 @@ def _read_paths(value: Any) -> Any:
 
 
 def _read_names(value: Any) -> Any:
-    """Names in order, each once: theirs means nothing."""
+    """Names, sorted and each once: their order has no meaning."""
     if isinstance(value, list | tuple) and all(isinstance(name, str) for name in value):
         return tuple(sorted(set(value)))
     raise ValueError(f"must be a list of names, not {value!r:.60}")

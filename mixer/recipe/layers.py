@@ -1,6 +1,6 @@
 """One mapping out of layers: the files that a recipe extends, the recipe itself, then `--set`.
 
-Every key remembers the layer that wrote it, so that a problem is reported where it can be mended.
+Every key remembers the layer that wrote it, so that a problem is reported where it can be fixed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Writer:
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
-    """A recipe while it is put together: mutable, and gone when the recipe is there."""
+    """A recipe in progress: mutable, and discarded when the recipe is complete."""
 
     where: str
     """The recipe's file."""
@@ -40,7 +40,7 @@ class Draft:
         self._merge(self.tree, layer, self.written, where, ())
 
     def report(self, finding: Finding) -> None:
-        """Add what is wrong with a key as a problem, at the layer that wrote the key or what it is in."""
+        """Add a finding about a key as a problem, at the layer that wrote the key or its parent."""
         where, parts = self.where, self.written
         for part in finding.key:
             if part not in parts:

@@ -47,7 +47,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(mapping: Mapping[str, Any], *, where: str, default_name: str) -> Recipe:
-    """The recipe that a mapping says.
+    """The recipe of a mapping.
 
     Args:
         mapping: what a YAML file would hold, but for `extends`: there is no file it could be relative to.
@@ -63,7 +63,7 @@ def parse_recipe(mapping: Mapping[str, Any], *, where: str, default_name: str) -
 
 
 def recipe_of(normalised: dict[str, Any]) -> Recipe:
-    """The recipe of which `normalised` is the normal form: what `Recipe.normalised` gave.
+    """The recipe of which `normalised` is the normal form, the result of `Recipe.normalised`.
 
     Raises:
         RecipeError: it is not a recipe.
@@ -87,14 +87,14 @@ def _finished(draft: Draft, default_name: str) -> Recipe:
 
 
 def _of_the_file(finding: Finding, draft: Draft) -> Finding:
-    """The finding, with a remedy where it is about a name that nobody wrote."""
+    """The finding, with a remedy if it is about the name that the file gave."""
     if finding.key == ("name",) and "name" not in draft.tree:
         return replace(finding, hint="without `name`, a recipe is named after its file: rename the file, or set `name`")
     return finding
 
 
 def _read_files(path: Path, draft: Draft) -> list[tuple[Path, dict[str, Any]]]:
-    """The file at `path`, the one that it extends, and so on, without the keys that are of the file alone."""
+    """The file at `path`, the one that it extends, and so on, without the keys that belong to the file alone."""
     files = [(path, _read_file(path, draft))]
     seen = {os.path.realpath(path)}
     while (base := files[-1][1].pop("extends", None)) is not None:

@@ -1,4 +1,4 @@
-"""What a path that is not a recipe is: a folder, a data file, the manifest of a build. Bytes in, words out."""
+"""Recognising a path that is not a recipe: a folder, a data file, the manifest of a build. Bytes in, words out."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ _KINDS = {
     b"PARE": ("an encrypted Parquet file", _DATA_HINT),
     b"ARROW1": ("an Arrow file", _DATA_HINT),
     b"\xff\xff\xff\xff": ("an Arrow stream", _DATA_HINT),
-    b"\x1f\x8b": ("compressed with gzip", "unpack it with `gunzip` if it is a recipe; data are named by one"),
-    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "unpack it with `zstd -d` if it is a recipe; data are named by one"),
+    b"\x1f\x8b": ("compressed with gzip", "unpack a recipe with `gunzip`; name data in a recipe"),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "unpack a recipe with `zstd -d`; name data in a recipe"),
     b"PK\x03\x04": ("a ZIP archive", "unpack it, and give the path of the recipe in it"),
 }
 
 
 class Mistaken(NamedTuple):
-    """What something is, as in "is a Parquet file, not a recipe", and what to do."""
+    """The kind of a thing, as in "is a Parquet file, not a recipe", and a remedy."""
 
     what: str
     hint: str
 
 
 def mistaken_bytes(head: bytes) -> Mistaken | None:
-    """What a file is by its first bytes, if it is a kind of file that no recipe is."""
+    """The kind of a file by its first bytes, if it cannot be a recipe."""
     return next((Mistaken(*kind) for magic, kind in _KINDS.items() if head.startswith(magic)), None)
 
 
 def mistaken_text(text: bytes, path: str) -> Mistaken | None:
-    """What a JSON text is, if it is no object that could be a recipe. Cheap for a text that is not JSON."""
+    """The kind of a JSON text, if it cannot be a recipe. Cheap for a text that is not JSON."""
     start = text.lstrip()[:1]
     if start not in (b"{", b"["):
         return None
@@ -49,7 +49,7 @@ def mistaken_text(text: bytes, path: str) -> Mistaken | None:
 
 
 def mistaken_folder(names: Collection[str], path: str) -> Mistaken:
-    """What a folder is by the names in it."""
+    """The kind of a folder by the names in it."""
     recipes = sorted(name for name in names if name.endswith((".yaml", ".yml")))
     if "manifest.json" in names:
         return Mistaken("the folder of a build", f"`mixer inspect {path}` shows the build")

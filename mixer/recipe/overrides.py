@@ -1,4 +1,4 @@
-"""Overrides of the command line: `--set target.tokens=10M` as one more layer of a recipe."""
+"""Overrides from the command line: `--set target.tokens=10M` as one more layer of a recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MAX_KEY_LETTERS = 1000
 
 
 def add_overrides(draft: Draft, overrides: Sequence[str]) -> None:
-    """Lay each `KEY=VALUE` over a draft, in order; what is wrong with one becomes a problem of the draft.
+    """Lay each `KEY=VALUE` over a draft, in order; errors become problems of the draft.
 
     Two that contradict each other are wrong: neither can be what both mean.
     """
@@ -35,7 +35,7 @@ class _Override:
     value: Any
 
     def layer(self) -> dict[str, Any]:
-        """The recipe that says this alone."""
+        """The recipe with this override alone."""
         layer = self.value
         for name in reversed(self.key):
             layer = {name: layer}

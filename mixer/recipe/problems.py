@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, in the user's words, and all of it in one error."""
+"""The problems of a recipe, in the user's words, all in one error."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _SHORTER = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unknown:
-    """A name that is not among those that are known.
+    """A name that is not one of the known names.
 
     The nearest one is looked for only when the problem is shown: among 10,000 names that takes a tenth of a second.
     """
@@ -83,7 +83,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that is wrong with a key, whichever layer wrote it."""
+    """One problem of a key, whichever layer wrote it."""
 
     key: Key
     message: str
@@ -93,7 +93,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong, where the user can find it."""
+    """One problem, with its place."""
 
     place: str
     """File and dotted key, such as `recipes/base.yaml: sources.wiki.weight`."""
@@ -102,7 +102,7 @@ class Problem:
     unknown: Unknown | None = None
 
     def __str__(self) -> str:
-        """What is wrong, in full."""
+        """The whole problem as text."""
         return self.message + ("" if self.unknown is None else str(self.unknown))
 
 
@@ -118,8 +118,8 @@ def recipe_error(problems: Sequence[Problem], where: str) -> RecipeError:
 
 
 def place(layer: str, key: Key) -> str:
-    """Where a key of a layer is: `base.yaml: sources.wiki.path[0]`, or `--set sources.wiki.weight`."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" for part in key)
+    """The place of a key of a layer: `base.yaml: sources.wiki.path[0]`, or `--set sources.wiki.weight`."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{short(part)}" for part in key)
     dotted = "".join(parts).removeprefix(".")
     return f"{layer} {dotted}" if layer == COMMAND_LINE else f"{layer}: {dotted}"
 
@@ -148,7 +148,7 @@ def _without_way(key: Key) -> Key:
 
 
 def plain_message(detail: Mapping[str, Any]) -> str:
-    """What is wrong with a value, given one of the errors that pydantic lists."""
+    """The message for one of the errors that pydantic lists."""
     kind, message, found, context = detail["type"], detail["msg"], detail["input"], detail.get("ctx", {})
     if kind == "value_error":
         return str(context["error"])

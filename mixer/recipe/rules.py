@@ -1,6 +1,6 @@
 """The rules between keys of a recipe. Pure.
 
-They look at what was written, not at a finished `Recipe`, so that they speak up in the same run as the
+They check the written keys, not a finished `Recipe`, so that they report in the same run as the
 rules of single keys; what has the wrong type is left to those.
 """
 

@@ -1,4 +1,4 @@
-"""`mixer sample`: six small sources of real text, made from what every installation of Python has."""
+"""`mixer sample`: six small sources of real text, made from the files of any Python installation."""
 
 from mixer.sample.make import SampleReport, SourceReport, make_sample
 

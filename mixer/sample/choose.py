@@ -1,4 +1,4 @@
-"""How many rows each source of a sample gets. Pure."""
+"""The number of rows of each source of a sample. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents for the six sources, cut from the files of an installation; each text is there once over all sources."""
+"""Documents for the six sources, cut from the files of an installation; each text appears once over all sources."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SamplePart = tuple[str, list[TextFile]]
 
 
 def collect(installation: Installation, size_bytes: int) -> dict[str, list[Row]]:
-    """What the installation has for each source, in a keyed order: all of it, or about four times `size_bytes`."""
+    """The documents of the installation for each source, in a keyed order: all, or about four times `size_bytes`."""
     parts = _pool(_parts(file for file in installation.files if file.kind == "code"), size_bytes)
     seen = _Seen()
     repositories = []
@@ -126,7 +126,7 @@ def _grouped(path: str, docstrings: Iterable[Docstring]) -> Iterator[Document]:
 
 
 def _from_files(installation: Installation, size_bytes: int) -> Iterator[tuple[str, Document]]:
-    """Whole files that are no code, each with its source; of the many stubs no more than a sample can take."""
+    """Whole files that are not code, each with its source; of the many stubs no more than a sample can take."""
     source_of = {"stub": "zyda", "prose": "fineweb-edu", "licence": "dolma", "note": "dolma"}
     stub_bytes = 0
     for file in _shuffled([file for file in installation.files if file.kind != "code"], "files"):

@@ -1,4 +1,4 @@
-"""What a sample is made of: documents, and repositories of them."""
+"""The parts of a sample: documents, and repositories of them."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Installation:
     folders: tuple[str, ...]
 
     def read(self, file: TextFile) -> str | None:
-        """The file's text, or None where it is not clean UTF-8 text or names a folder of this machine."""
+        """The file's text, or None if it is not clean UTF-8 text or names a folder of this machine."""
         try:
             text = Path(file.location).read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError):
@@ -95,7 +95,7 @@ def _walk(root: str, prefix: str) -> Iterator[TextFile]:
 
 
 def _kind(name: str, folder: str) -> str | None:
-    """What a file is by its name: code, stub, prose, licence, note, or None for a file that is not taken."""
+    """The kind of a file by its name: code, stub, prose, licence, note, or None for a file that is not taken."""
     suffix = os.path.splitext(name)[1].lower()
     if _SKIPPED_FILES.fullmatch(name):
         return None

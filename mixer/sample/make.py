@@ -25,7 +25,7 @@ _PARTIAL = ".sample-partial"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceReport:
-    """What one source holds: files, rows, and the UTF-8 bytes of their texts."""
+    """The contents of one source: files, rows, and the UTF-8 bytes of their texts."""
 
     num_files: int
     num_rows: int
@@ -34,7 +34,7 @@ class SourceReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleReport:
-    """What a sample holds.
+    """The contents of a sample.
 
     `size_bytes` was asked for; `text_bytes` is what there is, less where the installation has no more;
     `installation` is the fingerprint of the Python installation; `files` gives the bytes of each file made.
@@ -121,7 +121,7 @@ def _load_report(marker: Path) -> SampleReport | None:
 
 
 def _check_only_ours(folder: Path, old: SampleReport | None) -> None:
-    """Nothing is deleted or mixed up that the user may have put there."""
+    """Refuse a folder with other files, so that no file of the user is deleted."""
     found = {name for name in _sizes(folder) if not name.startswith(_PARTIAL + "/")}
     if old:
         foreign = found - old.files.keys() - {_MARKER}

@@ -1,4 +1,4 @@
-"""The data-set card of a build, so that `datasets.load_dataset(OUT)` and the hub know what it is."""
+"""The data-set card of a build, for `datasets.load_dataset(OUT)` and the hub."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from mixer.shards.records import Manifest
 
 
 def build_description(manifest: Manifest) -> str:
-    """What `Dataset.info.description` says of a data set that was loaded from a build."""
+    """The `Dataset.info.description` of a data set that was loaded from a build."""
     return f"mixer build {manifest.id}"
 
 

@@ -1,6 +1,6 @@
-"""What the fields of a manifest must say of one another (format.md, section 6). Pure, and cheap: no file is opened.
+"""The rules between the fields of a manifest (format.md, section 6). Pure, and cheap: no file is opened.
 
-Whoever reads a manifest may rely on these rules, so `load_manifest` checks them all.
+Readers of a manifest may rely on these rules, so `load_manifest` checks them all.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _problems_of_stage(stage: Stage, num_sources: int) -> Iterator[str]:
 
 
 def recipe_problems(manifest: Manifest) -> Iterator[str]:
-    """What a manifest says otherwise than its recipe, of a build of one stage; a reader need not care."""
+    """Contradictions between a manifest of one stage and its recipe; readers need not check them."""
     if len(manifest.stages) > 1:
         return
     (stage,), recipe = manifest.stages, manifest.recipe
@@ -205,7 +205,7 @@ def _total_problems(manifest: Manifest) -> Iterator[str]:
 
 
 def sums(manifest: Manifest) -> Totals:
-    """The totals that the counts and shards of a manifest come to."""
+    """The totals of the counts and shards of a manifest."""
     counts = [one for stage in manifest.counts for one in stage.sources]
     return Totals(
         draws=sum(stage.draws[1] - stage.draws[0] for stage in manifest.counts),

@@ -1,6 +1,6 @@
-"""JSON values <-> the frozen records of a build: what is read is held against the types of the record's fields.
+"""JSON values <-> the frozen records of a build: values are checked against the types of the record's fields.
 
-Keys that a record does not have are left alone: they are covered by ids, and what a reader must know is in `features`.
+Unknown keys are ignored: they are covered by ids, and what a reader must know is in `features`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ShapeError(ValueError):
 
 
 def decode(kind: type[Record], value: Any) -> Record:
-    """The record that a JSON value says.
+    """The record of a JSON value.
 
     Args:
         kind: a frozen dataclass of ints, strings, booleans, None, literals, tuples, dicts and other such records.
@@ -36,7 +36,7 @@ def decode(kind: type[Record], value: Any) -> Record:
 
 
 def encode(record: Any) -> Any:
-    """The JSON value of a record: objects for records, lists for tuples; `decode` gives the record back."""
+    """The JSON value of a record: objects for records, lists for tuples; `decode` is the inverse."""
     if is_dataclass(record) and not isinstance(record, type):
         return {field.name: encode(getattr(record, field.name)) for field in fields(record)}
     if isinstance(record, tuple):
@@ -48,7 +48,7 @@ def encode(record: Any) -> Any:
 
 @cache
 def _checker(kind: Any) -> _Check:
-    """What reads a value of a type; made once for each type."""
+    """The decoder of a type; made once for each type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if is_dataclass(kind):
         return _record_checker(typing.cast(type, kind))

@@ -1,4 +1,4 @@
-"""When a row of a source is drawn, and which tasks hold it: computed from the draws, no shard is read."""
+"""The draws of a row of a source, and their tasks: computed, without reading a shard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a build against its manifest: each there with its digest, and no others. No shard is decoded."""
+"""Check the files of a build against its manifest: all digests, and no other files. No shard is decoded."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def check_files(folder: Path, manifest: Manifest) -> None:
 
 
 def damaged_shards(folder: Path, manifest: Manifest) -> list[ShardEntry]:
-    """The shards whose file is missing or not as the manifest says; all cores at once."""
+    """The shards whose file is missing or differs from the manifest; on all cores."""
     found = map_in_threads(partial(file_damage, folder), manifest.shards)
     return [shard for shard, damage in zip(manifest.shards, found, strict=True) if damage is not None]
 
 
 def file_damage(folder: Path, shard: ShardEntry) -> IntegrityError | None:
-    """What is wrong with a shard as a file: its size or its digest; None where both are right, or it was deleted."""
+    """The damage of a shard's file: its size or its digest; None if both match, or if it was deleted."""
     if shard.file.state == "deleted":
         return None
     path = folder / shard.path
@@ -58,7 +58,7 @@ def file_damage(folder: Path, shard: ShardEntry) -> IntegrityError | None:
 
 
 def damage_beside_shards(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]:
-    """What is wrong with snapshots, selections, plan and task records; and files that do not belong to the build."""
+    """The damage of snapshots, selections, plan and task records; and files that do not belong to the build."""
     yield from _named_damage(folder, manifest)
     yield from _record_damage(folder, manifest)
     known = {folder / shard.path for shard in manifest.shards if shard.file.state == "present"}
@@ -69,7 +69,7 @@ def damage_beside_shards(folder: Path, manifest: Manifest) -> Iterator[Integrity
 
 
 def _named_damage(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]:
-    """Snapshots and selections: there, as their names say, and what the manifest says of them."""
+    """The damage of snapshots and selections: missing, or against their names or the manifest."""
     snapshots = {}
     for number, source in enumerate(manifest.sources):
         try:
@@ -91,7 +91,7 @@ def _named_damage(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]:
 
 
 def _record_damage(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]:
-    """Plan and task records: there, whole, and saying what the manifest says."""
+    """The damage of plan and task records: missing, damaged, or against the manifest."""
     try:
         plan = load_plan_record(folder)
         if plan.id != manifest.plan:
@@ -125,7 +125,7 @@ def _record_damage(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]
 
 
 def _record_problem(record: TaskRecord, shard: ShardEntry | None, manifest: Manifest) -> str | None:
-    """What of a task's record is not as in the manifest; None where all is."""
+    """The difference between a task's record and the manifest; None if there is none."""
     if record.plan != manifest.plan:
         return f"it is of the plan {record.plan}, the manifest of {manifest.plan}"
     if record.cut != manifest.cut_of(record.task):

@@ -33,7 +33,7 @@ def record_digest(record: Mapping[str, Any]) -> str:
 
 
 def recipe_of_stage(normalised: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a recipe that says which rows there are and what becomes of them.
+    """The part of a recipe that determines its rows and their tokens.
 
     Left out is what chooses no row, and what a stage or its build says by itself.
     """

@@ -1,4 +1,4 @@
-"""From the number of a sequence to its shard, record batch and row: the one place that knows. Pure."""
+"""From the number of a sequence to its shard, record batch and row. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mixer.shards.records import Manifest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a sequence lies: the shard's index in the manifest, the row in the shard; batch and row in that."""
+    """The place of a sequence: the shard's index in the manifest, the row in the shard; batch and row in that."""
 
     shard: int
     row: int
@@ -40,7 +40,7 @@ class Locator:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Locator:
-        """That of a build."""
+        """The locator of a build."""
         return cls([shard.sequences for shard in manifest.shards], manifest.sequence.batch_sequences)
 
     @property
@@ -53,7 +53,7 @@ class Locator:
         return self._starts[shard]
 
     def place(self, number: int) -> Place:
-        """Where a sequence lies; its number is in [0, num_sequences)."""
+        """The place of a sequence; its number is in [0, num_sequences)."""
         shard = bisect_right(self._stops, number)
         row = number - self._starts[shard]
         batch, row_in_batch = divmod(row, self._step)

@@ -1,4 +1,4 @@
-"""`manifest.json` and the files beside it that are named by their identity: loading, checking, publishing."""
+"""`manifest.json` and the files beside it named by their identity: loading, checking, publishing."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def load_manifest(path: str | Path) -> Manifest:
 
     Raises:
         IntegrityError: missing, damaged, or its id is not that of its content.
-        FormatError: not a manifest, or of another format version, or what it says cannot be.
+        FormatError: not a manifest, or of another format version, or it contradicts itself.
         UsageError: the path is the address of a store.
     """
     check_local(path, where="path")
@@ -73,11 +73,11 @@ def load_manifest(path: str | Path) -> Manifest:
 
 
 def parse_manifest(value: Any, *, where: str) -> Manifest:
-    """The manifest that a JSON value says, checked.
+    """The manifest of a JSON value, checked.
 
     Raises:
         IntegrityError: its id is not that of its content.
-        FormatError: it is no manifest, of another format version, or breaks a rule between its fields.
+        FormatError: it is not a manifest, has another format version, or breaks a rule between its fields.
     """
     check_version(value, "mixer", "a manifest", where)
     try:
@@ -102,7 +102,7 @@ def parse_manifest(value: Any, *, where: str) -> Manifest:
 
 
 def prefix_of(manifest: Manifest, task: int | None = None) -> str:
-    """The identity of all that determines a build's tasks below one; by default of all of them."""
+    """The identity of everything that determines a build's tasks before one; by default all tasks."""
     stop = manifest.counts[-1].tasks[1] if manifest.counts else 0
     return prefix_id(
         stop if task is None else task,
@@ -120,7 +120,7 @@ def check_version(value: Any, format_name: str, kind: str, where: str) -> None:
     """Refuse a JSON value of another format or version.
 
     Raises:
-        FormatError: it is of another.
+        FormatError: it has another format or version.
     """
     if not isinstance(value, dict) or value.get("format") != format_name:
         raise FormatError(f"not {kind} of mixer", where=where)
@@ -161,7 +161,7 @@ def load_named(out: Path, folder: str, name: str) -> Any:
 
 
 def _missing(path: Path) -> IntegrityError:
-    """What there is instead of a manifest, and what to do about it."""
+    """The error for a missing manifest, by what the path is instead."""
     folder = path.parent
     if path.suffix != ".json":  # the folder of a build, which is not there
         return IntegrityError("there is no such folder", where=str(path), hint="check the path")

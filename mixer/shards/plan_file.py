@@ -1,4 +1,4 @@
-"""`plan.json` and `tasks/NNNNN.json`: the records of a build that is going on, which stay when it is done."""
+"""`plan.json` and `tasks/NNNNN.json`: the records of a build in progress, which stay when it is finished."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read_plan_json(out: Path) -> dict[str, Any]:
 
     Raises:
         IntegrityError: it is missing or damaged.
-        FormatError: it is no plan, or of another version.
+        FormatError: it is not a plan, or has another version.
     """
     path = out / PLAN
     try:
@@ -59,7 +59,7 @@ def load_plan_record(out: Path) -> PlanRecord:
 
     Raises:
         IntegrityError: it is missing or damaged.
-        FormatError: it is no plan, or of another version.
+        FormatError: it is not a plan, or has another version.
     """
     try:
         return decode(PlanRecord, read_plan_json(out))
@@ -68,7 +68,7 @@ def load_plan_record(out: Path) -> PlanRecord:
 
 
 def publish_task_record(out: Path, record: TaskRecord) -> None:
-    """Note a finished task; its shard is in place. What a power cut destroys is found and made again."""
+    """Record a finished task; its shard is in place. Damage by a power cut is found and repaired."""
     value = {"format_version": FORMAT_VERSION, **encode(record)}
     value["digest"] = record_digest(value)
     publish_bytes(out / record_path(record.task), canonical_json(value), durable=False)

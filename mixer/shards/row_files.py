@@ -1,4 +1,4 @@
-"""Which file of its source a row stands in, as the build's own snapshot says: no source is read."""
+"""The file of a row in its source, from the build's own snapshot: no source is read."""
 
 from __future__ import annotations
 

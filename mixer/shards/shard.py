@@ -63,10 +63,10 @@ def open_shard(path: Path) -> pa.ipc.RecordBatchFileReader:
 
 
 def check_shard_schema(reader: pa.ipc.RecordBatchFileReader, sequence_length: int, path: Path) -> None:
-    """Refuse a shard with other columns: what follows would read another memory than it means.
+    """Refuse a shard with other columns: reading it would access wrong memory.
 
     Raises:
-        IntegrityError: the schema is not that of this version of the format.
+        IntegrityError: the schema is not the schema of this format version.
     """
     if not reader.schema.equals(shard_schema(sequence_length), check_metadata=True):
         raise IntegrityError(

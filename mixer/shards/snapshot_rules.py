@@ -1,4 +1,4 @@
-"""What a snapshot and a selection must say (format.md, sections 5 and 6), as JSON values. Pure."""
+"""The rules of snapshots and selections (format.md, sections 5 and 6), as JSON values. Pure."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Selection:
 
 
 def snapshot_problem(value: Any, source: SourceEntry) -> str | None:
-    """What is wrong with a snapshot, of itself or for its source; None where nothing is."""
+    """The first problem of a snapshot, by itself or for its source; None if there is none."""
     try:
         snapshot = decode(_Snapshot, value)
     except ShapeError as error:
@@ -53,7 +53,7 @@ def snapshot_problem(value: Any, source: SourceEntry) -> str | None:
 
 
 def selection_problem(value: Any, snapshot: Any, source: StageSource) -> str | None:
-    """What is wrong with a selection, of itself or for a snapshot that has no problem; None where nothing is."""
+    """The first problem of a selection, by itself or for its snapshot; None if there is none."""
     try:
         selection = decode(_Selection, value)
     except ShapeError as error:

@@ -18,7 +18,7 @@ from mixer.system.disk import DiskFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardDigests:
-    """Of the file as it lies, and of what it says, however it is encoded.
+    """The digests of the file's bytes, and of its content in any encoding.
 
     xxh3 tells damage, and costs nothing; sha256 binds: no other content with the same one can be made.
     """
@@ -81,7 +81,7 @@ class _HashingSink:
         """Nothing is held back."""
 
     def close(self) -> None:
-        """The file is closed by who opened it."""
+        """The opener of the file closes it."""
 
     def hexdigest(self) -> str:
         return self._state.hexdigest()
@@ -114,7 +114,7 @@ def _with_zeros(columns: Columns) -> np.ndarray:
 
 
 def content_arrays(columns: Columns) -> Iterator[np.ndarray]:
-    """What the content digests cover, in their order (format.md, section 2.1)."""
+    """The arrays of the content digests, in their order (format.md, section 2.1)."""
     run_counts = np.diff(columns.run_offsets).astype(np.int32)
     yield columns.input_ids
     yield columns.next_id
@@ -133,7 +133,7 @@ class ContentDigests:
         self._xxh3, self._sha256 = xxhash.xxh3_128(), hashlib.sha256()
 
     def update(self, array: np.ndarray) -> None:
-        """Take the bytes of an array in."""
+        """Add the bytes of an array."""
         little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
         data = little.reshape(-1).view(np.uint8).data
         self._xxh3.update(data)

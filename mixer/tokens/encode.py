@@ -50,12 +50,12 @@ class Tokenizer:
     long_sizes: LongPretokenSizes = LONG_PRETOKEN_SIZES
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields alone: a spawned process loads what it needs of the rest."""
+        """The fields alone: a spawned process loads the rest when it needs it."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @cached_property
     def encoder(self) -> Encoder:
-        """gigatoken, or a slower one where gigatoken does not load or know this kind."""
+        """gigatoken, or a slower engine if gigatoken does not support this tokenizer."""
         if self.rules is not None:
             rules = self.rules
             return load_rank_encoder(
@@ -126,11 +126,11 @@ class Tokenizer:
         return LongPretokens(self.rules.pattern, self._ranks, self._encode_bytes, self.long_sizes)
 
     def decode(self, ids: np.ndarray) -> str:
-        """The text of some ids; ids that stand for no text are left out, broken UTF-8 is replaced."""
+        """The text of some ids; ids without text are left out, broken UTF-8 is replaced."""
         return self.reference.decode(ids)
 
     def as_json(self) -> dict[str, Any]:
-        """What the manifest keeps: name, fingerprint, vocabulary size and special ids."""
+        """The tokenizer's entry of the manifest: name, fingerprint, vocabulary size and special ids."""
         return {
             "name": self.name,
             "fingerprint": self.fingerprint,

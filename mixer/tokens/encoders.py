@@ -1,4 +1,4 @@
-"""The encoders that do the encoding: gigatoken; for what it does not know, `tokenizers`, or tiktoken for rank files."""
+"""The engines: gigatoken; where it has no support, `tokenizers`, or tiktoken for rank files."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class TiktokenEncoder:
         """Ids uint32 and offsets int64[documents + 1] of documents without nulls; one Python string per document.
 
         Raises:
-            TokenizerError: tiktoken gives up on a document, because its pattern goes back too often in it.
+            TokenizerError: tiktoken gives up on a document, because its pattern backtracks too often in it.
         """
         ids = [self._encode(document.as_py()) for document in text]
         offsets = np.cumsum([0, *(len(part) for part in ids)], dtype=np.int64)

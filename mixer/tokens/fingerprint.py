@@ -1,4 +1,4 @@
-"""The fingerprint of a tokenizer: what a build must find again, on any machine."""
+"""The fingerprint of a tokenizer: equal on every machine for the same tokenizer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def fingerprint(
     eos_id: int | None,
     pad_id: int,
 ) -> str:
-    """The sha256 (hex) of all that decides the ids of a text and of its borders.
+    """The sha256 (hex) of everything that determines the ids of a text and of its borders.
 
     Args:
         rules: vocabulary and pattern, or their digests: JSON values.

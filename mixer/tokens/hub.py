@@ -83,7 +83,7 @@ def hub_file(repo: str) -> Path:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the client's own lines about retries: what fails is said once, by an error."""
+    """Silence the client's own messages about retries: a failure is reported once, as an error."""
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

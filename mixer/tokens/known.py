@@ -1,4 +1,4 @@
-"""The rank files that are known by their digest, with what the files do not carry: pattern, specials, normal form.
+"""The rank files known by their digest, with the parts that the files lack: pattern, specials, normal form.
 
 A rank file holds ranks alone. Its pattern and its specials are in the code of its owner, from which they are
 transcribed here; a file that is not in the table needs them in the recipe.

@@ -1,4 +1,4 @@
-"""A tokenizer from a rank file: known by its digest, or by what the recipe says of it."""
+"""A tokenizer from a rank file: known by its digest, or described in the recipe."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def from_rank_file(name: str, path: Path, spec: TokenizerSpec | None, cache_dir:
         cache_dir: where the form that gigatoken reads is kept.
 
     Raises:
-        TokenizerError: the file is missing, or not a rank file, or is not known and the recipe says too little.
-        RecipeError: what the recipe says does not fit the file.
+        TokenizerError: the file is missing, or not a rank file, or is unknown and the recipe lacks its rules.
+        RecipeError: the recipe's rules do not fit the file.
     """
     content = read_file(path)
     digest = hashlib.sha256(content).hexdigest()

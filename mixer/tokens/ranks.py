@@ -24,7 +24,7 @@ MAX_ID = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankRules:
-    """What turns text into ids with a rank file, beside its ranks."""
+    """The rules that turn text into ids with a rank file, beside its ranks."""
 
     path: Path
     # The split pattern, in the syntax of tiktoken.

@@ -1,4 +1,4 @@
-"""Reading the files that tokenizers come in: regular files of a bounded size, or an error that says why not."""
+"""Reading the files that tokenizers come in: regular files of a bounded size, or an error with the reason."""
 
 from __future__ import annotations
 

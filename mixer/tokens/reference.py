@@ -1,4 +1,4 @@
-"""The reference implementations: slow, written by others, and what the ids must equal."""
+"""The reference implementations: slow, independent, and the standard that ids must equal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mixer.tokens.ranks import RankRules
 
 
 class Reference(Protocol):
-    """What the check and the display need of a reference implementation."""
+    """The interface of a reference implementation for checks and display."""
 
     def encode(self, text: str) -> list[int]:
         """The ids of one document; special strings are plain text."""
@@ -50,7 +50,7 @@ class TiktokenReference:
         return self._encoding.encode_to_numpy(self._normalized(text), disallowed_special=())
 
     def decode(self, ids: np.ndarray) -> str:
-        """The text of some ids, broken UTF-8 replaced; ids that are no rank give nothing."""
+        """The text of some ids, broken UTF-8 replaced; ids that are not ranks give nothing."""
         ids = ids[ids < len(self._is_rank)]
         return self._encoding.decode(ids[self._is_rank[ids]].tolist())
 

@@ -1,4 +1,4 @@
-"""From what a recipe says to a loaded tokenizer."""
+"""From a recipe's `tokenizer` to a loaded tokenizer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
 
 
 def load_tokenizer(name: str | TokenizerSpec | Mapping[str, Any], *, root: Path, cache_dir: Path) -> Tokenizer:
-    """The tokenizer that a recipe names.
+    """The tokenizer of a recipe.
 
     Args:
         name: `llama3` or `llama4`, a path to a `tokenizer.json` or to a rank file in tiktoken's format, or a hub id; or
