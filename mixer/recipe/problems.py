@@ -119,7 +119,7 @@ def recipe_error(problems: Sequence[Problem], where: str) -> RecipeError:
 
 def place(layer: str, key: Key) -> str:
     """The place of a key of a layer: `base.yaml: sources.wiki.path[0]`, or `--set sources.wiki.weight`."""
-    parts = (f"[{part}]" if isinstance(part, int) else f".{short(part)}" for part in key)
+    parts = (f"[{part}]" if isinstance(part, int) else f".{shortened(part)}" for part in key)
     dotted = "".join(parts).removeprefix(".")
     return f"{layer} {dotted}" if layer == COMMAND_LINE else f"{layer}: {dotted}"
 
