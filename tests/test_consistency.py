@@ -42,7 +42,7 @@ RULES: dict[str, tuple[Edit, str]] = {
     "feature": (set_at("features", ["loss-masks"]), "features: loss-masks not known to this mixer"),
     # Stages.
     "no stage": (set_at("stages", []), "stages: there is none"),
-    "name twice": (set_at("sources", 1, "name", "a"), "sources: a name is there twice"),
+    "name twice": (set_at("sources", 1, "name", "a"), "sources: a name appears twice"),
     "first task": (set_at("stages", 0, "first_task", 1), "stages[0] does not begin with task 0 and draw 0"),
     "first draw": (set_at("stages", 0, "first_draw", 1), "stages[0] does not begin with task 0 and draw 0"),
     "length 1": (set_at("stages", 1, "sequence", "length", 1), "stages[1].sequence.length is 1, not 2 to 2^20"),

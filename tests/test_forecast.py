@@ -462,7 +462,7 @@ def test_facts_of_the_users_own_are_added(tmp_path: Path) -> None:
         (("within: 0.01", "within: 1.5"), r"crawl\.yaml: rows\.within: must be less than 1, not 1.5"),
         (("about: a web crawl\n", ""), r"crawl\.yaml: about: is missing"),
         (("names:", "nmaes:"), r"crawl\.yaml: nmaes: is not a key of a file of facts"),
-        (("names: [crawl]", "about: twice"), "is there twice"),
+        (("names: [crawl]", "about: twice"), "appears twice"),
         ((FACT, "- a list"), r"crawl\.yaml: must be a mapping, not a list"),
         ((FACT, "a: [b"), "expected"),
     ],

@@ -501,7 +501,7 @@ def test_each_mistake_in_a_source_is_said_in_plain_words(keys, line):
         ({"sources": {"wiki": "x"}}, "sources.wiki: must be a mapping, not 'x'"),
         (
             {"sources": {**WIKI, "b": None}},
-            "sources.b: is empty, and no source of this name is there to remove",
+            "sources.b: is empty, and there is no source of this name to remove",
         ),
     ],
 )
@@ -594,8 +594,8 @@ def test_a_key_that_comes_twice_is_reported_with_both_lines(tmp_path):
     place = tmp_path / "r.yaml"
     assert caught.value.message.split("\n  ") == [
         "3 problems",
-        f"{place}: sources.wiki: is there twice, on lines 2 and 3",
-        f"{place}: sources.wiki.path: is there twice, on lines 3 and 3",
+        f"{place}: sources.wiki: appears twice, on lines 2 and 3",
+        f"{place}: sources.wiki.path: appears twice, on lines 3 and 3",
         f"{place}: sede: is not a key; did you mean 'seed'?",
     ]
 
@@ -707,7 +707,7 @@ def test_a_problem_is_reported_at_the_file_that_wrote_it(tmp_path, monkeypatch):
         load_recipe(Path("child.yaml"), ["seed=x"])
     assert caught.value.message.split("\n  ") == [
         "5 problems",
-        "child.yaml: sources.bookz: is empty, and no source of this name is there to remove; did you mean 'books'?",
+        "child.yaml: sources.bookz: is empty, and there is no source of this name to remove; did you mean 'books'?",
         "--set seed: must be a whole number, not 'x'",
         "base.yaml: sequence.pack: is not a key; did you mean 'packing'?",
         "child.yaml: target.rows: must be at least 1, not 0",

@@ -145,7 +145,7 @@ def test_a_branch_that_moved_is_said_and_not_followed(hub: tuple[Path, HubServer
     assert texts(source, kept) == [row["text"] for row in ROWS]
     assert kept.note is not None
     assert first in kept.note
-    assert f"'main' is at {second} now, mixer plan RECIPE --update takes it" in kept.note
+    assert f"'main' is now at {second}; mixer plan RECIPE --update moves to it" in kept.note
     new = repin(source, needs_of("wiki", source), cache)
     changes = difference(before, new)
     assert changes.origins == (f"{HUB}@{first}/data", f"{HUB}@{second}/data")

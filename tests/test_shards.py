@@ -172,7 +172,10 @@ def test_a_broken_joint_is_reported(copy_of_finished: Path, inside_batch: bool) 
     whole = rows_of(copy_of_finished, 1)
     place = continued(whole, inside_batch, batch)
     for change, expected in (
-        (lambda rows: set_in(rows[place], "segment_start", 0, 7777), "does not go on where the one before it stopped"),
+        (
+            lambda rows: set_in(rows[place], "segment_start", 0, 7777),
+            "does not continue where the one before it",
+        ),
         (lambda rows: rows[place - 1].update(next_id=5), "next_id is not the first id of the next sequence"),
         (lambda rows: set_in(rows[place], "input_ids", 0, 5), "next_id is not the first id of the next sequence"),
     ):

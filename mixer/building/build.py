@@ -79,7 +79,7 @@ def build(
         on_plan: called once, before any text is tokenized for the build.
         on_progress: called after every task.
         on_pin: called with how far the files of a source are pinned; from several threads.
-        on_fetch: called with a source's name where its contents are fetched: what is told of how far that is.
+        on_fetch: called with a source's name where its contents are fetched: the listener of its progress.
 
     Returns:
         The manifest.

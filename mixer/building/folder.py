@@ -37,7 +37,7 @@ class BuildFolder:
     """Exclusive use of an output folder; a context manager. `adopt` sets its plan later.
 
     Args:
-        out: the folder; made if it is not there, and taken away again if nothing comes of it.
+        out: the folder; created if it is missing, and removed again if the build does not start.
 
     Raises:
         BuildStateError: another build is running in it, or it holds other files.

@@ -47,7 +47,7 @@ class TaskQueue:
     def next_job(self, worker: int) -> Job | None:
         """The worker's next task: the one that ends the build, the next of its own run, or the first of a new run.
 
-        With it goes what probably comes after it: the next of its own run, or else the first that nobody has yet. That
+        With it goes what probably comes after it: the next of its own run, or else the first that no worker has. That
         may become another worker's, but what is fetched for it is of use to all on this machine.
         """
         again = self._ledger.take_again()

@@ -33,9 +33,9 @@ _BUILD_LOG = "build-log.json"
 class Status:
     """A build at a moment.
 
-    `tasks_left` and `expected_tokens` are estimates unless the target says them (`is_exact`); None: nothing tells.
+    `tasks_left` and `expected_tokens` are estimates unless the target says them (`is_exact`); None if unknown.
     `tokens` may be above them until the task in which the target is met was cut. `remade` are tasks with a record whose
-    shard is missing or of another size: they will be made again. Speeds are in tokens a second. `last_unix` is when the
+    shard is missing or of another size: they will be rebuilt. Speeds are in tokens a second. `last_unix` is when the
     builder, or a finished task, was last heard of.
     """
 

@@ -20,7 +20,7 @@ class FinishedTask:
 Noted = dict[int, tuple[float, FinishedTask | None]]
 """By task: when its record was written, and what it says; None: it is damaged."""
 RECENT_SECONDS = 60.0
-"""Over how long the speed of late is taken, or longer where tasks take longer."""
+"""The seconds of the recent speed; longer where tasks take longer."""
 
 
 def expected_tokens(plan: PlanRecord | None, run: Run | None) -> tuple[float | None, bool]:

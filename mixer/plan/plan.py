@@ -43,7 +43,7 @@ class Plan:
 
     `snapshots`, `tokens_per_row` (the mean measured on a keyed sample, with BOS and EOS) and `standard_errors` (of that
     mean) have one entry a source, in the order of the sources' numbers. `forecasting` is true of a plan of which only a
-    forecast is wanted: not all of its contents are there.
+    forecast is wanted: not all of its contents are fetched.
     """
 
     recipe: Recipe

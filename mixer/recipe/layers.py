@@ -77,5 +77,5 @@ class Draft:
             elif name in tree:
                 del tree[name]
             elif parent == ("sources",):
-                message = "is empty, and no source of this name is there to remove"
+                message = "is empty, and there is no source of this name to remove"
                 self.report(Finding(key=key, message=message, unknown=Unknown(name=name, known=removable)))

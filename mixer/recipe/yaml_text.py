@@ -166,7 +166,7 @@ class _Values:
                 continue
             text, line = self._text(name), name.start_mark.line + 1
             if text in lines:
-                message = f"is there twice, on lines {lines[text]} and {line}"
+                message = f"appears twice, on lines {lines[text]} and {line}"
                 self.problems.append(Problem(place=place(self.where, (*key, text)), message=message))
             lines[text] = line
             read = self.at(value, (*key, text))

@@ -77,7 +77,7 @@ class BuildProgress:
             self._said_bypassed = True
             say(
                 "the cache cannot be written to: blocks of remote files go through temporary files and are fetched "
-                "again when they are needed again; make room, or set cache: {dir, size} in the recipe"
+                "again when needed; make room, or set cache: {dir, size} in the recipe"
             )
         if self._console.is_terminal:
             self._draw(progress)

@@ -114,7 +114,7 @@ def _speeds(status: Status) -> Iterator[str]:
         which = "in this run" if status.state in GOING_ON else "in the last run"
         yield f"{short(status.run_speed)} tokens/s {'while it was built' if status.state == 'finished' else which}"
     if status.recent_speed is not None:
-        yield f"{short(status.recent_speed)} of late"
+        yield f"{short(status.recent_speed)} recently"
 
 
 def _folder(status: Status) -> str:

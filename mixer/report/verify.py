@@ -20,7 +20,7 @@ def fine_line(report: Mapping[str, Any]) -> str:
     parts = [counted(report[f"{noun}s"], noun) for noun in ("shard", "sequence", "token")]
     if deep := report.get("deep"):
         parts.append(f"{counted(deep['sequences'], 'sequence')} encoded again by the reference tokenizer")
-        parts.append(f"{counted(deep['shards'], 'shard')} built again")
+        parts.append(f"{counted(deep['shards'], 'shard')} rebuilt")
         if deep["files"]:
             parts.append(f"{counted(deep['files'], 'file')} of the sources compared in full")
     return f"fine: {', '.join(parts)}, in {duration(report['seconds'])}"

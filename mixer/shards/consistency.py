@@ -50,7 +50,7 @@ def _stage_problems(manifest: Manifest) -> Iterator[str]:
         return
     names = [source.name for source in manifest.sources]
     if len(set(names)) < len(names):
-        yield "sources: a name is there twice"
+        yield "sources: a name appears twice"
     first = manifest.stages[0]
     if first.first_task or first.first_draw:
         yield "stages[0] does not begin with task 0 and draw 0"

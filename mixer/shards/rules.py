@@ -130,7 +130,7 @@ def joint_problem(before: Columns | None, columns: Columns, packing: str) -> str
     begins, ends = begins[len(begins) - following :], ends[:-1]
     goes_on = begins[:, -1] > 0
     if (begins[goes_on] != ends[goes_on]).any():
-        return "a sequence does not go on where the one before it stopped"
+        return "a sequence does not continue where the one before it stopped"
     return None
 
 

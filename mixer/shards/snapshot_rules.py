@@ -45,7 +45,7 @@ def snapshot_problem(value: Any, source: SourceEntry) -> str | None:
         known = [file.footer_sha256, file.xxh3] if snapshot.origin is None else [file.sha256, file.etag]
         others = [file.sha256, file.etag] if snapshot.origin is None else [file.footer_sha256, file.xxh3]
         if sum(one is not None for one in known) != 1 or any(one is not None for one in others):
-            return f"files[{number}] has not the one digest that tells its bytes"
+            return f"files[{number}] does not have the one digest that identifies its bytes"
     num_rows = sum(sum(file.rows) for file in snapshot.files)
     if num_rows != source.num_rows:
         return f"it has {num_rows:,} rows, the manifest says {source.num_rows:,}"

@@ -1,6 +1,6 @@
 """Digests of whole Parquet and Arrow IPC files, taken while a build reads them: evidence beside ids, in none of them.
 
-Such a file is identified by its footer, so that nobody has to read terabytes to plan. A build reads the files anyway,
+Such a file is identified by its footer, so planning does not read terabytes. A build reads the files anyway,
 and what it has just read is in the page cache: there the digest of all bytes costs little. Who has it can tell later
 whether a page changed under the same footer (`check_evidence`).
 """

@@ -35,7 +35,7 @@ _COMPRESSIBLE = ("jsonl", "csv", "tsv", "text")
 """Formats that are read from start to end, and so also compressed; the others compress what is in them."""
 _KNOWN = f"{', '.join(_FORMATS)}; all but those of parquet and arrow also with .gz or .zst"
 _STARTS = {b"PAR1": "parquet", b"ARROW1": "arrow", b"\xff\xff\xff\xff": "arrow", b"{": "jsonl"}
-"""The first bytes of files, and the format that they tell."""
+"""The first bytes of files, and their format."""
 _MAX_NAMES_SHOWN = 10
 _MAX_LEVELS = 8
 _MAX_ENTRIES = 10_000

@@ -43,7 +43,7 @@ def pin_remote_anew(source: Source, scan: ScanSpec, cache: PinCache, on_advance:
     """A new snapshot of a remote source.
 
     Footers are read over several connections at a time. Of JSON lines and Arrow files every byte is read once, to
-    count rows; so are the columns of `where`. Counts are remembered by file, so that an interrupted pinning goes on. No
+    count rows; so are the columns of `where`. Counts are remembered by file, so that an interrupted pinning resumes. No
     thread is left running.
 
     Raises:

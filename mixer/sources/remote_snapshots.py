@@ -58,7 +58,7 @@ def repin(source: Source, scan: ScanSpec, cache: PinCache, on_advance: OnAdvance
         publish_bytes(path, canonical_json({"snapshot": snapshot.as_json(), "kept": snapshot.kept_json()}))
     except OSError as error:
         reason = error.strerror or error
-        note = f"the snapshot cannot be kept in {path.parent} ({reason}): the next plan takes what is there by then"
+        note = f"the snapshot cannot be kept in {path.parent} ({reason}): the next plan pins the source again"
         return replace(snapshot, note=note)
     return snapshot
 
@@ -109,10 +109,10 @@ def _whether_moved(base: RemoteBase, source: Source, place: str) -> str | None:
         now = commit_of(asked)
     except (TransferFailed, DataError) as error:
         reason = error.message
-        return f"{asked.store} stays at {pinned}; whether '{asked.revision}' moved is not known: {reason}"
+        return f"{asked.store} stays at {pinned}; whether '{asked.revision}' moved is unknown: {reason}"
     if now == pinned:
         return None
-    return f"{asked.store} stays at {pinned}, as pinned; '{asked.revision}' is at {now} now, {_UPDATE} takes it"
+    return f"{asked.store} stays at {pinned}, as pinned; '{asked.revision}' is now at {now}; {_UPDATE} moves to it"
 
 
 def _path(source: Source, scan: ScanSpec, cache: PinCache) -> Path:

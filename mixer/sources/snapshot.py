@@ -97,7 +97,7 @@ class Snapshot:
     def as_json(self) -> dict[str, Any]:
         """The snapshot as JSON (format.md, "A snapshot"): one entry per file, without the kept rows.
 
-        `origin`, the address of the folder that holds the files, is there only where they are remote.
+        `origin`, the address of the folder that holds the files, exists only for remote files.
         """
         borders = np.searchsorted(self.block_file, np.arange(len(self.files) + 1))
         entries = [

@@ -32,7 +32,7 @@ _AHEAD_FOR_EACH = 8
 """Blobs that may be begun before the turn of theirs, for each connection: one that waits must not hold up the rest."""
 _ENOUGH_MISSING = 100
 _TICK_SECONDS = 0.5
-_GONE = {"missing": "there is no such blob, or it may not be read", "damaged": "the bytes are not those of its sha1"}
+_GONE = {"missing": "there is no such blob, or it cannot be read", "damaged": "the bytes are not those of its sha1"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -134,7 +134,7 @@ class BlockCache:
 
         Args:
             key: hexadecimal digits that stand for the bytes.
-            suffix: what the entry's name ends in; readers tell compressions by it.
+            suffix: the end of the entry's name, which shows readers its compression.
             fill: writes the bytes into a new file, given its descriptor, and returns where; it may raise.
 
         Raises:
@@ -233,7 +233,7 @@ def remove_blocks(folder: Path, paths: Sequence[Path]) -> set[Path]:
     """Remove entries of a cache while other processes use it.
 
     Args:
-        folder: the cache's; one that is not marked as ours, or not there, is left alone.
+        folder: the cache's; one that is missing or not marked as mixer's is left alone.
         paths: the entries. What is open, or not provably an entry, stays.
 
     Returns:

@@ -138,7 +138,7 @@ def load_json(response: BaseHTTPResponse) -> Any:
     except HTTPError as error:
         raise failure_of(error) from error
     except ValueError as error:
-        raise TransferFailed(SHORT, "the answer is no whole JSON") from error
+        raise TransferFailed(SHORT, "the response is not complete JSON") from error
     finally:
         response.close()
 
@@ -158,7 +158,7 @@ def refused(status: int, message: str, place: str) -> MixerError:
     elif status in (404, 410):
         hint = "check the address"
     elif status == 412:
-        message, hint = "the file changed since it was pinned", "pin it anew: mixer plan RECIPE --update"
+        message, hint = "the file changed since it was pinned", "pin it again: mixer plan RECIPE --update"
     else:
         hint = "check the address; the server will not answer otherwise next time"
     return DataError(message, where=place, hint=hint)

@@ -1,7 +1,7 @@
 """Buckets of S3 and of compatible stores, through boto3.
 
 boto3, because its clients survive a fork (obstore's runtime hangs in a forked worker once its parent has used it) and
-its errors tell the status; ranges of some megabytes cost it no more than they cost obstore.
+its errors have the status; ranges of some megabytes cost it no more than they cost obstore.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Protocol
 
 CONNECT_SECONDS = 10.0
 STALL_SECONDS = 30.0
-"""A connection that brings no byte for so long is given up, and the transfer goes on with another one."""
+"""A connection that brings no byte for so long is given up, and the transfer continues with another one."""
 MAX_CONNECTIONS = 32
 """Connections of one process to one store."""
 

@@ -98,7 +98,7 @@ def choose(
 def remove_entries(folder: Path, chosen: Sequence[Entry]) -> list[Entry]:
     """Remove entries of a cache while processes use it; returns the removed ones.
 
-    What somebody reads or makes at the moment stays.
+    Entries that a process is reading or writing stay.
 
     Raises:
         MixerError: an entry cannot be removed; those before it are removed.

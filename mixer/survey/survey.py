@@ -42,7 +42,7 @@ def survey(
         tokenizer: the recipe's tokenizer, loaded.
         root: the folder that the sources' relative paths start from.
         cache: what is known of files seen before.
-        fetching: how contents are fetched that are not there yet; None: it is an error that they are not.
+        fetching: settings for fetching missing contents; None: missing contents are an error.
         on_pin: called with how far the files of a source are pinned; from several threads.
 
     Raises:

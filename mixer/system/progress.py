@@ -23,7 +23,7 @@ class Work(StrEnum):
     READ_FILES = auto()
     """Source files are read again (files)."""
     REMAKE_SHARD = auto()
-    """A damaged shard is made again (shards)."""
+    """A damaged shard is rebuilt (shards)."""
     EXPORT = auto()
     """A build is exported (shards)."""
 

@@ -26,11 +26,11 @@ _aside: dict[int, Path] = {}
 def publishing(path: Path, *, durable: bool = True) -> Iterator[DiskFile]:
     """A file to write; the complete file appears under its name when the context ends without an error.
 
-    Until then it has a name of its own beside it, and after an error it is gone.
+    Until then it has a temporary name beside it, and an error removes it.
 
     Args:
         path: its place; folders are made.
-        durable: also whole, or not there, after a power cut; costs some milliseconds.
+        durable: whole or absent also after a power cut; costs some milliseconds.
 
     Raises:
         OSError: no space, no permission; names the file.
@@ -62,7 +62,7 @@ def publish_bytes(path: Path, data: Buffer, *, durable: bool = True) -> None:
 def publishing_in_parts(path: Path) -> Iterator[DiskFile]:
     """As `publishing`, but an error keeps the part written so far, for the next run.
 
-    Writing goes on at its end; what was not synced may be damaged after a power cut.
+    Writing continues at its end; what was not synced may be damaged after a power cut.
 
     Args:
         path: its place, in a folder that one process at a time writes to.
@@ -83,7 +83,7 @@ def publish_written(written: Path, path: Path) -> None:
 
     Args:
         written: what was written; whoever needs it durable has synced it.
-        path: its place; a file that is there is replaced.
+        path: its path; an existing file is replaced.
 
     Raises:
         OSError: the disk is failing, or `path` is a folder with something in it; names `path`.
@@ -131,7 +131,7 @@ def publish_or_set_aside(path: Path, data: bytes) -> Path:
 def remove_stale(folder: Path) -> None:
     """Remove temporary files of `publishing` that no process writes any more.
 
-    Their process is not there on this host, or they are older than a day. What cannot be removed stays.
+    Their process is not alive on this host, or they are older than a day. What cannot be removed stays.
     """
     with suppress(OSError):
         for path in folder.iterdir():

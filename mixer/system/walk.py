@@ -10,7 +10,7 @@ from pathlib import Path
 def walk_files(folder: Path, _prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
     """The regular files below a folder, by path relative to it; no link is followed.
 
-    What vanishes meanwhile is left out, also whole folders, but for the one that was given.
+    Files and folders that vanish during the walk are left out, except the given folder.
 
     Raises:
         OSError: the folder, or one in it, cannot be read.

@@ -186,7 +186,7 @@ def test_a_missing_blob_may_be_an_error(bucket, world, tmp_path):
     write_ids(tmp_path / "ids.parquet", [*REPOSITORIES[:9], [gone]])
     rules = Rules(selection=Selection(), on_missing=Policy.ERROR)
     with pytest.raises(
-        DataError, match=r"there is no such blob, or it may not be read \(row 9 of .*ids.parquet\)"
+        DataError, match=r"there is no such blob, or it cannot be read \(row 9 of .*ids.parquet\)"
     ) as caught:
         fetch(tmp_path / "ids.parquet", tmp_path / "out", rules=rules)
     assert caught.value.where == f"s3://softwareheritage/content/{gone.blob_id}"

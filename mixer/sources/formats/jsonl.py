@@ -59,7 +59,7 @@ def check_columns(paths: Iterable[Path], scan: ScanSpec, at: Callable[[Path], st
     """Check the needed keys on the first lines (8 MB) of the first file that has records.
 
     Args:
-        paths: the files, in order; those after the one that told are not asked for.
+        paths: the files, in order; files after the first with records are not opened.
         needs: what is read of each row.
         at: how messages name a file; None: by its path.
 

@@ -1,6 +1,6 @@
 """Plain text by paragraphs: a block is a file, a row is a longest run of lines that are not blank.
 
-Its text is what is there from the first line's start to the last line's end: the line ends between them stay.
+Its text reaches from the first line's start to the last line's end: the line ends between them stay.
 """
 
 from __future__ import annotations
