@@ -36,7 +36,7 @@ Build = Annotated[
 ]
 Root = Annotated[
     Path | None,
-    typer.Option(metavar="DIR", help="The folder that the recipe's paths are relative to.", callback=on_this_machine),
+    typer.Option(metavar="DIR", help="The root of the recipe's relative paths.", callback=on_this_machine),
 ]
 Cache = Annotated[
     Path | None,

@@ -37,7 +37,7 @@ def plan(
         typer.Option(metavar="SIZE", help="Tokens per step over all ranks, such as 11M or 64x21x8192."),
     ] = None,
     tokens_per_second: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Training speed of all ranks, such as 800K tokens per second.")
+        str | None, typer.Option(metavar="SIZE", help="Tokens per second over all ranks in training, such as 800K.")
     ] = None,
     build_mb_per_second: Annotated[
         float | None, typer.Option(min=0.001, metavar="MB", help="Speed of a build, in MB of text per second.")

@@ -31,7 +31,7 @@ def show(
     row: Annotated[int | None, typer.Option(metavar="K", help="A row of the source, from 0.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Do not shorten long texts.")] = False,
     width: Annotated[
-        int | None, typer.Option(min=20, metavar="COLUMNS", help="Width. Default: the terminal's.")
+        int | None, typer.Option(min=20, metavar="COLUMNS", help="The width of the output. Default: the terminal's.")
     ] = None,
     root: Root = None,
     cache: Cache = None,
