@@ -323,7 +323,7 @@ def test_rows_on_the_hub_stay_at_their_commit(yard: Yard, hub: HubServer, tmp_pa
     asked = blobs_asked(yard.bucket)
     plan = yard.plan(recipe)
     assert plan.source_names[1] == "code"
-    assert f"'main' is at {commit} now" in str(plan.snapshots[1].note)
+    assert f"'main' is now at {commit}" in str(plan.snapshots[1].note)
     assert blobs_asked(yard.bucket) == asked
     cache = sources_cache(recipe, root=yard.workshop.root, cache_dir=yard.workshop.cache_dir)
     assert update_pins(recipe, root=yard.workshop.root, cache=cache) == {
@@ -353,7 +353,7 @@ def test_a_fetch_that_failed_goes_on(yard: Yard, tmp_path: Path) -> None:
     recipe = yard.recipe(contents={"on_missing": "error"})
     with pytest.raises(DataError, match="no such blob") as caught:
         yard.workshop.build(tmp_path / "out", recipe)
-    assert "on_missing of a recipe" in str(caught.value.hint)
+    assert "in a recipe on_missing" in str(caught.value.hint)
     assert not (tmp_path / "out").exists()
     yard.blob(missing).write_bytes(content)
     yard.bucket.forget()

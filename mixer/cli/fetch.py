@@ -74,7 +74,7 @@ def fetch(
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
-    """Fetch the text that a data set's rows refer to; run it again to resume.
+    """Fetch the text that a data set's rows refer to. Run it again to resume.
 
     The same rows, options and blobs give the same files for any number of workers, hosts and interruptions.
 
