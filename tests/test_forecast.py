@@ -421,7 +421,7 @@ def test_a_source_without_facts_is_an_error_that_lists_what_is_known() -> None:
     with pytest.raises(UsageError, match="no facts about a and b; there are facts about dclm") as caught:
         profiles_of_facts(recipe, load_facts(PACKAGED))
     assert "finemath (HuggingFaceTB/finemath)" in caught.value.message
-    assert "without --facts" in (caught.value.hint or "")
+    assert "leave out --facts" in (caught.value.hint or "")
 
 
 def test_where_is_not_in_the_facts_and_that_is_said() -> None:

@@ -166,7 +166,7 @@ def test_a_kept_snapshot_of_the_hub_needs_no_listing(hub: tuple[Path, HubServer]
     server.stop()
     kept = pin("wiki", source, folder, cache)
     assert kept.identity == before.identity
-    assert "whether 'main' moved is not known" in str(kept.note)
+    assert "whether 'main' moved is unknown" in str(kept.note)
 
 
 @pytest.mark.parametrize(
