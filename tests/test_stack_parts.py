@@ -49,7 +49,7 @@ pytestmark = pytest.mark.quick
 def test_a_file_is_decoded_as_its_row_says_or_as_utf8_with_replacement(content, encoding, text, how):
     """The second is counted, by why."""
     decoded = decode_text(content, encoding)
-    assert (decoded.text.decode_text(), decoded.how) == (text, how)
+    assert (decoded.text.decode(), decoded.how) == (text, how)
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_what_is_no_encoding_of_files_is_unknown(name):
 def test_every_file_becomes_utf8(content, encoding):
     """Whatever its bytes and whatever it says they are: as Python decodes it, or with replacement characters."""
     decoded = decode_text(content, encoding)
-    expected = content.decode_text("utf-8", "replace")
+    expected = content.decode("utf-8", "replace")
     if decoded.how == AS_NAMED:
-        expected = content.decode_text(encoding or "utf-8")
-    assert decoded.text.decode_text("utf-8") == expected
+        expected = content.decode(encoding or "utf-8")
+    assert decoded.text.decode("utf-8") == expected
 
 
 # Selection

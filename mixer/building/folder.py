@@ -150,7 +150,9 @@ class BuildFolder:
         if has_manifest:
             known: dict[str, Any] = {"id": load_manifest(self.out).plan}
             with suppress(IntegrityError, FormatError):
-                known = read_plan_json(self.out)  # which says more of what differs
+                found = read_plan_json(self.out)
+                if found["id"] == known["id"]:
+                    known = found  # which says more of what differs
         elif (self.out / PLAN).exists() and next(self._numbered("tasks"), None) is not None:
             known = self._known_plan()
         else:
