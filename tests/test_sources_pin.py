@@ -128,7 +128,7 @@ def test_folders_among_the_matches_are_left_out(tmp_path: Path) -> None:
         (["data/a.PARQUET"], "data", "data/*.PARQUET"),
         (["data [1]/a.parquet"], "data [1]", "data [[]1]/*.parquet"),
         (["data/x/a.parquet", "data/y/b.parquet"], "data/*", "data/*/*.parquet"),
-        (["data/x/a.txt", "data/y/z/b.parquet"], "data/*", "data/*/**/*.parquet"),
+        (["data/x/a.md", "data/y/z/b.parquet"], "data/*", "data/*/**/*.parquet"),
     ],
 )
 def test_a_folder_hints_at_a_glob_that_matches_its_files(
@@ -159,7 +159,7 @@ def test_a_name_that_is_not_utf8_can_be_shown(tmp_path: Path) -> None:
 def test_a_folder_without_data_says_so(tmp_path: Path, folder: str, path: str) -> None:
     """No glob would match."""
     (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / folder / "notes.txt").touch()
+    (tmp_path / folder / "notes.md").touch()
     with pytest.raises(RecipeError) as caught:
         pin("wiki", Source(path), tmp_path)
     assert str(caught.value.hint).startswith("there is no data file below it; known are .parquet,")
