@@ -102,7 +102,10 @@ def test_a_trace_can_be_read_by_people(finished: Path, capsys: pytest.CaptureFix
         (["--step", str(10**20)], f"there is no step {10**20}"),
         (["--step", "0", "--epochs", str(10**18)], f"epochs is {10**18}; expected at most 1,000,000"),
         (["--step", "0", "--world", str(10**20)], f"world is {10**20}; expected at most"),
-        (["--source", "code", "--row", "0", "--epochs", str(10**18)], f"epochs is {10**18}; expected at most 1,000,000"),
+        (
+            ["--source", "code", "--row", "0", "--epochs", str(10**18)],
+            f"epochs is {10**18}; expected at most 1,000,000",
+        ),
         (["--source", "code", "--row", "0", "--epochs", "0"], "epochs is 0; expected at least 1"),
         (["--source", "code", "--row", str(10**20)], f"code has no row {10**20}"),
         (["--step", "0", "--rank", "4", "--world", "4"], "rank 4 of 4"),
