@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,10 @@ def read_back(reader: str, folder: Path, result: Path) -> dict[str, np.ndarray]:
     """What `peer_readers.py` finds in an export; its temporary files are kept away from those of others."""
     result.parent.mkdir()
     script = Path(__file__).with_name("peer_readers.py")
-    environment = {**os.environ, "TMPDIR": str(result.parent), "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, script, reader, folder, result], env=environment, check=True, timeout=300)
+    # A short path: torch puts a socket into it, whose whole name may have 107 bytes, and waits for ever otherwise.
+    with tempfile.TemporaryDirectory(prefix="m-") as temporary:
+        environment = {**os.environ, "TMPDIR": temporary, "OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, script, reader, folder, result], env=environment, check=True, timeout=300)
     with np.load(result) as found:
         return dict(found)
 
