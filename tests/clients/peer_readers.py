@@ -144,7 +144,7 @@ def olmo(folder: Path) -> Result:
 READERS: dict[str, Callable[[Path], Result]] = {one.__name__: one for one in (mds, litdata, olmo)}
 
 if __name__ == "__main__":
-    # A shell's background jobs ignore SIGINT, and so do their children; LitData's reader does not end then.
+    # As in the foreground: a shell's background jobs ignore SIGINT, and so would the readers' own processes.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     reader, folder, result = sys.argv[1:]
     np.savez(result, **READERS[reader](Path(folder)))
