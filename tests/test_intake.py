@@ -322,3 +322,69 @@ def test_files_of_a_web_server_are_named_one_by_one(tmp_path, tree):
     with serve_files(tree) as server, environment():
         begun = start(tmp_path, f"{server.url}/posts.csv")
         assert [(one.name, one.paths) for one in begun.sources] == [("posts", (f"{server.url}/posts.csv",))]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", b"id;text\n1;hello world\n", "the fields look separated by ';'"),
+        ("a.csv", b"id\ttext\n1\thello, world\n", "the fields look separated by"),
+        ("a.csv", b"1,hello world text\n2,another text here\n", "its first row looks like data"),
+        ("a.csv", "text\nhello\n".encode("utf-16"), "the file is UTF-16"),
+        ("a.txt", "hello world\n".encode("utf-16"), "the file is UTF-16"),
+    ],
+)
+def test_files_that_would_be_read_wrongly_are_left_out_and_named(tmp_path, name, content, message):
+    """Others beside them are of use without them."""
+    (tmp_path / "data/odd").mkdir(parents=True)
+    (tmp_path / "data/odd" / name).write_bytes(content)
+    (tmp_path / "data/good.jsonl").write_text(json.dumps({"text": SENTENCE}) + "\n")
+    found = start(tmp_path, "data")
+    assert [source.name for source in found.sources] == ["good"]
+    assert [message in one.why for one in found.left_out] == [True]
+    assert message in "".join(line for line in found.text.splitlines() if line.startswith("#"))
+
+
+def test_a_source_that_a_plan_would_refuse_is_left_out(tmp_path):
+    """Two columns of one name, which no reader can tell apart."""
+    (tmp_path / "data/odd").mkdir(parents=True)
+    (tmp_path / "data/odd/a.csv").write_text("text,text\none,two\n")
+    (tmp_path / "data/good.jsonl").write_text(json.dumps({"text": SENTENCE}) + "\n")
+    found = start(tmp_path, "data")
+    assert [source.name for source in found.sources] == ["good"]
+    assert len(found.left_out) == 1
+
+
+def test_builds_and_names_that_are_not_utf_8_are_left_out(tmp_path):
+    """And no glob of the recipe matches them."""
+    (tmp_path / "data/out/shards").mkdir(parents=True)
+    (tmp_path / "data/out/manifest.json").write_text("{}")
+    (tmp_path / "data/out/shards/00000.arrow").touch()
+    for name in (b"a.jsonl", b"b.jsonl", b"bad\xff.jsonl"):
+        path = os.path.join(os.fsencode(tmp_path / "data"), name)
+        with open(path, "w") as file:
+            file.write(json.dumps({"text": SENTENCE}) + "\n")
+    found = start(tmp_path, "data")
+    assert sum(source.num_rows for source in found.sources) == 2
+    assert {one.why for one in found.left_out} == {"a build of mixer", "its name is not UTF-8"}
+
+
+def test_a_line_break_in_a_path_stays_in_its_comment(tmp_path):
+    """The recipe is read back before it is written."""
+    folder = tmp_path / "odd\nfolder"
+    folder.mkdir()
+    (folder / "a.jsonl").write_text(json.dumps({"text": SENTENCE}) + "\n")
+    recipe = folder / "mine.yaml"
+    made_from = f"mixer init '{folder}'"
+    cache = PinCache(tmp_path / "cache")
+    begun = begin(
+        [str(folder)], folder=tmp_path, recipe=recipe, cache=cache, made_from=made_from, on_pin=lambda *_: None
+    )
+    recipe.write_text(begun.text)
+    assert pin("a", next(iter(load_recipe(recipe).sources.values())), folder).num_rows == 1
+
+
+def test_a_lone_part_has_the_name_of_its_folder():
+    """`train-00000-of-00001` says nothing of what is in it."""
+    for name in ("train-00000-of-00001.parquet", "part.0.parquet", "shard_0001.jsonl"):
+        assert [group.name for group in grouped([name], "finemath")[0]] == ["finemath"]

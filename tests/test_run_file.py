@@ -177,3 +177,35 @@ def test_a_note_is_json_for_anybody(out):
     with RunFile(out, workers=3):
         value = json.loads((out / RUN).read_bytes())
     assert (value["version"], value["workers"], value["phase"]) == (1, 3, "planning")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pid": "x"},
+        {"pid": True},
+        {"updated_unix": None},
+        {"started_unix": "now"},
+        {"started_unix": 1e300},
+        {"expected_tokens": "many"},
+        {"tokens_before": None},
+        {"building_unix": []},
+        {"working_on": [1.5]},
+        {"phase": None},
+        {"error": {"kind": "A", "message": "b", "where": None, "hint": None, "unix": "x"}},
+        {"error": {"kind": "A", "message": "b", "where": None, "hint": None, "unix": 1e300}},
+    ],
+)
+def test_a_note_with_other_types_is_no_note(out, changes):
+    """Whoever wrote it: `mixer status` shows the folder without it."""
+    with RunFile(out, workers=1):
+        note = json.loads((out / RUN).read_text())
+        assert read_run(out) is not None
+        (out / RUN).write_text(json.dumps(note | changes))
+        assert read_run(out) is None
+
+
+@pytest.mark.parametrize("pid", [0, -1, 10**30])
+def test_numbers_that_are_no_process_are_not_alive(pid):
+    """The system takes 0 and -1 for groups of processes."""
+    assert not is_alive(pid, None)

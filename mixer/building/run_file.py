@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ RUN = ".mixer/run.json"
 _VERSION = 1
 _SECONDS_BETWEEN = 0.5
 _MAX_BYTES = 1 << 20
+_LATEST_UNIX = 253_402_300_800
+"""The year 10000."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +79,28 @@ def read_run(out: Path) -> Run | None:
         if value.pop("version") != _VERSION:
             return None
         error = value.pop("error")
-        return Run(**value, error=None if error is None else RunError(**error))
+        run = Run(**value, error=None if error is None else RunError(**error))
+        return run if _has_types(run) and (run.error is None or _has_types(run.error)) else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _has_types(record: Run | RunError) -> bool:
+    """Whether each value has the type of its field, and each time is one that a calendar has."""
+    for one in fields(record):
+        value, kinds = getattr(record, one.name), str(one.type).split(" | ")
+        if value is None or isinstance(value, str):
+            fits = ("None" if value is None else "str") in kinds
+        elif isinstance(value, list):
+            fits = all(type(item) is int for item in value) and "list[int]" in kinds
+        elif isinstance(value, RunError):
+            fits = True
+        else:
+            fits = type(value) in (int, float) and ("float" in kinds or (type(value) is int and "int" in kinds))
+            fits = fits and (not one.name.endswith("unix") or 0 <= value < _LATEST_UNIX)
+        if not fits:
+            return False
+    return True
 
 
 class RunFile:

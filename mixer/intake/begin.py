@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mixer.errors import DataError
+from mixer.errors import DataError, RecipeError
 from mixer.intake.columns import text_of
 from mixer.intake.draft import DraftSource, draft, relative
 from mixer.intake.find import find_sources
@@ -92,7 +92,11 @@ def begin(
             why = f"no column of text; columns are {shown}" if seen.rows else "no rows"
             left_out.append(LeftOut(name=_shown(seen), why=why))
             continue
-        seen = _counted(name, seen, cache, on_pin)
+        try:
+            seen = _counted(name, seen, cache, on_pin)
+        except (DataError, RecipeError) as error:  # what a plan would refuse; the other sources are of use without it
+            left_out.append(LeftOut(name=_shown(seen), why=f"{error.where}: {error.message}"))
+            continue
         if seen.num_rows == 0:
             left_out.append(LeftOut(name=_shown(seen), why="no rows"))
             continue

@@ -49,9 +49,9 @@ def _head(sources: Sequence[DraftSource], recipe: str, made_from: str) -> Iterat
     total = sum(source.num_rows for source in sources)
     is_counted = all(source.is_counted for source in sources)
     largest = max(sources, key=lambda source: source.seen.found.num_bytes).name
-    yield f"# Made by: {made_from}"
-    yield f"#   mixer plan {recipe}      shows what the mix will be, before it is built"
-    yield f"#   mixer build {recipe}     builds it"
+    yield f"# Made by: {_one_line(made_from)}"
+    yield f"#   mixer plan {_one_line(recipe)}      shows what the mix will be, before it is built"
+    yield f"#   mixer build {_one_line(recipe)}     builds it"
     yield "seed: 1"
     yield _line("tokenizer: llama3", "or a tokenizer.json, or a hub id such as ORG/NAME")
     yield _line("sequence: {length: 8192}", "tokens that a model sees at once")

@@ -104,7 +104,7 @@ def _folder_sources(folder: Path) -> tuple[list[FoundSource], list[LeftOut]]:
         files = tuple(local_file(path) for path in saved)
         source = FoundSource(name=folder.name, format="arrow", paths=(glob.escape(str(folder)),), files=files)
         return [source], []
-    names, others = _names_below(folder)
+    names, others, unwanted = _names_below(folder)
     if not names:
         shown, hint = "", _HINT
         if others:
@@ -113,30 +113,52 @@ def _folder_sources(folder: Path) -> tuple[list[FoundSource], list[LeftOut]]:
         raise RecipeError(
             f"no file in the folder has a name that shows its format{shown}", where=str(folder), hint=hint
         )
-    groups, left_out = grouped(names, folder.name or "data")
+    groups, left_out = grouped(names, folder.name or "data", unwanted=unwanted)
+    left_out += [LeftOut(name=top, why=why) for top, why in dict.fromkeys(unwanted.values())]
     left_out = [replace(one, name=str(folder / one.name)) for one in left_out]
     if others:
         left_out.append(LeftOut(name=str(folder), why=f"{_suffixes(others)}: name them with a glob if they are text"))
-    return [_local_source(folder, group, names) for group in groups], left_out
+    return [_local_source(folder, group, [*names, *unwanted]) for group in groups], left_out
 
 
-def _names_below(folder: Path) -> tuple[list[str], Counter[str]]:
-    """The data files below a folder that a glob would match, relative to it; and the suffixes of the other files."""
+def _names_below(folder: Path) -> tuple[list[str], Counter[str], dict[str, tuple[str, str]]]:
+    """The data files below a folder that a glob would match, relative to it; and what else is there.
+
+    Returns:
+        The files to use, the suffixes of the files that are no data, and the data files that cannot be used: of a
+        build, or with a name that is not UTF-8, each with the place and the reason.
+    """
     found: list[str] = []
     others: Counter[str] = Counter()
+    unwanted: dict[str, tuple[str, str]] = {}
+    builds: list[str] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         relative = Path(parent).relative_to(folder)
+        if "shards" in folders and {"plan.json", "manifest.json"} & set(names):
+            builds.append(relative.as_posix())
+        build = next((one for one in builds if relative.is_relative_to(one)), None)
         for name in names:
             if data_suffix(name) and not name.startswith("."):
-                found.append((relative / name).as_posix())
+                path = (relative / name).as_posix()
+                if build is not None:
+                    unwanted[path] = build, "a build of mixer"
+                elif not _is_utf_8(path):
+                    unwanted[path] = path, "its name is not UTF-8"
+                else:
+                    found.append(path)
             elif not name.startswith("."):
                 others[Path(name).suffix.lower()] += 1
         if len(found) > _MAX_FILES:
             raise RecipeError(
                 f"more than {_MAX_FILES:,} files", where=str(folder), hint="give its subfolders one by one"
             )
-    return sorted(found), others
+    return sorted(found), others, unwanted
+
+
+def _is_utf_8(name: str) -> bool:
+    """Whether a name can be written in a recipe; other names have surrogates in place of their bytes."""
+    return not any("\ud800" <= char <= "\udfff" for char in name)
 
 
 def _suffixes(counts: Counter[str]) -> str:

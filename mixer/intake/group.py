@@ -14,6 +14,7 @@ _MAX_SHAPES = 8
 """Names without their digits in one folder, such as wiki and books: each is a source, but many are parts of one."""
 _MAX_PATTERNS = 8
 _GENERIC = frozenset({"data", "train", "training", "default", "files", "raw", "text", "texts", "txt", "docs", "main"})
+_PARTS = frozenset({"", "part", "parts", "shard", "chunk", "file", "of"})
 _EVALUATION = frozenset({"test", "valid", "validation", "val", "dev", "eval", "evaluation"})
 _NOT_DATA = re.compile(
     r"(readme|licen[cs]e|copying|notice|changelog|authors|requirements|robots)([._-].*)?"
@@ -44,7 +45,7 @@ class LeftOut:
 
 
 def grouped(
-    names: Collection[str], base_name: str, beside: Collection[str] | None = None
+    names: Collection[str], base_name: str, beside: Collection[str] | None = None, unwanted: Collection[str] = ()
 ) -> tuple[list[Group], list[LeftOut]]:
     """The sources that the files below a folder make, and the files that are left out.
 
@@ -56,6 +57,7 @@ def grouped(
         names: the data files, relative to the folder, parts separated by '/'.
         base_name: the folder's own name, which names a source where those in it are general, such as `data`.
         beside: where some files were named one by one, all that are there; then a test split is not left out.
+        unwanted: other files below the folder, which no glob may match.
     """
     files, left_out = _wanted(sorted(names), is_named=beside is not None)
     kinds: dict[tuple[str, str, str], list[str]] = {}
@@ -73,7 +75,7 @@ def grouped(
         if len(kinds) == 1 and len(found) > 1 and base_name.lower() not in _GENERIC:
             wanted = base_name
         name = unique_name(wanted if wanted and not _is_generic(wanted) else base_name, format, taken)
-        patterns = globs_of(found, beside or names)
+        patterns = globs_of(found, beside or {*names, *unwanted})
         groups.append(Group(name=name, format=format, files=tuple(found), patterns=tuple(patterns)))
     return groups, left_out
 
@@ -147,7 +149,9 @@ def _wanted(files: list[str], *, is_named: bool) -> tuple[list[str], list[LeftOu
 
 
 def _is_generic(name: str) -> bool:
-    return name.lower() in _GENERIC or name.isdigit()
+    """Whether a name says nothing of what is in a file: `data`, `part.0`, `train-00000-of-00001`."""
+    words = re.split(r"[\W\d_]+", name.lower())
+    return all(word in _GENERIC or word in _PARTS for word in words)
 
 
 def _stem(name: str) -> str:

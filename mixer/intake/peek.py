@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from mixer.errors import DataError
 from mixer.sources.formats.csv_rows import row_ends
 from mixer.sources.formats.footer import ARROW_MAGIC
+from mixer.sources.formats.lines import check_utf_16
 from mixer.sources.opening import COMPRESSIONS, reading
 
 HEAD_BYTES = 4 << 20
@@ -24,6 +25,8 @@ HEAD_BYTES = 4 << 20
 _MAX_HEAD_BYTES = 256 << 20
 _BUFFER_BYTES = 1 << 20
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_MAX_NAME = 200
+"""Characters of a column's name; longer ones are texts."""
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
@@ -76,7 +79,7 @@ def peek(file: InputFile, format: str, max_rows: int) -> Peek:
         elif format == "jsonl":
             found = _peek_lines(stream, file, max_rows)
         else:
-            found = _peek_text(stream, format, max_rows)
+            found = _peek_text(stream, file, format, max_rows)
         share = counting() / max(1, found.row_bytes) if codec else 1.0
         return Peek(
             columns=found.columns,
@@ -156,10 +159,7 @@ def _peek_separated(stream: Any, file: InputFile, separator: str, max_rows: int)
         return row_ends(array, np.flatnonzero(array == ord("\n")), ord(separator))[0]
 
     head, at_end = _head(stream, lambda content: len(ends(content)) > 1)
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(
-            "the file is UTF-16; expected UTF-8", where=file.name, hint="convert it: iconv -f UTF-16 -t UTF-8"
-        )
+    check_utf_16(head, file.name)
     places = ends(head)[: max_rows + 1]
     stop = len(head) if at_end and len(places) <= max_rows else int(places[-1]) + 1 if len(places) else 0
     limit = csv.field_size_limit(_MAX_HEAD_BYTES)
@@ -170,6 +170,7 @@ def _peek_separated(stream: Any, file: InputFile, separator: str, max_rows: int)
         raise DataError(f"cannot be read: {error}", where=file.name, hint="it may be of another format") from error
     finally:
         csv.field_size_limit(limit)
+    _check_header(header, file)
     rows: list[dict[str, Any]] = [
         dict(zip(header, (field or None for field in row))) for row in fields[:max_rows] if len(row) == len(header)
     ]
@@ -180,14 +181,36 @@ def _peek_separated(stream: Any, file: InputFile, separator: str, max_rows: int)
     return Peek(columns=columns, rows=rows, row_bytes=stop)
 
 
+def _check_header(header: list[str], file: InputFile) -> None:
+    """Refuse a first row that names no columns: mixer would take a row for a header, or a row for a text.
+
+    Raises:
+        DataError: the only name holds another separator, or every name looks like data.
+    """
+    others = [one for one in ";|\t" if len(header) == 1 and one in header[0]]
+    if others:
+        raise DataError(
+            f"its only column is {header[0]!r:.80}: the fields look separated by {others[0]!r}",
+            where=file.name,
+            hint="write it again with commas, or with tabs as .tsv",
+        )
+    if header and all(_NUMBER.fullmatch(name) or name.count(" ") > 1 or len(name) > _MAX_NAME for name in header):
+        raise DataError(
+            f"its first row looks like data, not like the names of columns: {', '.join(header)!r:.80}",
+            where=file.name,
+            hint="put a row with the names of the columns first",
+        )
+
+
 def _are_numbers(values: Iterable[str | None]) -> bool:
     """Whether there are values, all of them numbers."""
     there = [value for value in values if value is not None]
     return bool(there) and all(_NUMBER.fullmatch(value) for value in there)
 
 
-def _peek_text(stream: Any, format: str, max_rows: int) -> Peek:
+def _peek_text(stream: Any, file: InputFile, format: str, max_rows: int) -> Peek:
     head, at_end = _head(stream, lambda content: True)
+    check_utf_16(head, file.name)
     text = head.removeprefix(b"\xef\xbb\xbf").decode(errors="replace" if at_end else "ignore")
     lines = text.replace("\r\n", "\n").split("\n")
     texts, held = [], ""

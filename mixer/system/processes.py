@@ -91,6 +91,8 @@ def process_start(pid: int) -> str | None:
 
 def is_alive(pid: int, start: str | None) -> bool:
     """Whether a process of this host is alive; with `start`, the one with that start time."""
+    if pid < 1:  # the system takes 0 and less for groups of processes
+        return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

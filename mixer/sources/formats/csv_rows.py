@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from mixer.errors import DataError
-from mixer.sources.formats.lines import BOM, MAX_LINE_BYTES, Lines
+from mixer.sources.formats.lines import BOM, MAX_LINE_BYTES, Lines, check_utf_16
 from mixer.sources.formats.piece import PIECE_BYTES
 from mixer.sources.opening import OpenedFile, open_stream
 
@@ -154,12 +154,7 @@ def _rows(buffer: np.ndarray, stop: np.ndarray, newlines: np.ndarray, line: int)
 def _without_mark(buffer: np.ndarray, filled: int, file: OpenedFile) -> int:
     """Remove a byte order mark from the start of a file; returns the number of bytes left."""
     mark = buffer[: min(filled, len(BOM))].tobytes()
-    if mark[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataError(
-            "the file is UTF-16; expected UTF-8",
-            where=str(file.path),
-            hint=f"convert it: iconv -f UTF-16 -t UTF-8 {file.path.name}",
-        )
+    check_utf_16(mark, str(file.path))
     if mark == BOM:
         buffer[: filled - len(BOM)] = buffer[len(BOM) : filled].copy()
         filled -= len(BOM)

@@ -15,6 +15,7 @@ from mixer.sources.opening import OpenedFile, open_stream
 _NEWLINE, _RETURN = 10, 13
 _IS_SPACE = np.isin(np.arange(256), list(b" \t\r\n"))
 BOM = b"\xef\xbb\xbf"
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 MAX_LINE_BYTES = 1 << 30
 """Of a line, and of whatever else is one document: it is held in memory."""
 
@@ -86,6 +87,16 @@ def iter_lines(file: OpenedFile) -> Iterator[Lines]:
         found = [_split(buffer, np.array([filled]), number)]
         del buffer
         yield found.pop()
+
+
+def check_utf_16(head: bytes, place: str) -> None:
+    """Refuse a file that begins as UTF-16 does.
+
+    Raises:
+        DataError: it does.
+    """
+    if head[:2] in _UTF_16_MARKS:
+        raise DataError("the file is UTF-16; expected UTF-8", where=place, hint="convert it: iconv -f UTF-16 -t UTF-8")
 
 
 def _split(buffer: np.ndarray, stop: np.ndarray, number: int) -> Lines:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mixer.errors import DataError
-from mixer.sources.formats.lines import BOM, MAX_LINE_BYTES
+from mixer.sources.formats.lines import BOM, MAX_LINE_BYTES, check_utf_16
 from mixer.sources.formats.piece import PIECE_BYTES, Piece
 from mixer.sources.opening import OpenedFile, open_stream
 from mixer.sources.scan import ScanSpec, check_schema
@@ -55,12 +55,14 @@ def _read(file: OpenedFile, *, keep: bool) -> bytearray:
     """The content of a file; with `keep` false it is read and discarded.
 
     Raises:
-        DataError: it is longer than 1 GB.
+        DataError: it is longer than 1 GB, or UTF-16.
     """
     content, num_bytes = bytearray(), 0
     with open_stream(file) as stream:
         buffer = memoryview(bytearray(PIECE_BYTES))
         while num_read := stream.readinto(buffer):
+            if num_bytes == 0:
+                check_utf_16(bytes(buffer[:2]), str(file.path))
             num_bytes += num_read
             if num_bytes > MAX_LINE_BYTES:
                 raise DataError(
