@@ -62,7 +62,7 @@ def cache_entries(folder: Path) -> list[Entry]:
     """
     parts: dict[tuple[Kind, Path], Entry] = {}
     for name, state in _files(folder):
-        kind, path = _part(name)
+        kind, path = _part(folder, name)
         before = parts.get((kind, path))
         used = max(state.st_mtime, state.st_atime)
         parts[kind, path] = Entry(
@@ -126,7 +126,7 @@ def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
         yield from walk_files(folder)
 
 
-def _part(name: str) -> tuple[Kind, Path]:
+def _part(folder: Path, name: str) -> tuple[Kind, Path]:
     """The entry that a file belongs to, by its path in the cache."""
     top, _, rest = name.partition("/")
     if top in _NAMES and _NAMES[top].fullmatch(rest):
@@ -136,7 +136,8 @@ def _part(name: str) -> tuple[Kind, Path]:
             return "blocks", Path(top, part)
     if top == FETCHED:
         fetch = rest.partition("/")[0]
-        if _FETCH.fullmatch(fetch) and fetch != rest:
+        is_ours = (folder / FETCHED / fetch / ".mixer/fetch.json").is_file()
+        if _FETCH.fullmatch(fetch) and fetch != rest and is_ours:
             return "fetched", Path(top, fetch)
     return "other", Path(name)
 
