@@ -18,8 +18,6 @@ from mixer.verify.repair import repair
 from mixer.verify.shards import find_damage
 from mixer.verify.sources import check_deep
 
-pytestmark = pytest.mark.quick
-
 
 def deep(workshop: Workshop, out: Path, root: Path | None = None) -> Any:
     return check_deep(out, load_manifest(out), root=root or workshop.root, cache_dir=workshop.cache_dir)
