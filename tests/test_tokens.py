@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import subprocess
@@ -16,6 +17,7 @@ import oracle
 import pyarrow as pa
 import pytest
 import regex
+import tiktoken
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HfTokenizer
@@ -29,7 +31,8 @@ from mixer.sources.reader import SourceReader
 from mixer.tokens import long_pretokens
 from mixer.tokens.encoders import GigatokenEncoder, TokenizersEncoder
 from mixer.tokens.long_pretokens import LongPretokenSizes
-from mixer.tokens.patterns import PATTERNS
+from mixer.tokens.patterns import LLAMA3, PATTERNS
+from mixer.tokens.ranks import tokenizer_json
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 
 ODD = [
@@ -163,6 +166,28 @@ def test_a_tokenizer_that_was_used_can_be_sent_to_a_process(llama3: Tokenizer) -
     copy = pickle.loads(pickle.dumps(llama3))
     assert copy == llama3
     assert (copy.encode(text).ids.tolist(), copy.decode(ids)) == (ids.tolist(), decoded)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_merges_of_any_ranks_give_the_ids_of_tiktoken(seed: int, tmp_path: Path) -> None:
+    """By both encoders that read the list: one merge a token is enough, and none is missing.
+
+    Half of all words of two letters, in any order of ranks: no training would give most of these tables.
+    """
+    rng = np.random.default_rng(seed)
+    words = ["".join(word).encode() for size in range(2, 7) for word in itertools.product("ab", repeat=size)]
+    tokens = [bytes([byte]) for byte in range(256)] + [word for word in words if rng.random() < 0.5]
+    ranks = {tokens[place]: rank for rank, place in enumerate(rng.permutation(len(tokens)).tolist())}
+    texts = ["".join(rng.choice(["a", "b"], size)) for size in rng.integers(1, 40, 200)]
+    reference = tiktoken.Encoding(name="any", pat_str=LLAMA3, mergeable_ranks=ranks, special_tokens={})
+    expected = [reference.encode_ordinary(text) for text in texts]
+    content = tokenizer_json(ranks, LLAMA3)
+    assert len(json.loads(content)["model"]["merges"]) <= len(ranks) - 256
+    found = HfTokenizer.from_str(content)
+    assert [found.encode(text).ids for text in texts] == expected
+    (tmp_path / "tokenizer.json").write_text(content)
+    ids, offsets = GigatokenEncoder(tmp_path / "tokenizer.json").encode(pa.array(texts, pa.large_string()))
+    assert [part.tolist() for part in np.split(ids, offsets[1:-1])] == expected
 
 
 def test_special_ids_of_llama3(llama3: Tokenizer) -> None:
