@@ -13,6 +13,7 @@ DISTRIBUTION = "mixer-data"
 _BUILD = {
     "awkward": "awkward",
     "gigatoken": "gigatoken",
+    "isal": "isal",
     "llama_models": "llama-models",
     "pydantic": "pydantic",
     "regex": "regex",
@@ -29,7 +30,6 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "google.auth": "google-auth",
         "httpx2": "httpx2",
         "huggingface_hub": "huggingface_hub",
-        "isal": "isal",
         "obstore": "obstore",
         "urllib3": "urllib3",
     },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +112,34 @@ def test_a_compressed_file_cut_short_is_an_error(tmp_path: Path, name: str, comp
     message = message_of(DataError, tmp_path, Source(name))
     assert str(tmp_path / name) in message
     assert "Truncated compressed stream" in message
+
+
+ZIPPED = gzip.compress(json_lines([{"text": f"row {row}"} for row in range(5000)]), mtime=0)
+DAMAGED = {
+    "a flipped bit": ZIPPED[:500] + bytes([ZIPPED[500] ^ 4]) + ZIPPED[501:],
+    "another check sum": ZIPPED[:-8] + bytes(4) + ZIPPED[-4:],
+    "another length": ZIPPED[:-4] + b"\1\0\0\0",
+    "a second member cut short": ZIPPED + ZIPPED[:20],
+    "a second member that is none": ZIPPED + b"row,row,row",
+    "text": b'{"text": "a"}\n',
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_gzip_file_is_an_error(tmp_path: Path, content: bytes) -> None:
+    """Each is one for the `gzip` of Python too."""
+    with pytest.raises((OSError, EOFError, zlib.error)):
+        gzip.decompress(content)
+    (tmp_path / "a.jsonl.gz").write_bytes(content)
+    assert "a.jsonl.gz: cannot be read" in message_of(DataError, tmp_path, Source("a.jsonl.gz"))
+
+
+@pytest.mark.parametrize("content", [ZIPPED * 3, ZIPPED + bytes(512), gzip.compress(b"") + ZIPPED], ids=len)
+def test_all_members_of_a_gzip_file_are_read(tmp_path: Path, content: bytes) -> None:
+    """Empty ones too, and the zeros that tape archives end with."""
+    (tmp_path / "a.jsonl.gz").write_bytes(content)
+    num_rows = gzip.decompress(content).count(b"\n")
+    assert len(read_all(tmp_path, Source("a.jsonl.gz"))) == num_rows >= 5000
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "file.arrow", "stream.arrow"])
