@@ -161,6 +161,7 @@ def _human(least: int, most: int) -> BeforeValidator:
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME)]
+AttributeName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=MAX_NAME)]
 TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
 Special = Annotated[int | str, PlainValidator(_read_special, json_schema_input_type=TokenId | Annotated[str, Field()])]
 VocabSize = Annotated[int, Field(ge=257, le=MAX_TOKEN_ID + 1)]

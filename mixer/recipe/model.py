@@ -22,6 +22,7 @@ from pydantic import (
 
 from mixer.recipe.fields import (
     MAX_SOURCES,
+    AttributeName,
     Bytes,
     Condition,
     Count,
@@ -190,6 +191,8 @@ class Source(_Part):
     """The rows have no text: it is fetched first, into files[].text. stack-v2, or a mapping that says more."""
     where: Condition | None = None
     """Only rows for which this holds are drawn, such as int_score >= 3."""
+    attributes: dict[AttributeName, Filled] = {}
+    """Row attributes by the names that where uses: the DIGEST.json of a set that mixer attach or mixer curate made."""
     max_passes: Positive | None = None
     """The source is read at most this many times; overrides the recipe's max_passes."""
 
@@ -204,8 +207,8 @@ class Source(_Part):
     @model_serializer(mode="wrap")
     def _only_the_place_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialize(self)
-        optional = {"path", "hub", "config", "contents"}
-        return {key: value for key, value in fields.items() if value is not None or key not in optional}
+        optional = {"path", "hub", "config", "contents", "attributes"}
+        return {key: value for key, value in fields.items() if value not in (None, {}) or key not in optional}
 
 
 class EpochsSpec(_Part):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,9 @@ class ScanSpec:
     place: str
     text: TextSpec
     predicate: Predicate | None
+    # A `where` over row attributes, in place of `predicate`; it is applied once, when rows are selected. Its columns
+    # are those of the source that it reads too.
+    late: Predicate | None = None
     # The address of the file that is read, where its path is that of a copy of parts of it.
     address: str | None = None
 
@@ -73,7 +76,16 @@ def needs_of(name: str, source: Source) -> ScanSpec:
     """
     place = f"sources.{name}"
     predicate = None if source.where is None else parse_where(source.where, f"{place}.where")
-    return ScanSpec(place=place, text=source.text, predicate=predicate)
+    late = None
+    if predicate is not None and attributes_in(predicate, source.attributes):
+        own = [path for path in predicate.columns if path.partition(".")[0] not in source.attributes]
+        late, predicate = replace(predicate, columns=frozenset(own)), None
+    return ScanSpec(place=place, text=source.text, predicate=predicate, late=late)
+
+
+def attributes_in(predicate: Predicate, names: Iterable[str]) -> set[str]:
+    """The row attributes that a predicate uses, of those with these names."""
+    return {path.partition(".")[0] for path in predicate.columns} & {*names}
 
 
 def check_schema(schema: pa.Schema, scan: ScanSpec, file: Path) -> None:

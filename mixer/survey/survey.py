@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mixer.errors import DataError, RecipeError
-from mixer.recipe import Recipe
+from mixer.recipe import Recipe, Source
 from mixer.shards.records import TokenizerEntry
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
@@ -18,6 +18,7 @@ from mixer.stack.contents import Contents, Fetching
 from mixer.survey.kept_share import kept_share
 from mixer.survey.measure import measure_sample, measure_sources
 from mixer.survey.result import SampledRows, Survey
+from mixer.survey.select_rows import open_attributes, select_rows
 from mixer.system.progress import OnAdvance, silent
 from mixer.system.threads import map_in_threads
 from mixer.tokens.tokenizer import Tokenizer
@@ -54,13 +55,12 @@ def survey(
     recipe = recipe.model_copy(update={"sources": dict(sorted(recipe.sources.items()))})
     check_specials(recipe, tokenizer)
     pinned, samples = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
+    for name, source in recipe.sources.items():
+        found = open_attributes(name, source, pinned[name], root)
+        pinned[name] = select_rows(name, source, pinned[name], found, cache.folder)
     for name, snapshot in pinned.items():
         if snapshot.num_rows and not snapshot.num_kept:
-            raise RecipeError(
-                f"'{recipe.sources[name].where}' keeps none of the {snapshot.num_rows:,} rows",
-                where=f"sources.{name}.where",
-                hint="compare with values that the source has",
-            )
+            raise _nothing_kept(name, recipe.sources[name], snapshot)
         if snapshot.num_kept == 0:
             raise DataError(
                 "the source has no rows to draw: its files are empty", where=f"sources.{name}", hint="check its path"
@@ -120,6 +120,17 @@ def _pin_all(
             contents.fetch(fetching)
         pinned[name] = contents.pinned()
     return {name: pinned[name] for name in recipe.sources}, samples
+
+
+def _nothing_kept(name: str, source: Source, snapshot: Snapshot) -> RecipeError:
+    """The error for a source of which no row is kept."""
+    if snapshot.kept_rows is None:
+        what, place = f"'{source.where}' keeps", f"sources.{name}.where"
+    else:
+        what, place = "its row attributes and `where` keep", f"sources.{name}"
+    return RecipeError(
+        f"{what} none of the {snapshot.num_rows:,} rows", where=place, hint="compare with values that the source has"
+    )
 
 
 def check_specials(recipe: Recipe, tokenizer: Tokenizer) -> None:
