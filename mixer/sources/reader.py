@@ -172,7 +172,7 @@ class SourceReader:
                 wanted = kept[max(0, first - position) :]
                 position += len(kept)
                 if len(wanted):
-                    yield from _cut(self._texts(block, piece, wanted))
+                    yield from _cut(self.texts(block, piece, wanted))
 
     def _iter_marked(self, block: int, wanted: np.ndarray) -> Iterator[Texts]:
         """The rows of a block with these numbers (int64, rising), in chunks; reading ends behind the last one."""
@@ -182,11 +182,11 @@ class SourceReader:
             for piece in pieces:
                 start, stop = np.searchsorted(wanted, [piece.first_row, piece.first_row + len(piece.batch)])
                 if start < stop:
-                    yield from _cut(self._texts(block, piece, wanted[start:stop] - piece.first_row))
+                    yield from _cut(self.texts(block, piece, wanted[start:stop] - piece.first_row))
                 if stop == len(wanted):
                     return
 
-    def _texts(self, block: int, piece: Piece, wanted: np.ndarray) -> Texts:
+    def texts(self, block: int, piece: Piece, wanted: np.ndarray) -> Texts:
         """The text of some rows of a piece, given by their numbers in it (int64, rising)."""
         whole = len(wanted) == wanted[-1] - wanted[0] + 1
         batch = piece.batch.slice(wanted[0], len(wanted)) if whole else piece.batch.take(pa.array(wanted))

@@ -17,7 +17,7 @@ from mixer.digest import identity
 from mixer.errors import DataError, IntegrityError, RecipeError
 from mixer.sources.reader import SourceReader
 from mixer.sources.row_filter import parse_where
-from mixer.sources.scan import missing_column, needs_of
+from mixer.sources.scan import CURATE, missing_column, needs_of
 from mixer.sources.snapshot import Snapshot
 from mixer.system.publish import publish_bytes
 
@@ -44,7 +44,6 @@ def open_attributes(name: str, source: Source, snapshot: Snapshot, root: Path) -
             )
         found[key] = AttributeSet(path.parent, path.stem)
         check_snapshot(found[key], snapshot, place)
-    _check_columns(name, source, found)
     return found
 
 
@@ -54,6 +53,8 @@ def _check_columns(name: str, source: Source, attributes: Mapping[str, Attribute
     for path in sorted(predicate.columns) if predicate else ():
         key, _, column = path.partition(".")
         if key not in attributes:
+            if key in (CURATE, *source.attributes):
+                raise RecipeError(f"'{path}' needs `curate` in the recipe", where=f"sources.{name}.where")
             continue
         known = [one.name for one in attributes[key].header.columns]
         if column not in known:
@@ -94,6 +95,7 @@ def select_rows(
         RecipeError: `where` does not fit the columns.
         DataError: the source cannot be read.
     """
+    _check_columns(name, source, attributes)
     if not attributes:
         return snapshot
     made_by = {
@@ -128,7 +130,8 @@ def _masks(
 ) -> Iterator[np.ndarray]:
     """bool[rows] of each block: which rows are kept."""
     scan = needs_of(name, source)
-    predicate = scan.late or scan.predicate
+    # A curation has taken a predicate over the source alone into account.
+    predicate = scan.late or (None if CURATE in attributes else scan.predicate)
     reader = None
     if predicate is not None and predicate.columns:
         reader = SourceReader(name, source, replace(snapshot, kept_rows=None), scan=replace(scan, predicate=predicate))

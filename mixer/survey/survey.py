@@ -15,6 +15,8 @@ from mixer.sources.pin_cache import PinCache
 from mixer.sources.snapshot import Snapshot
 from mixer.stack.cells import CellSample
 from mixer.stack.contents import Contents, Fetching
+from mixer.sources.scan import CURATE
+from mixer.survey.curated import Curating, before_curation, curate_sources
 from mixer.survey.kept_share import kept_share
 from mixer.survey.measure import measure_sample, measure_sources
 from mixer.survey.result import SampledRows, Survey
@@ -34,9 +36,10 @@ def survey(
     root: Path,
     cache: PinCache,
     fetching: Fetching | None = None,
+    curating: Curating | None = None,
     on_pin: OnAdvance = silent,
 ) -> Survey:
-    """Pin the sources and measure tokens per row. Contents that rows refer to are fetched first.
+    """Pin the sources, curate them, and measure tokens per row. Contents that rows refer to are fetched first.
 
     Args:
         recipe: the recipe.
@@ -44,6 +47,7 @@ def survey(
         root: the folder that the sources' relative paths start from.
         cache: what is known of files seen before.
         fetching: settings for fetching missing contents; None: missing contents are an error.
+        curating: settings for computing missing facts of texts; None: a curation whose facts are not there is left out.
         on_pin: called with how far the files of a source are pinned; from several threads.
 
     Raises:
@@ -55,8 +59,13 @@ def survey(
     recipe = recipe.model_copy(update={"sources": dict(sorted(recipe.sources.items()))})
     check_specials(recipe, tokenizer)
     pinned, samples = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
+    curation = None if samples else curate_sources(recipe, pinned, root=root, cache=cache, curating=curating)
     for name, source in recipe.sources.items():
         found = open_attributes(name, source, pinned[name], root)
+        if curation is not None:
+            found[CURATE] = curation.sets[name]
+        elif recipe.curate is not None:
+            source = before_curation(name, source)
         pinned[name] = select_rows(name, source, pinned[name], found, cache.folder)
     for name, snapshot in pinned.items():
         if snapshot.num_rows and not snapshot.num_kept:
@@ -86,6 +95,7 @@ def survey(
         snapshots=pinned,
         measured={name: measured[name] for name in recipe.sources},
         samples=sampled,
+        curation=None if curation is None else curation.record,
     )
 
 
