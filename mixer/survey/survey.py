@@ -12,10 +12,10 @@ from mixer.recipe import Recipe, Source
 from mixer.shards.records import TokenizerEntry
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
+from mixer.sources.scan import CURATE
 from mixer.sources.snapshot import Snapshot
 from mixer.stack.cells import CellSample
 from mixer.stack.contents import Contents, Fetching
-from mixer.sources.scan import CURATE
 from mixer.survey.curated import Curating, before_curation, curate_sources
 from mixer.survey.kept_share import kept_share
 from mixer.survey.measure import measure_sample, measure_sources
