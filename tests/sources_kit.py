@@ -49,6 +49,7 @@ class Source:
     hub: str | None = None
     config: str | None = None
     attributes: dict[str, str] = field(default_factory=dict)
+    exclude: None = None
 
 
 def json_lines(rows: list[dict[str, Any]]) -> bytes:

@@ -18,11 +18,13 @@ from mixer.curate.curation import Curation, Curator
 from mixer.curate.facts import jobs
 from mixer.errors import RecipeError
 from mixer.recipe import Recipe, parse_recipe
+from mixer.report.row_fate import fate_in_words
 from mixer.shards.manifest import load_manifest
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
 from mixer.survey.survey import survey
 from mixer.tokens.tokenizer import load_tokenizer
+from mixer.verify.row_fate import row_fate
 from mixer.verify.shards import find_damage
 
 WORDS = [
@@ -364,3 +366,25 @@ def test_a_source_that_loses_too_much_is_refused(tmp_path: Path) -> None:
         curate(recipe([{"exact": {}}], sources, most_lost=0.95), tmp_path, tmp_path / "cache")
     assert "most_lost" in str(caught.value.hint)
     assert curate(recipe([{"exact": {}}], sources), tmp_path, tmp_path / "cache").record.sources[0].rows_left == 1
+
+
+def test_trace_names_the_row_that_a_duplicate_was_dropped_for(
+    workshop: Workshop, rows: dict[str, list[dict[str, Any]]], root: Path, tmp_path: Path
+) -> None:
+    """With its file and its place in it; and the step that `where` is."""
+    sources = {name: source | ({"where": "score < 0.5"} if name == "wiki" else {}) for name, source in SOURCES.items()}
+    made = recipe([{"exact": {}}, {"near": {"scope": "all"}}], sources)
+    manifest = build(workshop, made, root, tmp_path / "out")
+    enters = lambda name, row: name != "wiki" or row["score"] < 0.5  # noqa: E731
+    twins = by_hand(rows, lambda row: row["text"], enters=enters)["edu"]
+    row = next(number for number, twin in enumerate(twins) if twin is not None and twin[0] == "crawl")
+    where = {"root": root, "cache_dir": workshop.cache_dir}
+    fate = row_fate(tmp_path / "out", manifest, 1, row, is_in_a_sequence=False, **where)
+    name, number = twins[row] or ("", 0)
+    file = f"{number // 20}.jsonl, row {number if number < 20 else number - 20}"
+    assert fate_in_words(fate) == (
+        f"the source's row attributes drop it: step 1 exact text, a duplicate of {name} row {number} ({file}): the same"
+    )
+    gone = next(number for number, one in enumerate(rows["wiki"]) if one["score"] >= 0.5)
+    fate = row_fate(tmp_path / "out", manifest, 2, gone, is_in_a_sequence=False, **where)
+    assert fate_in_words(fate).endswith("where does not hold")

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from mixer import __version__
+from mixer.cli.attach import attach
 from mixer.cli.build import build
 from mixer.cli.cache import cache_app
 from mixer.cli.curate import curate
@@ -73,6 +74,7 @@ for verb in (
     head,
     sample,
     fetch,
+    attach,
     curate,
     plan,
     build,

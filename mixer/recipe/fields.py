@@ -49,6 +49,11 @@ def expand_text(value: Any) -> Any:
     return {"list": match[1], "field": match[2]}
 
 
+def expand_exclude(value: Any) -> Any:
+    """A path as the mapping that it stands for."""
+    return {"path": value} if isinstance(value, str) else value
+
+
 def expand_contents(value: Any) -> Any:
     """The mapping that a data set's name stands for."""
     return {"data_set": value} if isinstance(value, str) else value

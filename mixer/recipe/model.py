@@ -43,6 +43,7 @@ from mixer.recipe.fields import (
     VocabSize,
     Weight,
     expand_contents,
+    expand_exclude,
     expand_text,
 )
 from mixer.recipe.part import RecipePart
@@ -164,6 +165,15 @@ class ContentsSpec(RecipePart):
     """What a blob does whose bytes are not those of its digest."""
 
 
+class ExcludeSpec(RecipePart):
+    """Rows to leave out, in a Parquet file: removals, or the rows that a run has seen."""
+
+    path: Filled
+    """The file."""
+    key: Filled | None = None
+    """A column that the source has too, such as id; unless given the file has the columns file and row."""
+
+
 class Source(RecipePart):
     """One named input data set."""
 
@@ -190,6 +200,10 @@ class Source(RecipePart):
     """Only rows for which this holds are drawn, such as int_score >= 3."""
     attributes: dict[AttributeName, Filled] = Field(default_factory=dict)
     """Row attributes by the names that where uses: the DIGEST.json of a set that mixer attach or mixer curate made."""
+    exclude: (
+        Annotated[ExcludeSpec, BeforeValidator(expand_exclude, json_schema_input_type=str | ExcludeSpec)] | None
+    ) = None
+    """Rows to leave out: a Parquet file with file and row, or a mapping that names its key."""
     max_passes: Positive | None = None
     """The source is read at most this many times; overrides the recipe's max_passes."""
 
@@ -204,7 +218,7 @@ class Source(RecipePart):
     @model_serializer(mode="wrap")
     def _only_the_place_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialize(self)
-        optional = {"path", "hub", "config", "contents", "attributes"}
+        optional = {"path", "hub", "config", "contents", "attributes", "exclude"}
         return {key: value for key, value in fields.items() if value not in (None, {}) or key not in optional}
 
 

@@ -18,6 +18,7 @@ from mixer.recipe.model import (
     CacheSpec,
     ContentsSpec,
     EpochsSpec,
+    ExcludeSpec,
     HoldoutSpec,
     Recipe,
     SequenceSpec,
@@ -216,6 +217,8 @@ def _keys_of(key: Key) -> tuple[str, ...]:
             return (*TextSpec.model_fields,)
         case ("sources", _, "contents"):
             return (*ContentsSpec.model_fields,)
+        case ("sources", _, "exclude"):
+            return (*ExcludeSpec.model_fields,)
         case ("curate", "steps", _):
             return STEPS
         case ("curate", "steps", _, kind) if kind in STEPS:

@@ -17,8 +17,8 @@ from mixer.sources.row_filter import Predicate, parse_where
 if TYPE_CHECKING:
     from mixer.recipe import Source, TextSpec
 
-CURATE = "curate"
-"""The name of the row attributes that the recipe's `curate` makes."""
+CURATE, EXCLUDE = "curate", "exclude"
+"""The names of the row attributes that the recipe's `curate` makes, and a source's `exclude`."""
 _MAX_COLUMNS_SHOWN = 40
 _LIST_HINT = "text: {list: .., field: ..} joins the items of a list, text: COLUMN takes a plain column"
 

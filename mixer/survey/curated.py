@@ -57,7 +57,7 @@ def curate_sources(
 
 def _let_in(name: str, source: Source, snapshot: Snapshot, root: Path, folder: Path) -> KeptRows | None:
     """The rows that a source's other row attributes let into a curation; a `where` over `curate` is for afterwards."""
-    found = open_attributes(name, source, snapshot, root)
+    found = open_attributes(name, source, snapshot, root, folder)
     return select_rows(name, before_curation(name, source), snapshot, found, folder).kept_rows
 
 

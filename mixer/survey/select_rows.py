@@ -13,20 +13,21 @@ import pyarrow as pa
 from mixer.attributes.columns import AttributeColumn
 from mixer.attributes.kept_rows import KEEP, KeptRows
 from mixer.attributes.set_file import ATTRIBUTES, AttributeSet, AttributeWriter
-from mixer.digest import identity
-from mixer.errors import DataError, IntegrityError, RecipeError
+from mixer.digest import identity, xxh3_file
+from mixer.errors import DataError, IntegrityError, RecipeError, UsageError
 from mixer.sources.reader import SourceReader
 from mixer.sources.row_filter import parse_where
-from mixer.sources.scan import CURATE, missing_column, needs_of
+from mixer.sources.scan import CURATE, EXCLUDE, missing_column, needs_of
 from mixer.sources.snapshot import Snapshot
+from mixer.survey.join import exclude_rows
 from mixer.system.publish import publish_bytes
 
 if TYPE_CHECKING:
     from mixer.recipe import Source
 
 
-def open_attributes(name: str, source: Source, snapshot: Snapshot, root: Path) -> dict[str, AttributeSet]:
-    """The row attributes that a source's recipe names.
+def open_attributes(name: str, source: Source, snapshot: Snapshot, root: Path, folder: Path) -> dict[str, AttributeSet]:
+    """The row attributes that a source's recipe names, and those of the rows that it leaves out.
 
     Raises:
         RecipeError: a path is not that of a set.
@@ -44,7 +45,26 @@ def open_attributes(name: str, source: Source, snapshot: Snapshot, root: Path) -
             )
         found[key] = AttributeSet(path.parent, path.stem)
         check_snapshot(found[key], snapshot, place)
+    if source.exclude is not None:
+        found[EXCLUDE] = _excluded(name, source, snapshot, root / Path(source.exclude.path).expanduser(), folder)
     return found
+
+
+def _excluded(name: str, source: Source, snapshot: Snapshot, path: Path, folder: Path) -> AttributeSet:
+    """The rows that are left out, found once for a file as it is."""
+    assert source.exclude is not None
+    place, key = f"sources.{name}.exclude", source.exclude.key
+    if not path.is_file():
+        raise RecipeError(f"there is no file {path}", where=place)
+    known = folder / ATTRIBUTES / f"exclude-{identity([snapshot.identity, xxh3_file(path), key])}"
+    rows = _recall(known)
+    if rows is None:
+        try:
+            rows = exclude_rows(name, source, snapshot, path, key, known.parent)
+        except UsageError as error:
+            raise RecipeError(error.message, where=place, hint=error.hint) from error
+        publish_bytes(known, rows.digest.encode())
+    return rows
 
 
 def _check_columns(name: str, source: Source, attributes: Mapping[str, AttributeSet]) -> None:

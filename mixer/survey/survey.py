@@ -63,7 +63,7 @@ def survey(
     pinned, samples = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
     curation = None if samples else curate_sources(recipe, pinned, root=root, cache=cache, curating=curating)
     for name, source in recipe.sources.items():
-        found = open_attributes(name, source, pinned[name], root)
+        found = open_attributes(name, source, pinned[name], root, cache.folder)
         if curation is not None:
             found[CURATE] = curation.sets[name]
         elif recipe.curate is not None:
