@@ -296,7 +296,7 @@ def test_another_threshold_reads_no_text(root: Path, tmp_path: Path, monkeypatch
     def nothing(*args: Any, **more: Any) -> None:
         raise AssertionError("a text was read")
 
-    monkeypatch.setattr(jobs, "iter_rows", nothing)
+    monkeypatch.setattr(jobs, "iter_fact_rows", nothing)
     monkeypatch.setattr(jobs.LocalEngine, "run", nothing)
     for steps, more in [
         ([STEPS[0], {"near": {"scope": "all", "similarity": 0.9}}], {}),

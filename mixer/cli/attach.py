@@ -13,7 +13,7 @@ from mixer.errors import UsageError, shown_names
 from mixer.extras import require
 
 
-class Missing(StrEnum):
+class MissingEntry(StrEnum):
     """What a row without an entry gets."""
 
     null = "null"
@@ -32,8 +32,8 @@ def attach(
         typer.Option(metavar="COLUMN", help="A column that both have, such as id. Default: FILE has file and row."),
     ] = None,
     missing: Annotated[
-        Missing, typer.Option(help="What a row without an entry gets: nulls, nulls and keep false, or an error.")
-    ] = Missing.error,
+        MissingEntry, typer.Option(help="What a row without an entry gets: nulls, nulls and keep false, or an error.")
+    ] = MissingEntry.error,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -16,7 +16,7 @@ from mixer.curate.election import chained, dropped_for
 from mixer.curate.facts.jobs import WantedFacts, compute_facts, missing_facts
 from mixer.curate.facts.kinds import NumberFacts, WhereFacts
 from mixer.curate.guards import check_losses
-from mixer.curate.kinds_of_steps import TEXT, kinds_of_source, kinds_of_steps, reads_text
+from mixer.curate.kinds_of_steps import TEXT_FACTS, kinds_of_source, kinds_of_steps, reads_text
 from mixer.curate.preference import PreferenceKeys, RowOrder, order_rows
 from mixer.curate.records import CurationRecord, SourceLosses, StepLosses
 from mixer.curate.result_columns import duplicate_columns, reason_columns
@@ -166,7 +166,9 @@ class Curator:
             keys.append(
                 PreferenceKeys(
                     name=source.name,
-                    text_bytes=source.numbers(TEXT, "num_bytes") if with_bytes else np.zeros(num_rows, dtype=np.int64),
+                    text_bytes=source.numbers(TEXT_FACTS, "num_bytes")
+                    if with_bytes
+                    else np.zeros(num_rows, dtype=np.int64),
                     prefer_by=None if numbers is None else source.numbers(numbers, "number"),
                 )
             )
@@ -188,7 +190,9 @@ def _losses(
     source: CuratedSource, entered: np.ndarray, left: np.ndarray, results: Sequence[StepResult]
 ) -> SourceLosses:
     """What a source lost, step by step."""
-    num_bytes = source.numbers(TEXT, "num_bytes") if TEXT in source.files else np.zeros(len(left), dtype=np.int64)
+    num_bytes = (
+        source.numbers(TEXT_FACTS, "num_bytes") if TEXT_FACTS in source.files else np.zeros(len(left), dtype=np.int64)
+    )
     steps = []
     for result in results:
         dropped = result.dropped.get(source.name)

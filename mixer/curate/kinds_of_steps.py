@@ -27,7 +27,7 @@ from mixer.stores.block_cache import BlockCache
 if TYPE_CHECKING:
     from mixer.recipe import Recipe
 
-TEXT = TextFacts()
+TEXT_FACTS = TextFacts()
 
 
 def kinds_of_steps(recipe: Recipe, root: Path, blocks: BlockCache | None) -> list[StepKinds]:
@@ -54,7 +54,7 @@ def kinds_of_source(recipe: Recipe, number: int, steps: Sequence[StepKinds]) -> 
     if ordered and recipe.curate.prefer_by is not None:
         kinds.append(NumberFacts(column=recipe.curate.prefer_by, place="curate.prefer_by"))
     if reads_text(steps):
-        kinds.append(TEXT)
+        kinds.append(TEXT_FACTS)
     return tuple(dict.fromkeys(kinds))
 
 
@@ -75,7 +75,7 @@ def _step(recipe: Recipe, number: int, step: CurateStep, root: Path, blocks: Blo
         index = index_items(items, spec.ngrams)
         kind, label = ItemFacts(index=index), "decontaminate"
     elif isinstance(spec, ExactSpec):
-        kind = TEXT if spec.on in ("text", "normalised") else ColumnDigestFacts(column=spec.on)
+        kind = TEXT_FACTS if spec.on in ("text", "normalised") else ColumnDigestFacts(column=spec.on)
         label = f"exact {spec.on}"
     else:
         kind, label = SignatureFacts(ngrams=spec.ngrams, bands=spec.bands, rows=spec.rows), "near"

@@ -16,10 +16,10 @@ from mixer.curate.steps import StepResult
 WHERE = "where"
 """The step, and the reason, of rows that never entered."""
 
-Columns = tuple[list[AttributeColumn], dict[str, pa.Array]]
+AttributeColumns = tuple[list[AttributeColumn], dict[str, pa.Array]]
 
 
-def reason_columns(name: str, left: np.ndarray, results: Sequence[StepResult]) -> Columns:
+def reason_columns(name: str, left: np.ndarray, results: Sequence[StepResult]) -> AttributeColumns:
     """`keep`, and of each row that went the `step` and the `reason`.
 
     Args:
@@ -47,7 +47,7 @@ def reason_columns(name: str, left: np.ndarray, results: Sequence[StepResult]) -
     return columns, arrays
 
 
-def duplicate_columns(number: int, names: Sequence[str], election: Election, order: RowOrder) -> Columns:
+def duplicate_columns(number: int, names: Sequence[str], election: Election, order: RowOrder) -> AttributeColumns:
     """Of each row of a source its twin, and the size of its cluster.
 
     `twin_source`, `twin_row` and `agreement` (equal slots of the signature, 255 for equal rows) of rows that were

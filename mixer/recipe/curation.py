@@ -38,8 +38,8 @@ def with_floats(value: Any) -> Any:
 
 Ordered = Annotated[tuple[Name, ...], BeforeValidator(_as_tuple)]
 Parameters = Annotated[dict[str, Any], PlainSerializer(_without_floats, when_used="json")]
-Scope = Literal["across", "within", "all"]
-Ngrams = Annotated[int, Field(ge=1, le=100)]
+DuplicateScope = Literal["across", "within", "all"]
+NgramSize = Annotated[int, Field(ge=1, le=100)]
 
 
 class FilterSpec(RecipePart):
@@ -60,7 +60,7 @@ class DecontaminateSpec(RecipePart):
     """The evaluation sets: JSON lines or parquet, a path, a glob, or a list of them."""
     fields: Annotated[tuple[Filled, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
     """The fields of an item that make its text, in order, such as [prompt, canonical_solution]."""
-    ngrams: Ngrams = 13
+    ngrams: NgramSize = 13
     """Words of an n-gram."""
     share: Share = 0.5
     """The share of an item's n-grams that a row must have; all of them if the item is short."""
@@ -73,7 +73,7 @@ class ExactSpec(RecipePart):
 
     on: Filled = "text"
     """text, normalised (words without case, punctuation and white space), or a column such as url."""
-    scope: Scope = "all"
+    scope: DuplicateScope = "all"
     """all; within: only rows of one source are compared; across: only rows of different sources."""
     sources: Names = ()
     """Only rows of these sources; of all unless given."""
@@ -82,7 +82,7 @@ class ExactSpec(RecipePart):
 class NearSpec(RecipePart):
     """Of similar rows keep one: MinHash over n-grams of words."""
 
-    ngrams: Ngrams = 5
+    ngrams: NgramSize = 5
     """Words of an n-gram."""
     bands: Annotated[int, Field(ge=1, le=64)] = 14
     """Bands of the signature: rows are compared if they agree in one."""
@@ -90,7 +90,7 @@ class NearSpec(RecipePart):
     """Slots of a band."""
     similarity: Share = 0.7
     """A row is dropped for one whose estimated similarity is at least this."""
-    scope: Scope = "across"
+    scope: DuplicateScope = "across"
     """all; within: only rows of one source are compared; across: only rows of different sources."""
     sources: Names = ()
     """Only rows of these sources; unless given, of all but those whose rows are lists of texts, as repositories are."""

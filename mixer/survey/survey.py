@@ -136,13 +136,10 @@ def _pin_all(
 
 def _nothing_kept(name: str, source: Source, snapshot: Snapshot) -> RecipeError:
     """The error for a source of which no row is kept."""
-    if snapshot.kept_rows is None:
-        what, place = f"'{source.where}' keeps", f"sources.{name}.where"
-    else:
-        what, place = "its row attributes and `where` keep", f"sources.{name}"
-    return RecipeError(
-        f"{what} none of the {snapshot.num_rows:,} rows", where=place, hint="compare with values that the source has"
-    )
+    message, place = f"'{source.where}' keeps none of the {snapshot.num_rows:,} rows", f"sources.{name}.where"
+    if snapshot.kept_rows is not None:
+        message, place = f"its row attributes keep none of the {snapshot.num_rows:,} rows", f"sources.{name}"
+    return RecipeError(message, where=place, hint="compare with values that the source has")
 
 
 def check_specials(recipe: Recipe, tokenizer: Tokenizer) -> None:

@@ -124,7 +124,7 @@ class FactJobs:
             if not (files := wanted.files(kind, self._cache_dir)).is_finished(work.chunk)
         }
         batches: Mapping[FactKind, list[pa.RecordBatch]] = {kind: [] for kind in kinds}
-        for rows in iter_rows(wanted, work.chunk, tuple(kinds)):
+        for rows in iter_fact_rows(wanted, work.chunk, tuple(kinds)):
             for kind, found in batches.items():
                 found.append(pa.RecordBatch.from_pydict(kind.columns(rows)))
         for kind, files in kinds.items():
@@ -133,7 +133,7 @@ class FactJobs:
         self._answers.idle()
 
 
-def iter_rows(wanted: WantedFacts, chunk: FactChunk, kinds: Sequence[FactKind]) -> Iterator[FactRows]:
+def iter_fact_rows(wanted: WantedFacts, chunk: FactChunk, kinds: Sequence[FactKind]) -> Iterator[FactRows]:
     """All rows of a chunk, kept or not, piece by piece, with what the kinds read."""
     reads_text = any(map(reads_text_of, kinds))
     extra = tuple(dict.fromkeys(path for kind in kinds for path in kind.reads))
