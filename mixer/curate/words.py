@@ -22,9 +22,9 @@ _GAP, _LETTER, _SINGLE = 0, 1, 2
 _BASE = 0x9E3779B97F4A7C15
 """Odd, so that it has an inverse modulo 2^64."""
 _NGRAM_BASE = 0xD6E8FEB86659FD93
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 17
 """Text that is worked on at a time: its arrays fit into a core's cache, and calls of numpy cost little beside it."""
-_CHUNK_WORDS = 1 << 14
+_CHUNK_WORDS = 1 << 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
