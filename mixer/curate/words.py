@@ -20,8 +20,9 @@ _GAP, _LETTER, _SINGLE = 0, 1, 2
 _BASE = 0x9E3779B97F4A7C15
 """Odd, so that it has an inverse modulo 2^64."""
 _NGRAM_BASE = 0xD6E8FEB86659FD93
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
 """Text that is worked on at a time: its arrays of eight bytes a byte fit into the cache."""
+_LANES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +58,9 @@ def words_of(text: pa.LargeStringArray) -> Words:
         stop = max(first + 1, fitting)
         begins = bounds[first : stop + 1] - bounds[first]
         word_hashes, word_starts = _words(whole[bounds[first] : bounds[stop]], begins[:-1])
-        document = np.searchsorted(begins, word_starts, "right") - 1
-        counts[0][first:stop] = np.bincount(document, minlength=stop - first)
+        counts[0][first:stop] = np.diff(np.searchsorted(word_starts, begins))
         hashes.append(word_hashes)
-        starts.append(word_starts - begins[document])
+        starts.append(word_starts - np.repeat(begins[:-1], counts[0][first:stop]))
         first = stop
     return Words(
         hashes=np.concatenate(hashes),
@@ -109,29 +109,47 @@ def _words(data: np.ndarray, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Hashes and first bytes of the words of some documents that lie end to end and begin at these bytes."""
     if not len(data):
         return np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
-    kinds = _kinds(data)
+    # One table look-up for bytes of any length: `bytes.translate` is four times as fast as an index into an array.
+    values = np.frombuffer(data.tobytes().translate(_VALUES), dtype=np.uint8)
+    kinds = _kinds(data, values)
     is_first = np.empty(len(data), dtype=bool)
     is_first[0] = True
     np.not_equal(kinds[1:], kinds[:-1], out=is_first[1:])
     is_first[begins[begins < len(data)]] = True
     if kinds.max() == _SINGLE:
         is_first |= (kinds == _SINGLE) & ((data & 0xC0) != 0x80)
-    borders = np.flatnonzero(is_first)
-    in_word = kinds[borders] != _GAP
-    starts = borders[in_word]
-    stops = np.append(borders[1:], len(data))[in_word]
+    borders = np.append(np.flatnonzero(is_first), len(data))
+    word = np.flatnonzero(kinds[borders[:-1]] != _GAP)
+    starts, stops = borders.take(word), borders.take(word + 1)
     powers, inverse = _powers(max(_CHUNK_BYTES, 1 << (len(data) - 1).bit_length()))
-    sums = np.zeros(len(data) + 1, dtype=np.uint64)
-    np.multiply(_LOWERED[data], powers[: len(data)], out=sums[1:])
-    np.cumsum(sums[1:], out=sums[1:])
-    return mixed((sums[stops] - sums[starts]) * inverse[starts]), starts
+    sums = np.zeros(-(-(len(data) + 1) // _LANES) * _LANES, dtype=np.uint64)
+    np.multiply(values, powers[: len(data)], out=sums[1 : len(data) + 1])
+    before = _sum_rows(sums)
+    found = sums.take(stops) + before.take(stops // _LANES)
+    found -= sums.take(starts) + before.take(starts // _LANES)
+    found *= inverse.take(starts)
+    return mixed(found), starts
 
 
-def _kinds(data: np.ndarray) -> np.ndarray:
+def _sum_rows(values: np.ndarray) -> np.ndarray:
+    """Sum up rows of eight values, in place, and give the sum of all rows before each.
+
+    The sum of all values up to one is then two look-ups. Twice as fast as one long `cumsum`, whose every addition waits
+    for the one before.
+    """
+    rows = values.reshape(-1, _LANES)
+    for lane in range(1, _LANES):
+        rows[:, lane] += rows[:, lane - 1]
+    totals = rows[:, -1]
+    return np.cumsum(totals) - totals
+
+
+def _kinds(data: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Whether each byte is of a gap, a letter, or a character that is a word: uint8[bytes]."""
-    kinds: np.ndarray = _ASCII_KINDS[data]
+    kinds = (values != 0).view(np.uint8)
     leads = np.flatnonzero(data >= 0xC0)
     if len(leads):
+        kinds[data >= 0x80] = _GAP
         following = np.minimum(leads + 1, len(data) - 1)
         kind = _LEAD_KINDS[data[leads], data[following]]
         kinds[leads] = kind
@@ -152,11 +170,13 @@ def _powers(count: int) -> tuple[np.ndarray, np.ndarray]:
     return powers, np.cumprod(inverse)
 
 
-def _ascii_kinds() -> np.ndarray:
-    kinds = np.full(256, _GAP, dtype=np.uint8)
+def _values() -> bytes:
+    """What each byte is worth in a hash: one more than the byte, letters lowered, and 0 where ASCII has a gap."""
+    values = [0] * 0x80 + [*range(0x81, 0x100), 0]  # no byte of UTF-8 is 0xFF
     for first, last in ("09", "AZ", "az"):
-        kinds[ord(first) : ord(last) + 1] = _LETTER
-    return kinds
+        for byte in range(ord(first), ord(last) + 1):
+            values[byte] = 1 + (byte | 0x20)
+    return bytes(values)
 
 
 def _lead_kinds() -> np.ndarray:
@@ -184,7 +204,5 @@ _RANGES = (
     (0x20000, 0x3FFFF, _SINGLE),  # Han
 )
 """Code points that are not letters, in blocks of 64; U+0080 to U+00BF are gaps too, and all others letters."""
-_ASCII_KINDS = _ascii_kinds()
+_VALUES = _values()
 _LEAD_KINDS = _lead_kinds()
-_LOWERED = np.arange(1, 257, dtype=np.uint64)
-_LOWERED[ord("A") : ord("Z") + 1] += 32
