@@ -183,7 +183,7 @@ def test_fields_and_sources_keep_their_order():
     recipe = parse(sources={name: {"weight": 1, "path": "x"} for name in names})
     assert list(recipe.sources) == names
     assert list(Recipe.model_fields)[:6] == ["name", "seed", "tokenizer", "sequence", "weights", "target"]
-    assert list(Recipe.model_fields)[-2:] == ["epochs", "sources"]
+    assert list(Recipe.model_fields)[-3:] == ["epochs", "curate", "sources"]
 
 
 @pytest.mark.parametrize(
@@ -819,7 +819,13 @@ def test_the_schema_describes_every_key():
     named = [
         "CacheSpec",
         "ContentsSpec",
+        "CurateSpec",
+        "CurateStep",
+        "DecontaminateSpec",
         "EpochsSpec",
+        "ExactSpec",
+        "FilterSpec",
+        "NearSpec",
         "Recipe",
         "SequenceSpec",
         "Source",

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -20,8 +19,10 @@ from pydantic import (
     model_validator,
 )
 
+from mixer.recipe.curation import CurateSpec
 from mixer.recipe.fields import (
     MAX_SOURCES,
+    AttributeName,
     Bytes,
     Condition,
     Count,
@@ -43,24 +44,20 @@ from mixer.recipe.fields import (
     expand_contents,
     expand_text,
 )
+from mixer.recipe.part import RecipePart
 
 ONE_NAME, RULES = "[name]", "[rules]"
 """The two ways to write a tokenizer, as pydantic's places name them."""
 
 
-class _Part(BaseModel):
-    # Strict, because quotes are visible in YAML: `true` is no number and "8192" is no length.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
-
-
-class TokenizerSpec(_Part):
+class TokenizerSpec(RecipePart):
     """A rank file and what it does not carry: how text is split, and the special ids."""
 
     ranks: Filled
     """The rank file, in tiktoken's format: a path, or llama3 or llama4."""
     pattern: Filled | None = None
     """The regular expression that splits text, or the name of a known one: llama3, o200k, cl100k, r50k or qwen."""
-    specials: dict[Filled, TokenId] = {}
+    specials: dict[Filled, TokenId] = Field(default_factory=dict)
     """The special strings and their ids; those of the known file unless given."""
     vocab_size: VocabSize | None = None
     """One more than the largest id unless given."""
@@ -77,7 +74,7 @@ class TokenizerSpec(_Part):
         return {key: value for key, value in fields.items() if value not in (None, {})}
 
 
-class SequenceSpec(_Part):
+class SequenceSpec(RecipePart):
     """The sequences that documents are packed into."""
 
     length: Annotated[int, Field(ge=2, le=2**20)] = 8192
@@ -90,7 +87,7 @@ class SequenceSpec(_Part):
     """End each document with the tokenizer's end-of-sequence id."""
 
 
-class Target(_Part):
+class Target(RecipePart):
     """How much to build: exactly one of tokens, rows, sequences or passes."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
@@ -109,7 +106,7 @@ class Target(_Part):
         return {kind: value for kind, value in self if value is not None}
 
 
-class TextSpec(_Part):
+class TextSpec(RecipePart):
     """Where a row's text is: one column, or the items of a list joined into one document."""
 
     model_config = ConfigDict(json_schema_extra={"not": {"required": ["column", "list"]}})
@@ -137,7 +134,7 @@ class TextSpec(_Part):
         return {key: value for key, value in self if key != "column" and (key != "template" or value is not None)}
 
 
-class ContentsSpec(_Part):
+class ContentsSpec(RecipePart):
     """Text that rows only point at, fetched before the build: what `mixer fetch` does, as a step of a recipe."""
 
     data_set: Literal["stack-v2"] = "stack-v2"
@@ -166,7 +163,7 @@ class ContentsSpec(_Part):
     """What a blob does whose bytes are not those of its digest."""
 
 
-class Source(_Part):
+class Source(RecipePart):
     """One named input data set."""
 
     weight: Weight
@@ -190,6 +187,8 @@ class Source(_Part):
     """The rows have no text: it is fetched first, into files[].text. stack-v2, or a mapping that says more."""
     where: Condition | None = None
     """Only rows for which this holds are drawn, such as int_score >= 3."""
+    attributes: dict[AttributeName, Filled] = Field(default_factory=dict)
+    """Row attributes by the names that where uses: the DIGEST.json of a set that mixer attach or mixer curate made."""
     max_passes: Positive | None = None
     """The source is read at most this many times; overrides the recipe's max_passes."""
 
@@ -204,11 +203,11 @@ class Source(_Part):
     @model_serializer(mode="wrap")
     def _only_the_place_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialize(self)
-        optional = {"path", "hub", "config", "contents"}
-        return {key: value for key, value in fields.items() if value is not None or key not in optional}
+        optional = {"path", "hub", "config", "contents", "attributes"}
+        return {key: value for key, value in fields.items() if value not in (None, {}) or key not in optional}
 
 
-class EpochsSpec(_Part):
+class EpochsSpec(RecipePart):
     """How often a trainer reads the mixture."""
 
     count: Positive = 1
@@ -217,7 +216,7 @@ class EpochsSpec(_Part):
     """reshuffle: the same sequences in a new order; redraw: the draws go on, so big sources bring new rows."""
 
 
-class CacheSpec(_Part):
+class CacheSpec(RecipePart):
     """Where blocks of remote sources are kept on this machine, and how much of them."""
 
     dir: Filled | None = None
@@ -226,7 +225,7 @@ class CacheSpec(_Part):
     """The most that it holds, such as 200GB; 50GB unless given."""
 
 
-class Recipe(_Part):
+class Recipe(RecipePart):
     """A mixture: what to draw from which sources, how much, and how to pack it."""
 
     name: Name
@@ -258,6 +257,8 @@ class Recipe(_Part):
     """Where blocks of remote sources are kept on this machine; no part of the recipe's identity."""
     epochs: EpochsSpec = EpochsSpec()
     """How often a trainer reads the mixture, and what differs from one time to the next."""
+    curate: CurateSpec | None = None
+    """Which rows are worth it: steps of filters, decontamination and deduplication, each over what is left."""
     sources: Annotated[dict[Name, Source], Field(min_length=1, max_length=MAX_SOURCES)]
     """The sources by name."""
 
@@ -272,4 +273,7 @@ class Recipe(_Part):
         Two spellings of one recipe give equal values. The order of keys, and so of the sources, means
         nothing here: the plan numbers the sources by name.
         """
-        return self.model_dump(mode="json")
+        normal = self.model_dump(mode="json")
+        if self.curate is None:  # the identity that a recipe had before there was curation
+            del normal["curate"]
+        return normal

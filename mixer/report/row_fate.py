@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _WHY = {
     "never_drawn": "it was never drawn: the build ends before its turn",
     "where": "the source's `where` drops it",
+    "not_kept": "the source's row attributes drop it",
     "null_text": "it was drawn and skipped: it has no text (null_text)",
     "empty_text": "it was drawn and skipped: its text is empty (empty_text)",
     "bad_row": "it was drawn and skipped: it cannot be read (bad_row)",

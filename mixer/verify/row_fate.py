@@ -17,16 +17,16 @@ from mixer.stores.block_cache import BlockCache
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 from mixer.verify.rebuild import pinned_source
 
-Why = Literal["never_drawn", "where", "null_text", "empty_text", "bad_row", "too_long", "left_out", "drawn"]
+Why = Literal["never_drawn", "where", "not_kept", "null_text", "empty_text", "bad_row", "too_long", "left_out", "drawn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
     """The fate of a row in a build.
 
-    `why` is `never_drawn` where the build ends before its draw, `where` where the predicate drops it, the reason for
-    which it was skipped, `left_out` where the end of a cut task fell before its tokens, or `drawn`: its tokens are in
-    sequences. `found` is the row itself, `drawings` when it was drawn.
+    `why` is `never_drawn` where the build ends before its draw, `where` where the predicate drops it, `not_kept` where
+    row attributes do, the reason for which it was skipped, `left_out` where the end of a cut task fell before its
+    tokens, or `drawn`: its tokens are in sequences. `found` is the row itself, `drawings` when it was drawn.
     """
 
     why: Why
@@ -67,7 +67,9 @@ def row_fate(
     snapshot = pinned_source(folder, manifest, source, recipe, tokenizer, root=root, cache=PinCache(cache_dir, blocks))
     name = manifest.sources[source].name
     found = read_row(name, recipe.sources[name].model_copy(update={"contents": None}), snapshot, row)
-    kept_number = None if found.reason == "where" else _number_in_block(name, recipe, snapshot, found, row)
+    kept_number = (
+        None if found.reason in ("where", "not_kept") else _number_in_block(name, recipe, snapshot, found, row)
+    )
     drawn = tuple(drawings(folder, manifest, source, row, kept_number))
     return Fate(why=_why(found, drawn, recipe, tokenizer, is_in_a_sequence), found=found, drawings=drawn)
 
@@ -91,6 +93,8 @@ def _why(
         return "drawn"
     if found.reason == "where":
         return "where"
+    if found.reason == "not_kept":
+        return "not_kept"
     if not drawn:
         return "never_drawn"
     match found.reason:
