@@ -141,12 +141,13 @@ def _sum_rows(values: np.ndarray) -> np.ndarray:
     for lane in range(1, _LANES):
         rows[:, lane] += rows[:, lane - 1]
     totals = rows[:, -1]
-    return np.cumsum(totals) - totals
+    before: np.ndarray = np.cumsum(totals) - totals
+    return before
 
 
 def _kinds(data: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Whether each byte is of a gap, a letter, or a character that is a word: uint8[bytes]."""
-    kinds = (values != 0).view(np.uint8)
+    kinds: np.ndarray = (values != 0).view(np.uint8)
     leads = np.flatnonzero(data >= 0xC0)
     if len(leads):
         kinds[data >= 0x80] = _GAP
