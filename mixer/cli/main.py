@@ -68,7 +68,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (init, head, sample, fetch, curate, plan, build, status, inspect, verify, repair, show, trace, export, schema):
+for verb in (
+    init,
+    head,
+    sample,
+    fetch,
+    curate,
+    plan,
+    build,
+    status,
+    inspect,
+    verify,
+    repair,
+    show,
+    trace,
+    export,
+    schema,
+):
     app.command()(verb)
 app.add_typer(cache_app, name="cache")
 

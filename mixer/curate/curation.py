@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from mixer.attributes.columns import AttributeColumn
-from mixer.attributes.kept_rows import KEEP
 from mixer.attributes.set_file import ATTRIBUTES, AttributeSet, AttributeWriter
-from mixer.curate.election import Election, chained, dropped_for
+from mixer.curate.election import chained, dropped_for
 from mixer.curate.facts.jobs import WantedFacts, compute_facts, missing_facts
 from mixer.curate.facts.kinds import NumberFacts, WhereFacts
 from mixer.curate.guards import check_losses
 from mixer.curate.kinds_of_steps import TEXT, kinds_of_source, kinds_of_steps, reads_text
 from mixer.curate.preference import PreferenceKeys, RowOrder, order_rows
 from mixer.curate.records import CurationRecord, SourceLosses, StepLosses
+from mixer.curate.result_columns import duplicate_columns, reason_columns
 from mixer.curate.steps import CuratedSource, StepKinds, StepResult, run_step
 from mixer.digest import identity
 from mixer.errors import IntegrityError
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 CURATIONS = "curations"
 """The folder of a cache that holds their records."""
 _VERSION = 1
-_WHERE = "where"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +131,13 @@ class Curator:
             results.append(result)
         elections = [result.election for result in results if result.election is not None]
         whole = chained(elections, order) if order is not None and elections else None
-        sets = {
-            source.name: self._write(number, sources, entered[source.name], left[source.name], results, whole, order)
-            for number, source in enumerate(sources)
-        }
+        sets = {}
+        for number, source in enumerate(sources):
+            columns, arrays = reason_columns(source.name, left[source.name], results)
+            if whole is not None and order is not None:
+                more, values = duplicate_columns(number, [one.name for one in sources], whole, order)
+                columns, arrays = [*columns, *more], arrays | values
+            sets[source.name] = self._write(source, columns, arrays)
         matrix = None if whole is None or order is None else dropped_for(whole, order).tolist()
         record = CurationRecord(
             steps=tuple(step.label for step in self._steps),
@@ -171,52 +173,8 @@ class Curator:
         return order_rows(keys, self._spec.prefer)
 
     def _write(
-        self,
-        number: int,
-        sources: Sequence[CuratedSource],
-        entered: np.ndarray,
-        left: np.ndarray,
-        results: Sequence[StepResult],
-        election: Election | None,
-        order: RowOrder | None,
+        self, source: CuratedSource, columns: Sequence[AttributeColumn], arrays: Mapping[str, pa.Array]
     ) -> AttributeSet:
-        source = sources[number]
-        labels = [_WHERE, *(result.label for result in results)]
-        step = np.zeros(len(left), dtype=np.uint16)
-        reasons = pa.nulls(len(left), pa.string())
-        words = {_WHERE}
-        reason = np.full(len(left), -1, dtype=np.int32)
-        reason_words: list[str] = [_WHERE]
-        reason[~entered] = 0
-        for place, result in enumerate(results, start=1):
-            dropped = result.dropped.get(source.name)
-            if dropped is None:
-                continue
-            step[dropped] = place
-            found = result.reasons[source.name].dictionary_encode()
-            numbers = []
-            for word in found.dictionary.to_pylist():
-                if word not in reason_words:
-                    reason_words.append(word)
-                numbers.append(reason_words.index(word))
-            reason[dropped] = np.array(numbers, dtype=np.int32)[found.indices.to_numpy(zero_copy_only=False)]
-        del reasons, words
-        gone = ~left
-        columns = [
-            AttributeColumn(name=KEEP, kind="bool"),
-            AttributeColumn(name="step", kind="label", labels=tuple(labels)),
-            AttributeColumn(name="reason", kind="label", labels=tuple(reason_words)),
-        ]
-        arrays: dict[str, pa.Array] = {
-            KEEP: pa.array(left),
-            "step": pa.array(step, mask=left),
-            "reason": pa.array(np.maximum(reason, 0).astype(np.uint16), mask=reason < 0),
-        }
-        assert bool((gone == (reason >= 0)).all())
-        if election is not None and order is not None:
-            more, values = _duplicate_columns(number, sources, election, order)
-            columns += more
-            arrays |= values
         made_by = {"curation": self._key(), "source": source.name}
         with AttributeWriter(self._cache_dir / ATTRIBUTES, source.snapshot.identity, columns, made_by) as writer:
             start = 0
@@ -224,37 +182,6 @@ class Curator:
                 writer.write({name: array[start : start + num_rows] for name, array in arrays.items()})
                 start += num_rows
         return writer.finish()
-
-
-def _duplicate_columns(
-    number: int, sources: Sequence[CuratedSource], election: Election, order: RowOrder
-) -> tuple[list[AttributeColumn], dict[str, pa.Array]]:
-    """What an election says of each row of a source: its twin, and its cluster."""
-    from mixer.curate.election import election_columns
-
-    start, stop = (int(row) for row in order.first_row[number : number + 2])
-    found = election_columns(election, start, stop)
-    has_none = ~found.dropped
-    twin = np.maximum(found.twin, 0)
-    twin_source = order.source_of_rows(twin)
-    agreement = np.zeros(stop - start, dtype=np.uint8)
-    here = slice(*np.searchsorted(election.dropped, (start, stop)))
-    agreement[election.dropped[here] - start] = election.agreement[here]
-    names = tuple(source.name for source in sources)
-    columns = [
-        AttributeColumn(name="twin_source", kind="label", labels=names),
-        AttributeColumn(name="twin_row", kind="int64"),
-        AttributeColumn(name="agreement", kind="uint8"),
-        AttributeColumn(name="copies", kind="uint32"),
-        AttributeColumn(name="sources", kind="uint16"),
-    ]
-    return columns, {
-        "twin_source": pa.array(twin_source.astype(np.uint16), mask=has_none),
-        "twin_row": pa.array(twin - order.first_row[twin_source], pa.int64(), mask=has_none),
-        "agreement": pa.array(agreement, mask=has_none),
-        "copies": pa.array(found.copies),
-        "sources": pa.array(found.num_sources),
-    }
 
 
 def _losses(
@@ -310,8 +237,3 @@ def _recall(path: Path, cache_dir: Path) -> Curation | None:
         )
     except (OSError, ValueError, KeyError, TypeError, IntegrityError):
         return None
-
-
-def summary(record: CurationRecord) -> dict[str, Any]:
-    """The record as JSON, for programs."""
-    return record.as_json()

@@ -16,6 +16,7 @@ from mixer.curate.facts.kinds import (
     SignatureFacts,
     TextFacts,
     WhereFacts,
+    reads_text_of,
 )
 from mixer.curate.item_index import ItemIndex, index_items
 from mixer.curate.steps import StepKinds
@@ -59,7 +60,7 @@ def kinds_of_source(recipe: Recipe, number: int, steps: Sequence[StepKinds]) -> 
 
 def reads_text(steps: Sequence[StepKinds]) -> bool:
     """Whether any step reads text: then the length of texts is part of the order of preference."""
-    return any(not isinstance(kind, ColumnDigestFacts) for step in steps for kind in step.kinds)
+    return any(reads_text_of(kind) for step in steps for kind in step.kinds)
 
 
 def _step(recipe: Recipe, number: int, step: CurateStep, root: Path, blocks: BlockCache | None) -> StepKinds:
@@ -80,7 +81,9 @@ def _step(recipe: Recipe, number: int, step: CurateStep, root: Path, blocks: Blo
         kind, label = SignatureFacts(ngrams=spec.ngrams, bands=spec.bands, rows=spec.rows), "near"
     names = list(recipe.sources)
     chosen = [names.index(name) for name in spec.sources] or _all_but_lists(recipe, isinstance(spec, NearSpec))
-    return StepKinds(step=step, label=f"{number + 1} {label}", sources=tuple(sorted(chosen)), kinds=(kind,), index=index)
+    return StepKinds(
+        step=step, label=f"{number + 1} {label}", sources=tuple(sorted(chosen)), kinds=(kind,), index=index
+    )
 
 
 def _all_but_lists(recipe: Recipe, leave_lists: bool) -> list[int]:

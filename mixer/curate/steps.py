@@ -151,15 +151,11 @@ def _by_election(
             None if number in exempt else source.numbers(kind, column, np.uint64)
             for number, source in enumerate(sources)
         ]
-        enters = [
-            mask if one is None else mask & one.any(axis=1) for mask, one in zip(enters, digests, strict=True)
-        ]
+        enters = [mask if one is None else mask & one.any(axis=1) for mask, one in zip(enters, digests, strict=True)]
         edges: Iterator[Edges] = exact_edges(digests, enters, order, scope=spec.scope, exempt=exempt)
         threshold = 1
     else:
-        slots = [
-            None if number in exempt else source.numbers(kind, "slots") for number, source in enumerate(sources)
-        ]
+        slots = [None if number in exempt else source.numbers(kind, "slots") for number, source in enumerate(sources)]
         enters = [
             mask if number in exempt else mask & source.numbers(kind, "signed")
             for number, (mask, source) in enumerate(zip(enters, sources, strict=True))

@@ -171,8 +171,12 @@ def _with_numbers(normalised: dict[str, Any]) -> dict[str, Any]:
             ratio = float(contents["min_bytes_per_token"])
             source["contents"] = {**contents, "min_bytes_per_token": ratio}
         sources[name] = source
-    curate = normalised.get("curate")
-    return {**normalised, "sources": sources} | ({} if curate is None else {"curate": _curate_with_numbers(curate)})
+    more: dict[str, Any] = {"sources": sources}
+    if "curate" in normalised:
+        more["curate"] = _curate_with_numbers(normalised["curate"])
+    if "holdout" in normalised:
+        more["holdout"] = {**normalised["holdout"], "fraction": float(normalised["holdout"]["fraction"])}
+    return {**normalised, **more}
 
 
 def _curate_with_numbers(curate: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from mixer.recipe.fields import (
     Positive,
     Ratio,
     Seed,
+    Share,
     Special,
     TaskTokens,
     Text,
@@ -216,6 +217,15 @@ class EpochsSpec(RecipePart):
     """reshuffle: the same sequences in a new order; redraw: the draws go on, so big sources bring new rows."""
 
 
+class HoldoutSpec(RecipePart):
+    """Rows that no training build draws, chosen by their text: the same in every recipe and source."""
+
+    fraction: Annotated[Share, Field(lt=1)]
+    """The share of all texts, such as 0.001; those of a smaller share are among those of a larger one."""
+    tokens: Count | None = None
+    """Tokens of the validation build; the share of the target unless given."""
+
+
 class CacheSpec(RecipePart):
     """Where blocks of remote sources are kept on this machine, and how much of them."""
 
@@ -257,6 +267,10 @@ class Recipe(RecipePart):
     """Where blocks of remote sources are kept on this machine; no part of the recipe's identity."""
     epochs: EpochsSpec = EpochsSpec()
     """How often a trainer reads the mixture, and what differs from one time to the next."""
+    holdout: HoldoutSpec | None = None
+    """Rows that are kept from training, to validate with."""
+    split: Literal["train", "validation"] = "train"
+    """train: draw what is not held out; validation: only what is."""
     curate: CurateSpec | None = None
     """Which rows are worth it: steps of filters, decontamination and deduplication, each over what is left."""
     sources: Annotated[dict[Name, Source], Field(min_length=1, max_length=MAX_SOURCES)]
@@ -274,6 +288,6 @@ class Recipe(RecipePart):
         nothing here: the plan numbers the sources by name.
         """
         normal = self.model_dump(mode="json")
-        if self.curate is None:  # the identity that a recipe had before there was curation
-            del normal["curate"]
-        return normal
+        # Without these a recipe has the identity that it had before they were.
+        unsaid = {"curate": None, "holdout": None, "split": "train"}
+        return {key: value for key, value in normal.items() if key not in unsaid or value != unsaid[key]}

@@ -18,6 +18,7 @@ from mixer.recipe.model import (
     CacheSpec,
     ContentsSpec,
     EpochsSpec,
+    HoldoutSpec,
     Recipe,
     SequenceSpec,
     Source,
@@ -43,6 +44,7 @@ _PARTS: dict[str, type[BaseModel]] = {
     "epochs": EpochsSpec,
     "cache": CacheSpec,
     "curate": CurateSpec,
+    "holdout": HoldoutSpec,
 }
 _STEP_SPECS: dict[str, type[BaseModel]] = dict(
     zip(STEPS, (FilterSpec, DecontaminateSpec, ExactSpec, NearSpec), strict=True)

@@ -25,6 +25,8 @@ def broken_rules(tree: dict[str, Any]) -> Iterator[Finding]:
     """
     sources = _mapping(tree.get("sources"))
     yield from _target_rules(tree, sources)
+    if tree.get("split") == "validation" and "holdout" not in tree:
+        yield Finding(key=("split",), message="needs holdout, which says what is kept from training")
     yield from _curate_rules(_mapping(tree.get("curate")), sources)
     for name, source in sources.items():
         if isinstance(source, dict):

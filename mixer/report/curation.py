@@ -65,7 +65,9 @@ def _columns(record: CurationRecord, count: CountColumn) -> Iterator[Column[Sour
     if any(source.bytes_entered for source in record.sources):
         yield Column(
             header="of text\nleft",
-            cell=lambda source: aligned_percent(source.bytes_left / source.bytes_entered if source.bytes_entered else 0),
+            cell=lambda source: aligned_percent(
+                source.bytes_left / source.bytes_entered if source.bytes_entered else 0
+            ),
         )
 
 

@@ -20,6 +20,8 @@ _WHY = {
     "empty_text": "it was drawn and skipped: its text is empty (empty_text)",
     "bad_row": "it was drawn and skipped: it cannot be read (bad_row)",
     "too_long": "it was drawn and skipped: it is longer than max_document_tokens (too_long)",
+    "held_out": "it was drawn and skipped: it is held out of training (held_out)",
+    "not_held_out": "it was drawn and skipped: it is of the training split (not_held_out)",
     "left_out": "it was drawn in the last task, and left out after the target was met",
     "drawn": "its tokens are in the sequences of the build",
 }

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from mixer.errors import DataError, RecipeError
 from mixer.recipe import Recipe, Source
+from mixer.recipe.split import recipe_of_split
 from mixer.shards.records import TokenizerEntry
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
+from mixer.sources.scan import CURATE
 from mixer.sources.snapshot import Snapshot
 from mixer.stack.cells import CellSample
 from mixer.stack.contents import Contents, Fetching
-from mixer.sources.scan import CURATE
 from mixer.survey.curated import Curating, before_curation, curate_sources
 from mixer.survey.kept_share import kept_share
 from mixer.survey.measure import measure_sample, measure_sources
@@ -56,6 +57,7 @@ def survey(
         BuildStateError, TaskError: another process is fetching the contents, or they cannot be written.
     """
     # Sources are numbered by name: the order of the keys of a YAML mapping means nothing.
+    recipe = recipe_of_split(recipe)
     recipe = recipe.model_copy(update={"sources": dict(sorted(recipe.sources.items()))})
     check_specials(recipe, tokenizer)
     pinned, samples = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)

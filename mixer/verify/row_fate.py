@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
+
+from mixer.building.holdout import held_out
 from mixer.recipe import Recipe, recipe_of
 from mixer.shards.drawn import Drawing, drawings
 from mixer.shards.records import Manifest
@@ -17,7 +20,19 @@ from mixer.stores.block_cache import BlockCache
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 from mixer.verify.rebuild import pinned_source
 
-Why = Literal["never_drawn", "where", "not_kept", "null_text", "empty_text", "bad_row", "too_long", "left_out", "drawn"]
+Why = Literal[
+    "never_drawn",
+    "where",
+    "not_kept",
+    "null_text",
+    "empty_text",
+    "bad_row",
+    "too_long",
+    "held_out",
+    "not_held_out",
+    "left_out",
+    "drawn",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +115,10 @@ def _why(
     match found.reason:
         case "null_text" | "empty_text" | "bad_row" as reason:
             return reason
+    if recipe.holdout is not None and found.text is not None:
+        (is_held_out,) = held_out(pa.array([found.text], pa.large_string()), recipe.holdout.fraction).tolist()
+        if is_held_out != (recipe.split == "validation"):
+            return "held_out" if is_held_out else "not_held_out"
     longest = recipe.max_document_tokens
     if longest is not None and found.text is not None:
         num_tokens = len(tokenizer.reference.encode(found.text)) + recipe.sequence.bos + recipe.sequence.eos

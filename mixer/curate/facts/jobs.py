@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from mixer.curate.facts.chunks import FactChunk, fact_chunks
 from mixer.curate.facts.files import FactFiles, facts_folder
-from mixer.curate.facts.kinds import FactKind, FactRows, ItemFacts, SignatureFacts, TextFacts, FilterFacts
+from mixer.curate.facts.kinds import FactKind, FactRows, reads_text_of
 from mixer.engines.jobs import Answers, Done, Job
 from mixer.engines.local import LocalEngine
 from mixer.sources.reader import SourceReader
@@ -28,7 +28,6 @@ _DIED_HINT = (
     "it may have run out of memory: use fewer --workers; or, if a script of yours called mixer, put the "
     'call under `if __name__ == "__main__":`, then run the same command again to resume'
 )
-_OF_TEXT = (TextFacts, SignatureFacts, FilterFacts, ItemFacts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,9 +133,9 @@ class FactJobs:
         self._answers.idle()
 
 
-def iter_rows(wanted: WantedFacts, chunk: FactChunk, kinds: Sequence[FactKind]):
+def iter_rows(wanted: WantedFacts, chunk: FactChunk, kinds: Sequence[FactKind]) -> Iterator[FactRows]:
     """All rows of a chunk, kept or not, piece by piece, with what the kinds read."""
-    reads_text = any(isinstance(kind, _OF_TEXT) for kind in kinds)
+    reads_text = any(map(reads_text_of, kinds))
     extra = tuple(dict.fromkeys(path for kind in kinds for path in kind.reads))
     scan = replace(needs_of(wanted.name, wanted.source), predicate=None, extra_paths=extra, reads_text=reads_text)
     reader = SourceReader(wanted.name, wanted.source, replace(wanted.snapshot, kept_rows=None), "skip", scan=scan)

@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 from mixer.curate.contamination import find_items
 from mixer.curate.exact import normalised_digests, text_digests, value_digests
 from mixer.curate.facts.hits import hits_as_columns
-from mixer.curate.filters.load import load_filter
 from mixer.curate.filters.verdicts import Filter
 from mixer.curate.item_index import ItemIndex
 from mixer.curate.signatures import signatures_of
 from mixer.curate.words import Words, words_of
+from mixer.digest import canonical_json
 from mixer.errors import RecipeError
 from mixer.sources.row_filter import Predicate, column_at
 from mixer.sources.text import text_offsets
@@ -62,19 +62,38 @@ def fixed_binary(values: np.ndarray) -> pa.FixedSizeBinaryArray:
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(width), len(whole), [None, pa.py_buffer(whole)])
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextFacts:
+class _Kind:
+    """Kinds are equal if their identities are: facts that two steps want are computed once."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Name, version and parameters."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Kind) and self.identity == other.identity
+
+    def __hash__(self) -> int:
+        return hash(canonical_json(dict(self.identity)))
+
+
+class _OfText(_Kind):
+    """Facts of the text alone."""
+
+    reads: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TextFacts(_OfText):
     """Of each text its bytes, its words, its digest, and the digest of its words."""
 
     @property
     def identity(self) -> dict[str, Any]:
+        """Name, version and parameters."""
         return {"kind": "text", "version": 1}
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return ()
-
     def columns(self, rows: FactRows) -> dict[str, pa.Array]:
+        """The facts of some rows."""
         return {
             "num_bytes": pa.array(np.diff(text_offsets(rows.text)), pa.int64()),
             "num_words": pa.array(np.diff(rows.words.offsets).astype(np.uint32), pa.uint32()),
@@ -83,8 +102,8 @@ class TextFacts:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class SignatureFacts:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SignatureFacts(_OfText):
     """Of each text its MinHash signature."""
 
     ngrams: int
@@ -93,19 +112,17 @@ class SignatureFacts:
 
     @property
     def identity(self) -> dict[str, Any]:
+        """Name, version and parameters."""
         return {"kind": "signature", "version": 1, "ngrams": self.ngrams, "bands": self.bands, "rows": self.rows}
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return ()
-
     def columns(self, rows: FactRows) -> dict[str, pa.Array]:
+        """The facts of some rows."""
         found = signatures_of(rows.words, ngrams=self.ngrams, bands=self.bands, rows=self.rows)
         return {"slots": fixed_binary(found.slots), "signed": pa.array(found.signed)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class FilterFacts:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FilterFacts(_OfText):
     """Of each text a filter's verdict: the reason for which it is refused, or null."""
 
     name: str
@@ -115,64 +132,66 @@ class FilterFacts:
     @cached_property
     def filter(self) -> Filter:
         """The filter; loaded where it is used, since not every filter travels between processes."""
-        return load_filter(self.name, self.parameters, place=self.place)
+        from mixer.curate.filters.load import load_filter
+
+        found: Filter = load_filter(self.name, self.parameters, place=self.place)
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key != "filter"}
 
     @property
     def identity(self) -> dict[str, Any]:
+        """Name, version and parameters."""
         return {"kind": "filter", "version": 1, "filter": dict(self.filter.identity)}
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return ()
-
     def columns(self, rows: FactRows) -> dict[str, pa.Array]:
+        """The facts of some rows."""
         verdicts = self.filter.evaluate(rows.text)
         codes = pa.array(verdicts.reason, mask=verdicts.reason == 0)
         reasons = pa.DictionaryArray.from_arrays(codes, pa.array(verdicts.reasons)).cast(pa.string())
         return {"reason": reasons, **{f"value.{name}": column for name, column in verdicts.columns.items()}}
 
 
-@dataclass(frozen=True, kw_only=True)
-class ItemFacts:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ItemFacts(_OfText):
     """Of each text the evaluation items in it."""
 
     index: ItemIndex
 
     @property
     def identity(self) -> dict[str, Any]:
+        """Name, version and parameters."""
         return {"kind": "items", "version": 1, "index": self.index.id}
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        return ()
-
     def columns(self, rows: FactRows) -> dict[str, pa.Array]:
+        """The facts of some rows."""
         return hits_as_columns(find_items(self.index, rows.text))
 
 
-@dataclass(frozen=True, kw_only=True)
-class ColumnDigestFacts:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ColumnDigestFacts(_Kind):
     """The digest of each value of a column, such as a url."""
 
     column: str
 
     @property
     def identity(self) -> dict[str, Any]:
+        """Name, version and parameters."""
         return {"kind": "column digest", "version": 1, "column": self.column}
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The columns."""
         return (self.column,)
 
     def columns(self, rows: FactRows) -> dict[str, pa.Array]:
+        """The facts of some rows."""
         return {"digest": fixed_binary(value_digests(column_at(rows.batch, self.column)))}
 
 
-@dataclass(frozen=True, kw_only=True)
-class NumberFacts:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NumberFacts(_Kind):
     """The numbers of a column, such as a score."""
 
     column: str
@@ -180,34 +199,44 @@ class NumberFacts:
 
     @property
     def identity(self) -> dict[str, Any]:
+        """Name, version and parameters."""
         return {"kind": "number", "version": 1, "column": self.column}
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The columns."""
         return (self.column,)
 
     def columns(self, rows: FactRows) -> dict[str, pa.Array]:
+        """The facts of some rows."""
         values = column_at(rows.batch, self.column)
         if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type) or pa.types.is_null(values.type)):
             raise RecipeError(f"column '{self.column}' is of type {values.type}; expected numbers", where=self.place)
         return {"number": pc.cast(values, pa.float64())}
 
 
-@dataclass(frozen=True, kw_only=True)
-class WhereFacts:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WhereFacts(_Kind):
     """Whether `where` keeps each row; one that cannot be read is kept."""
 
     predicate: Predicate
 
     @property
     def identity(self) -> dict[str, Any]:
+        """Name, version and parameters."""
         return {"kind": "where", "version": 1, "where": self.predicate.text}
 
     @property
     def reads(self) -> tuple[str, ...]:
+        """The columns."""
         return tuple(sorted(self.predicate.columns))
 
     def columns(self, rows: FactRows) -> dict[str, pa.Array]:
+        """The facts of some rows."""
         kept = self.predicate.mask(rows.batch).to_numpy(zero_copy_only=False) | rows.bad
         return {"kept": pa.array(kept)}
 
+
+def reads_text_of(kind: FactKind) -> bool:
+    """Whether a kind of facts reads the text."""
+    return isinstance(kind, _OfText)
