@@ -77,7 +77,9 @@ def signatures_of(words: Words, *, ngrams: int = 5, bands: int = 14, rows: int =
     while start < len(num_words):
         stop = int(np.searchsorted(offsets, offsets[start] + _PIECE_NGRAMS, "right")) - 1
         stop = max(start + 1, min(stop, start + _PIECE_DOCUMENTS))
-        slots[start:stop] = _slots(hashes[offsets[start] : offsets[stop]], np.diff(offsets[start : stop + 1]), bands * rows)
+        slots[start:stop] = _slots(
+            hashes[offsets[start] : offsets[stop]], np.diff(offsets[start : stop + 1]), bands * rows
+        )
         start = stop
     return Signatures(slots=slots, signed=np.diff(offsets) > 0, num_words=num_words.astype(np.uint32))
 

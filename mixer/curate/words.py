@@ -264,7 +264,11 @@ _RANGES = (
 """Code points that are not letters, in blocks of 64; U+0080 to U+00BF are gaps too, and all others letters."""
 _LEAD_KINDS = _lead_kinds()
 _LETTERS = bytes(
-    byte + 1 if 0x80 <= byte < 0xFF else ord(chr(byte).lower()) + 1 if chr(byte).isascii() and chr(byte).isalnum() else 0
+    byte + 1
+    if 0x80 <= byte < 0xFF
+    else ord(chr(byte).lower()) + 1
+    if chr(byte).isascii() and chr(byte).isalnum()
+    else 0
     for byte in range(256)
 )
 """What a byte adds to its word: itself, lowered, plus one; 0 for a gap. Characters of several bytes are looked at later."""
