@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from curate_kit import SCOPES, World, as_set, edges, elected_by_hand, may_be_duplicates, plain_order, worlds
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mixer.curate import edges as edges_module
@@ -233,6 +233,8 @@ def test_the_example_of_the_module() -> None:
 
 
 @settings(deadline=None)
+@example(sizes=[1, 3], scope="across")
+@example(sizes=[2, 0, 1, 2], scope="across")
 @given(sizes=st.lists(st.integers(0, 12), min_size=1, max_size=5), scope=st.sampled_from(SCOPES))
 def test_pairs_of_a_group_are_linear(sizes: list[int], scope: Scope) -> None:
     """Two a row, or one and one for each other source; each once."""

@@ -5,7 +5,7 @@ depend on the rows that enter, the order and the scope, not on a threshold: an e
 seconds. They are found group by group: rows with one key go into one of `num_partitions` files, whatever their number,
 and pairs into files by the place of the later row, so that memory holds one of these files at a time.
 
-Memory and disk for n rows that enter and p partitions: `near_edges` keeps 16 n bytes of one band and up to 48 bytes a
+Memory and disk for n rows that enter and p partitions: `near_edges` keeps 16 n bytes of one band and up to 24 bytes a
 pair on disk, a p-th of both in memory, and the rows of one key. It reads the signatures once a band.
 """
 
@@ -93,8 +93,7 @@ def exact_edges(
         keys, places = _taken(records, partition)
         pairs.add(first_pairs(keys, places, order, scope))
     for part in pairs.parts():
-        later, earlier = _distinct(part)
-        yield Edges(later=later, earlier=earlier, agreement=np.full(len(later), EQUAL, dtype=np.uint8))
+        yield Edges(later=part[:, 0], earlier=part[:, 1], agreement=np.full(len(part), EQUAL, dtype=np.uint8))
 
 
 def near_edges(
@@ -172,7 +171,9 @@ def estimated_edges(pairs: np.ndarray, signatures: Sequence[np.ndarray | None], 
         order: the order of preference.
         floor: the least agreement.
     """
-    later, earlier = _distinct(pairs)
+    later, earlier = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].T
+    is_new = _is_new(later, earlier)
+    later, earlier = later[is_new], earlier[is_new]
     agreement = np.empty(len(later), dtype=np.uint8)
     for start in range(0, len(later), _ESTIMATE_ROWS):
         piece = slice(start, start + _ESTIMATE_ROWS)
@@ -198,25 +199,38 @@ def merged_edges(parts: Sequence[Edges]) -> Edges:
 class _Pairs:
     """Pairs on their way to the order of their later rows.
 
-    Copies are found in up to all bands: whenever a bucket has doubled, each of its pairs is kept once. So a bucket has
-    at most three times its pairs, whatever the number of bands.
+    A pair is one number, (later - first place of its bucket) x places + earlier: it is sorted fast. Copies are found in
+    up to all bands: whenever a bucket has doubled, each of its pairs is kept once. So a bucket has at most three times
+    its pairs, whatever the number of bands.
     """
 
     def __init__(self, order: RowOrder, num_parts: int, scratch: Path | None) -> None:
         self._num_places = max(1, order.num_rows)
-        self._buckets = Buckets(num_parts, 2, scratch and scratch / "pairs")
+        num_parts = max(num_parts, self._num_places**2 // 2**62 + 1)  # so that the number fits into 63 bits
+        self._width = -(-self._num_places // num_parts)
+        self._buckets = Buckets(num_parts, 1, scratch and scratch / "pairs")
         self._limits = [_LEAST_PAIRS] * num_parts
 
     def add(self, pairs: np.ndarray) -> None:
-        self._buckets.spread(pairs[:, 0] * self._buckets.num_buckets // self._num_places, pairs)
+        bucket, place = np.divmod(pairs[:, 0], self._width)
+        self._buckets.spread(bucket, (place * self._num_places + pairs[:, 1])[:, None])
         for number, limit in enumerate(self._limits):
             if self._buckets.count(number) > limit:
-                once = np.stack(_distinct(self._buckets.take(number)), axis=1)
-                self._buckets.spread(np.full(len(once), number), once)
+                once = self._distinct(number)
+                self._buckets.spread(np.full(len(once), number), once[:, None])
                 self._limits[number] = max(_LEAST_PAIRS, 2 * len(once))
 
     def parts(self) -> Iterator[np.ndarray]:
-        return (self._buckets.take(number) for number in range(self._buckets.num_buckets))
+        """Each pair once, by the later place, then the earlier one: int64[pairs, 2]."""
+        for number in range(self._buckets.num_buckets):
+            place, earlier = np.divmod(self._distinct(number), self._num_places)
+            yield np.stack([place + number * self._width, earlier], axis=1)
+
+    def _distinct(self, number: int) -> np.ndarray:
+        numbers = np.sort(self._buckets.take(number)[:, 0])
+        is_new = np.ones(len(numbers), dtype=bool)
+        is_new[1:] = numbers[1:] != numbers[:-1]
+        return numbers[is_new]
 
 
 def _entering(
@@ -242,14 +256,6 @@ def _taken(records: Buckets, partition: int) -> tuple[np.ndarray, np.ndarray]:
     """Keys, uint64[columns, rows], and places of the rows in a partition."""
     columns = np.ascontiguousarray(records.take(partition).T)
     return columns[:-1].view(np.uint64), columns[-1]
-
-
-def _distinct(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each pair once, by the later place, then the earlier one."""
-    in_order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    later, earlier = pairs[in_order, 0], pairs[in_order, 1]
-    is_new = _is_new(later, earlier)
-    return later[is_new], earlier[is_new]
 
 
 def _is_new(later: np.ndarray, earlier: np.ndarray) -> np.ndarray:
