@@ -38,7 +38,7 @@ PUNCTUATION = TERMINAL_PUNCTUATION | _characters(
 )
 """What makes no word: datatrove's PUNCTUATION_SET, with control characters and, as there, a fullwidth 1."""
 _UNKNOWN = 128
-_CHUNK_MASK = 0x3F
+_LOW_BITS = 0x3F
 
 
 def kinds_of(data: np.ndarray) -> np.ndarray:
@@ -71,11 +71,23 @@ def code_points(data: np.ndarray, leads: np.ndarray) -> np.ndarray:
         leads: int64[leads]: where the characters begin.
     """
     first = data[leads]
-    points = ((first & 0x1F).astype(np.int32) << 6) | (data[leads + 1] & _CHUNK_MASK)
+    points = ((first & 0x1F).astype(np.int32) << 6) | (data[leads + 1] & _LOW_BITS)
     longer = np.flatnonzero(first >= 0xE0)
-    points[longer] = ((points[longer] & 0x3FF) << 6) | (data[leads[longer] + 2] & _CHUNK_MASK)
+    points[longer] = ((points[longer] & 0x3FF) << 6) | (data[leads[longer] + 2] & _LOW_BITS)
     longest = np.flatnonzero(first >= 0xF0)
-    points[longest] = ((points[longest] & 0x1FFF) << 6) | (data[leads[longest] + 3] & _CHUNK_MASK)
+    points[longest] = ((points[longest] & 0x1FFF) << 6) | (data[leads[longest] + 3] & _LOW_BITS)
+    return points
+
+
+def last_code_points(data: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """The code point of the character before each byte: int32[stops]; a stop is at least 1."""
+    last = stops - 1
+    points = data[last].astype(np.int32)
+    longer = np.flatnonzero(points >= 0x80)
+    leads = last[longer]
+    for _ in range(3):
+        leads = leads - ((data[leads] & 0xC0) == 0x80)
+    points[longer] = code_points(data, leads)
     return points
 
 

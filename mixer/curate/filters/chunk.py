@@ -1,7 +1,7 @@
 """Documents end to end, and where their words and lines are. Compiled kernels only.
 
-A `Chunk` is what the columnar filters see: a megabyte of text, so that its arrays stay in the cache. What one rule has
-counted, the next one finds counted.
+A `Chunk` is what the columnar filters see: so much text that its arrays stay in the cache. What one rule has counted,
+the next one finds counted.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from mixer.curate.filters.characters import BREAK, SPACE, kinds_of
+from mixer.curate.filters.characters import BREAK, LETTER, PLAIN, SPACE, kinds_of
+from mixer.curate.filters.counting import Ranks
 from mixer.curate.filters.verdicts import Verdicts
 from mixer.sources.text import text_offsets
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 19
 
 
 def judged_by_chunks(
@@ -43,18 +44,6 @@ def judged_by_chunks(
     return Verdicts(reason=reason, reasons=reasons)
 
 
-def sums_between(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """The sum of each document's values: int64[documents].
-
-    Args:
-        values: integers or bools, end to end.
-        offsets: int64[documents + 1], rising: where each document's values start.
-    """
-    sums = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum(values, out=sums[1:])
-    return np.diff(sums[offsets])
-
-
 class Chunk:
     """Some documents, end to end.
 
@@ -64,7 +53,10 @@ class Chunk:
     """
 
     def __init__(self, data: np.ndarray, begins: np.ndarray) -> None:
-        self.data = data
+        # A copy, so that eight bytes can be read from the last one on.
+        self._padded = np.zeros(len(data) + 8, dtype=np.uint8)
+        self._padded[: len(data)] = data
+        self.data = self._padded[: len(data)]
         self.begins = begins
 
     def __len__(self) -> int:
@@ -89,14 +81,12 @@ class Chunk:
         """The number of characters of byte ranges: int64[ranges]."""
         if self.is_ascii:
             return stops - starts
-        return self._characters_before[stops] - self._characters_before[starts]
+        return self._first_bytes.before(stops) - self._first_bytes.before(starts)
 
     @cached_property
-    def _characters_before(self) -> np.ndarray:
-        """int64[bytes + 1]: how many characters begin before each byte."""
-        before = np.zeros(len(self.data) + 1, dtype=np.int64)
-        np.cumsum((self.data & 0xC0) != 0x80, out=before[1:])
-        return before
+    def _first_bytes(self) -> Ranks:
+        """Which bytes are the first of a character."""
+        return Ranks((self.data & 0xC0) != 0x80)
 
     def counts(self, places: np.ndarray) -> np.ndarray:
         """How many of some bytes each document has: int64[documents].
@@ -112,26 +102,13 @@ class Chunk:
 
     def loaded(self, places: np.ndarray) -> np.ndarray:
         """The eight bytes from each place on, the first one lowest, zeros after the last: uint64[places]."""
-        at, shift = places >> 3, ((places & 7) << 3).astype(np.uint64)
-        # A shift by 64 bits gives 0.
-        return (self._eights[at] >> shift) | (self._eights[at + 1] << (np.uint64(64) - shift))
-
-    @cached_property
-    def _eights(self) -> np.ndarray:
-        """The bytes as little-endian numbers, zeros after the last: uint64."""
-        eights = np.zeros(len(self.data) // 8 + 2, dtype="<u8")
-        eights.view(np.uint8)[: len(self.data)] = self.data
-        return eights
+        return np.ndarray(len(self.data) + 1, "<u8", self._padded, strides=(1,))[places]
 
     def begins_with(self, places: np.ndarray, text: str) -> np.ndarray:
-        """Whether a text stands at each byte: bool[places]. The ends of documents are not looked at."""
+        """Whether a text of at most eight bytes stands at each byte, wherever documents end: bool[places]."""
         wanted = text.encode()
-        matches = np.ones(len(places), dtype=bool)
-        for start in range(0, len(wanted), 8):
-            piece = wanted[start : start + 8]
-            unused = np.uint64(64 - 8 * len(piece))
-            matches &= self.loaded(places + start) << unused == np.uint64(int.from_bytes(piece, "little")) << unused
-        return matches
+        unused = np.uint64(64 - 8 * len(wanted))
+        return self.loaded(places) << unused == np.uint64(int.from_bytes(wanted, "little")) << unused
 
     def places_of(self, character: str) -> np.ndarray:
         """Where a character of several bytes begins: int64, rising."""
@@ -141,30 +118,29 @@ class Chunk:
         return places[self.begins_with(places, character)]
 
     @cached_property
-    def _spaces(self) -> np.ndarray:
-        """bool[bytes]."""
-        return (self.kinds & SPACE).view(np.bool_)
+    def _word_edges(self) -> np.ndarray:
+        """int64[2 * words]: where the words of `str.split` start and stop, in turn."""
+        if not len(self.data):
+            return np.empty(0, dtype=np.int64)
+        is_word = (self.kinds & SPACE) == 0
+        is_edge = np.empty(len(self.data) + 1, dtype=bool)
+        is_edge[0], is_edge[-1] = is_word[0], is_word[-1]
+        np.not_equal(is_word[1:], is_word[:-1], out=is_edge[1:-1])
+        edges = np.flatnonzero(is_edge)
+        # Documents touch: a word ends and another one begins.
+        inner = self.begins[(self.begins > 0) & (self.begins < len(self.data))]
+        touching = np.unique(inner[is_word[inner - 1] & is_word[inner]])
+        return np.insert(edges, np.searchsorted(edges, np.repeat(touching, 2)), np.repeat(touching, 2))
 
     @cached_property
     def word_starts(self) -> np.ndarray:
-        """int64[words]: where the words of `str.split` start."""
-        is_start = ~self._spaces
-        inside = is_start.copy()
-        is_start[1:] &= self._spaces[:-1]
-        # Documents touch: a word begins where its document does.
-        begins = self.begins[self.begins < len(self.data)]
-        is_start[begins] = inside[begins]
-        return np.flatnonzero(is_start)
+        """int64[words], rising."""
+        return np.ascontiguousarray(self._word_edges[::2])
 
     @cached_property
     def word_stops(self) -> np.ndarray:
-        """int64[words]."""
-        is_last = ~self._spaces
-        inside = is_last.copy()
-        is_last[:-1] &= self._spaces[1:]
-        lasts = self.begins[self.begins > 0] - 1
-        is_last[lasts] = inside[lasts]
-        return np.flatnonzero(is_last) + 1
+        """int64[words], rising."""
+        return np.ascontiguousarray(self._word_edges[1::2])
 
     @cached_property
     def word_offsets(self) -> np.ndarray:
@@ -178,22 +154,32 @@ class Chunk:
 
     @cached_property
     def word_kinds(self) -> np.ndarray:
-        """uint8[words]: the kinds of all characters of each word together."""
-        if not len(self.word_starts):
-            return np.empty(0, dtype=np.uint8)
-        return np.bitwise_or.reduceat(self.kinds, self.word_starts)
+        """uint8[words]: LETTER if a word has a letter, PLAIN if it has a character that is not punctuation."""
+        kinds = self.kinds[self.word_starts]
+        # Most words begin with a letter, which says all.
+        others = np.flatnonzero((kinds & (LETTER | PLAIN)) != (LETTER | PLAIN))
+        if len(others):
+            edges = np.stack([self.word_starts[others], self.word_stops[others]], axis=1).ravel()
+            if edges[-1] == len(self.data):
+                edges = edges[:-1]
+            kinds[others] = np.bitwise_or.reduceat(self.kinds, edges)[::2]
+        return kinds
+
+    @cached_property
+    def line_feeds(self) -> np.ndarray:
+        """int64[line feeds]: their bytes."""
+        return np.flatnonzero(self.data == 0x0A)
 
     @cached_property
     def breaks(self) -> np.ndarray:
         """int64[breaks]: the first byte of each line break of `str.splitlines`; CR and LF together are one."""
-        places = np.flatnonzero(self.kinds & BREAK)
+        places = np.flatnonzero((self.kinds & BREAK) != 0)
         carriage = places[self.data[places] == 0x0D]
         if not len(carriage):
             return places
-        fed = carriage[carriage + 1 < len(self.data)] + 1
-        fed = fed[self.data[fed] == 0x0A]
-        fed = fed[self.begins[np.searchsorted(self.begins, fed)] != fed]  # LF begins the next document
-        return np.setdiff1d(places, fed, assume_unique=True)
+        fed = carriage[self._padded[carriage + 1] == 0x0A] + 1
+        fed = fed[self.begins[np.searchsorted(self.begins, fed)] != fed]  # else LF begins the next document
+        return np.delete(places, np.searchsorted(places, fed))
 
     @cached_property
     def num_lines(self) -> np.ndarray:
@@ -206,7 +192,7 @@ class Chunk:
         left = self.begins[broken + 1] - last
         first = self.data[last]
         size = np.where(first < 0x80, 1, np.where(first < 0xE0, 2, 3))
-        size += (first == 0x0D) & (left == 2) & (self.data[np.minimum(last + 1, len(self.data) - 1)] == 0x0A)
+        size += (first == 0x0D) & (left == 2) & (self._padded[last + 1] == 0x0A)
         is_open = np.diff(self.begins) > 0
         is_open[broken] = left > size
         return num_lines + is_open

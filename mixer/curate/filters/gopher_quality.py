@@ -11,7 +11,8 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from mixer.curate.filters.characters import LETTER, PLAIN
-from mixer.curate.filters.chunk import Chunk, sums_between
+from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.counting import counts_between, sums_between
 from mixer.curate.filters.parameters import WordParameters
 from mixer.curate.filters.verdicts import EMPTY, PASSED, first_reasons
 
@@ -60,7 +61,7 @@ def judge_gopher_quality(chunk: Chunk, parameters: GopherQuality) -> np.ndarray:
     p = parameters
     num_words = chunk.num_words
     is_plain = (chunk.word_kinds & PLAIN) != 0
-    num_plain = sums_between(is_plain, chunk.word_offsets)
+    num_plain = counts_between(is_plain, chunk.word_offsets)
     none = num_words == 0
     rules = []
     if p.min_doc_words:
@@ -87,7 +88,7 @@ def judge_gopher_quality(chunk: Chunk, parameters: GopherQuality) -> np.ndarray:
             rules.append((EMPTY, chunk.num_lines == 0))
             rules.append(("gopher_too_many_end_ellipsis", ratio > p.max_ellipsis_lines_ratio))
         if p.max_non_alpha_words_ratio:
-            with_letter = sums_between((chunk.word_kinds & LETTER) != 0, chunk.word_offsets)
+            with_letter = counts_between((chunk.word_kinds & LETTER) != 0, chunk.word_offsets)
             rules.append((EMPTY, none))
             rules.append(("gopher_below_alpha_threshold", with_letter / num_words < p.max_non_alpha_words_ratio))
     if p.min_stop_words:
@@ -143,10 +144,16 @@ def _num_stop_words(chunk: Chunk, stop_words: tuple[str, ...]) -> np.ndarray:
     """How many of the stop words are words of each document: int64[documents]."""
     found = np.zeros(len(chunk), dtype=np.int64)
     num_bytes = chunk.word_stops - chunk.word_starts
-    of_size = {}
+    by_size: dict[int, list[bytes]] = {}
     for word in stop_words:
-        size = len(word.encode())
-        if size not in of_size:
-            of_size[size] = chunk.word_starts[num_bytes == size]
-        found += chunk.counts(of_size[size][chunk.begins_with(of_size[size], word)]) > 0
+        by_size.setdefault(len(word.encode()), []).append(word.encode())
+    by_size.pop(0, None)
+    for size, words in by_size.items():
+        places = chunk.word_starts[num_bytes == size]
+        eights = [chunk.loaded(places + start) for start in range(0, size, 8)]
+        eights[-1] &= np.uint64(2 ** (8 * ((size - 1) % 8 + 1)) - 1)
+        for word in words:
+            pieces = [np.uint64(int.from_bytes(word[start : start + 8], "little")) for start in range(0, size, 8)]
+            matches = np.logical_and.reduce([eight == piece for eight, piece in zip(eights, pieces)])
+            found += chunk.counts(places[matches]) > 0
     return found
