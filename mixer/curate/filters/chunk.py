@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mixer.curate.filters.characters import BREAK, LETTER, PLAIN, SPACE, kinds_of
 from mixer.curate.filters.counting import Ranks
+from mixer.curate.filters.padded import PaddedBytes
 from mixer.curate.filters.verdicts import Verdicts
 from mixer.sources.text import text_offsets
 
@@ -53,10 +54,8 @@ class Chunk:
     """
 
     def __init__(self, data: np.ndarray, begins: np.ndarray) -> None:
-        # A copy, so that eight bytes can be read from the last one on.
-        self._padded = np.zeros(len(data) + 8, dtype=np.uint8)
-        self._padded[: len(data)] = data
-        self.data = self._padded[: len(data)]
+        self.bytes = PaddedBytes(data)
+        self.data = self.bytes.data
         self.begins = begins
 
     def __len__(self) -> int:
@@ -100,22 +99,12 @@ class Chunk:
         """The document that each byte is of: int64[places]."""
         return np.searchsorted(self.begins, places, "right") - 1
 
-    def loaded(self, places: np.ndarray) -> np.ndarray:
-        """The eight bytes from each place on, the first one lowest, zeros after the last: uint64[places]."""
-        return np.ndarray(len(self.data) + 1, "<u8", self._padded, strides=(1,))[places]
-
-    def begins_with(self, places: np.ndarray, text: str) -> np.ndarray:
-        """Whether a text of at most eight bytes stands at each byte, wherever documents end: bool[places]."""
-        wanted = text.encode()
-        unused = np.uint64(64 - 8 * len(wanted))
-        return self.loaded(places) << unused == np.uint64(int.from_bytes(wanted, "little")) << unused
-
     def places_of(self, character: str) -> np.ndarray:
         """Where a character of several bytes begins: int64, rising."""
         if self.is_ascii:
             return np.empty(0, dtype=np.int64)
         places = np.flatnonzero(self.data == character.encode()[0])
-        return places[self.begins_with(places, character)]
+        return places[self.bytes.begins_with(places, character)]
 
     @cached_property
     def _word_edges(self) -> np.ndarray:
@@ -153,6 +142,11 @@ class Chunk:
         return np.diff(self.word_offsets)
 
     @cached_property
+    def word_documents(self) -> np.ndarray:
+        """int64[words], rising: the document of each word."""
+        return np.repeat(np.arange(len(self)), self.num_words)
+
+    @cached_property
     def word_kinds(self) -> np.ndarray:
         """uint8[words]: LETTER if a word has a letter, PLAIN if it has a character that is not punctuation."""
         kinds = self.kinds[self.word_starts]
@@ -177,7 +171,8 @@ class Chunk:
         carriage = places[self.data[places] == 0x0D]
         if not len(carriage):
             return places
-        fed = carriage[self._padded[carriage + 1] == 0x0A] + 1
+        fed = carriage[carriage + 1 < len(self.data)] + 1
+        fed = fed[self.data[fed] == 0x0A]
         fed = fed[self.begins[np.searchsorted(self.begins, fed)] != fed]  # else LF begins the next document
         return np.delete(places, np.searchsorted(places, fed))
 
@@ -192,10 +187,29 @@ class Chunk:
         left = self.begins[broken + 1] - last
         first = self.data[last]
         size = np.where(first < 0x80, 1, np.where(first < 0xE0, 2, 3))
-        size += (first == 0x0D) & (left == 2) & (self._padded[last + 1] == 0x0A)
+        size += (left == 2) & self.bytes.begins_with(last, "\r\n")
         is_open = np.diff(self.begins) > 0
         is_open[broken] = left > size
         return num_lines + is_open
+
+    def pieces_between(
+        self, gap_starts: np.ndarray, gap_stops: np.ndarray, firsts: np.ndarray, lasts: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What is left of documents between gaps; n gaps in a document leave n + 1 pieces, which may be empty.
+
+        Args:
+            gap_starts: int64[gaps], rising: where gaps start, in bytes.
+            gap_stops: int64[gaps]: where they stop.
+            firsts: int64[documents]: where the first piece of each document starts.
+            lasts: int64[documents]: where the last one stops.
+
+        Returns:
+            int64[pieces] twice: where each starts and stops; and int64[documents + 1]: where each document's start.
+        """
+        before = np.searchsorted(gap_starts, self.begins)
+        starts = np.insert(gap_stops, before[:-1], firsts)
+        stops = np.insert(gap_starts, before[1:], lasts)
+        return starts, stops, before + np.arange(len(before))
 
     def line_of(self, places: np.ndarray) -> np.ndarray:
         """A number for the line of each byte, rising; documents that touch share none: int64[places]."""

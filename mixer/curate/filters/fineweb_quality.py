@@ -15,7 +15,7 @@ from mixer.curate.filters.characters import TERMINAL_PUNCTUATION, last_code_poin
 from mixer.curate.filters.chunk import Chunk
 from mixer.curate.filters.counting import counts_between
 from mixer.curate.filters.parameters import WordParameters
-from mixer.curate.filters.repeats import keys_in, later_places, range_hashes
+from mixer.curate.filters.repeats import keys_in, later_places
 from mixer.curate.filters.verdicts import EMPTY, PASSED, first_reasons
 
 REASONS = (PASSED, EMPTY, "line_punct_ratio", "short_line_ratio", "char_dup_ratio", "list_ratio")
@@ -43,7 +43,7 @@ def judge_fineweb_quality(chunk: Chunk, parameters: FineWebQuality) -> np.ndarra
     characters = chunk.characters(starts, stops)
     ends = np.isin(last_code_points(chunk.data, stops), _stop_points(p.stop_chars))
     documents = np.repeat(np.arange(len(chunk)), num_lines)
-    repeated = later_places(keys_in(documents, range_hashes(chunk, starts, stops)))
+    repeated = later_places(keys_in(documents, chunk.bytes.range_hashes(starts, stops)))
     num_repeated = np.bincount(documents[repeated], weights=characters[repeated], minlength=len(chunk))
     num_breaks = chunk.counts(chunk.line_feeds)
     # A document without words is empty, and what its divisions give is not looked at.
@@ -71,13 +71,10 @@ def lines_with_words(chunk: Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Returns:
         int64[lines] twice: where each starts and stops, in bytes; and int64[documents + 1]: where each document's start.
     """
-    feeds, begins = chunk.line_feeds, chunk.begins
-    before = np.searchsorted(feeds, begins)
-    starts = np.insert(feeds + 1, before[:-1], begins[:-1])
-    stops = np.insert(feeds, before[1:], begins[1:])
+    feeds = chunk.line_feeds
+    starts, stops, offsets = chunk.pieces_between(feeds, feeds + 1, chunk.begins[:-1], chunk.begins[1:])
     word = np.searchsorted(chunk.word_starts, starts)
     filled = np.append(chunk.word_starts, len(chunk.data))[word] < stops
-    offsets = before + np.arange(len(begins))
     return starts[filled], stops[filled], np.append(0, np.cumsum(counts_between(filled, offsets)))
 
 

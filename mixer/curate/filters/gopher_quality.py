@@ -121,7 +121,7 @@ def _num_bullets(chunk: Chunk) -> np.ndarray:
     starts = chunk.word_starts
     first = chunk.data[starts]
     places = np.flatnonzero((first == ord("-")) | (first == 0xE2))
-    places = places[(first[places] == ord("-")) | chunk.begins_with(starts[places], "•")]
+    places = places[(first[places] == ord("-")) | chunk.bytes.begins_with(starts[places], "•")]
     before = starts[np.maximum(places - 1, 0)]
     opens_line = (places == 0) | (chunk.line_of(before) != chunk.line_of(starts[places]))
     return chunk.counts(starts[places[opens_line]])
@@ -134,7 +134,7 @@ def _num_end_ellipses(chunk: Chunk) -> np.ndarray:
     places = np.flatnonzero((last == ord(".")) | (last == 0xA6))
     places = places[stops[places] - starts[places] >= 3]
     ends = stops[places] - 3
-    places = places[chunk.begins_with(ends, "...") | chunk.begins_with(ends, "…")]
+    places = places[chunk.bytes.begins_with(ends, "...") | chunk.bytes.begins_with(ends, "…")]
     after = starts[np.minimum(places + 1, len(starts) - 1)]
     closes_line = (places == len(starts) - 1) | (chunk.line_of(after) != chunk.line_of(starts[places]))
     return chunk.counts(starts[places[closes_line]])
@@ -150,7 +150,7 @@ def _num_stop_words(chunk: Chunk, stop_words: tuple[str, ...]) -> np.ndarray:
     by_size.pop(0, None)
     for size, words in by_size.items():
         places = chunk.word_starts[num_bytes == size]
-        eights = [chunk.loaded(places + start) for start in range(0, size, 8)]
+        eights = [chunk.bytes.eights(places + start) for start in range(0, size, 8)]
         eights[-1] &= np.uint64(2 ** (8 * ((size - 1) % 8 + 1)) - 1)
         for word in words:
             pieces = [np.uint64(int.from_bytes(word[start : start + 8], "little")) for start in range(0, size, 8)]

@@ -1,38 +1,12 @@
-"""What occurs more than once: hashes of byte ranges, and the places of equal keys. Compiled kernels only."""
+"""The places of keys that occur more than once. Compiled kernels only."""
 
 from __future__ import annotations
 
 import numpy as np
-import xxhash
 
-from mixer.curate.filters.chunk import Chunk
 from mixer.curate.words import mixed
 
 _BASE = np.uint64(0x9E3779B97F4A7C15)
-_LOOPED_BYTES = 256
-_MASKS = np.array([2 ** (8 * size) - 1 for size in range(9)], dtype=np.uint64)
-
-
-def range_hashes(chunk: Chunk, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """64-bit hashes of byte ranges, equal for equal bytes: uint64[ranges].
-
-    Eight bytes a step, of all ranges that have so many; those of more than 256 bytes are few, and hashed one by one.
-    """
-    sizes = stops - starts
-    hashes = mixed(sizes.astype(np.uint64) * _BASE)
-    left = np.flatnonzero((sizes > 0) & (sizes <= _LOOPED_BYTES))
-    for start in range(0, _LOOPED_BYTES, 8):
-        if start:
-            left = left[sizes[left] > start]
-        if not len(left):
-            break
-        eights = chunk.loaded(starts[left] + start)
-        eights &= _MASKS[np.minimum(sizes[left] - start, 8)]
-        eights ^= hashes[left]
-        hashes[left] = mixed(eights)
-    for place in np.flatnonzero(sizes > _LOOPED_BYTES):
-        hashes[place] = xxhash.xxh3_64_intdigest(chunk.data[starts[place] : stops[place]])
-    return hashes
 
 
 def keys_in(documents: np.ndarray, hashes: np.ndarray) -> np.ndarray:
@@ -68,13 +42,11 @@ def repeated_places(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     keys = keys[places]
     order = np.argsort(keys, kind="stable")
     places, keys = places[order], keys[order]
-    is_first = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
-    starts = np.append(np.flatnonzero(is_first), len(keys))
-    is_single = np.diff(starts) == 1
+    starts = np.append(np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)]), len(keys))
+    sizes = np.diff(starts)
     kept = np.ones(len(keys), dtype=bool)
-    kept[starts[:-1][is_single]] = False
-    counts = np.diff(starts)[~is_single]
-    return places[kept], np.append(0, np.cumsum(counts))
+    kept[starts[:-1][sizes == 1]] = False
+    return places[kept], np.append(0, np.cumsum(sizes[sizes > 1]))
 
 
 def later_places(keys: np.ndarray) -> np.ndarray:
