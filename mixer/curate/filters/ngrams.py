@@ -12,8 +12,9 @@ import numpy as np
 
 from mixer.curate.filters.characters import SPACE
 from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.letters import Letters
 from mixer.curate.filters.padded import PaddedBytes
-from mixer.curate.filters.repeats import keys_in, repeated_places
+from mixer.curate.filters.repeats import first_places, keys_in
 from mixer.curate.words import mixed
 
 _BASE = np.uint64(0xD6E8FEB86659FD93)
@@ -31,9 +32,11 @@ class Ngrams:
     def __init__(self, chunk: Chunk, wanted: np.ndarray) -> None:
         self._chunk = chunk
         self._wanted = wanted[chunk.word_documents]
-        # Groups of repeated n-grams by n: int64 places of words, and where each group starts.
-        self._by_words: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        self._by_letters: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self._letters = Letters(chunk)
+        # By n: bool[words], whether the n-gram from each word on occurs more than once in its document.
+        self._is_repeated: dict[int, np.ndarray] = {}
+        # By n: int64 places of repeated n-grams, rising, and the place where each occurs first.
+        self._repeated: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def top_characters(self, size: int) -> np.ndarray:
         """The characters of all occurrences of each document's most frequent n-gram: int64[documents].
@@ -41,12 +44,11 @@ class Ngrams:
         Its words are joined by a space. Of several the one that comes first; 0 for a document without n-grams.
         """
         chunk = self._chunk
-        places, starts = self._repeated_words(size)
-        # One number for count and place, so that the maximum is the most frequent and of those the first one.
+        first, counts = self._counted_words(size)
+        # One number for count and place, so that the maximum is the most frequent one and of those the first.
         factor = len(chunk.word_starts) + 1
-        firsts = places[starts[:-1]]
         best = np.where(chunk.num_words >= size, factor + factor - 1 - chunk.word_offsets[:-1], 0)
-        np.maximum.at(best, chunk.word_documents[firsts], np.diff(starts) * factor + (factor - 1 - firsts))
+        np.maximum.at(best, chunk.word_documents[first], counts * factor + (factor - 1 - first))
         has_ngrams = np.flatnonzero(best)
         counts, first = best[has_ngrams] // factor, factor - 1 - best[has_ngrams] % factor
         found = np.zeros(len(chunk), dtype=np.int64)
@@ -59,11 +61,9 @@ class Ngrams:
         Those of all words in n-grams that occurred before in the document.
         """
         chunk = self._chunk
-        places, starts = self._repeated_letters(size)
-        later = np.sort(np.delete(places, starts[:-1]))
-        if not len(later):
-            return np.zeros(len(chunk), dtype=np.int64)
-        stops = np.minimum(later + size, np.append(later[1:], len(chunk.word_starts)))
+        places, first = self._repeated_letters(size)
+        later = places[places != first]
+        stops = np.minimum(later + size, np.append(later[1:], len(chunk.word_starts))[: len(later)])
         covered = self._characters_before[stops] - self._characters_before[later]
         documents = chunk.word_documents[later]
         return np.bincount(documents, weights=covered, minlength=len(chunk)).astype(np.int64)
@@ -73,63 +73,62 @@ class Ngrams:
 
         After a repeated n-gram the next one that counts begins behind it; those that begin inside are not known later.
         """
-        found = np.zeros(len(documents), dtype=np.int64)
-        if not len(documents):
-            return found
-        places, starts = self._repeated_letters(size)
-        groups = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-        order = np.argsort(places)
-        places, groups = places[order], groups[order]
+        places, first = self._repeated_letters(size)
         bounds = np.searchsorted(places, self._chunk.word_offsets)
-        characters = self._characters(places, size)
+        found = np.zeros(len(documents), dtype=np.int64)
         for number, document in enumerate(documents.tolist()):
             part = slice(bounds[document], bounds[document + 1])
             known: set[int] = set()
+            counted: list[int] = []
             free = 0
-            for place, group, count in zip(places[part].tolist(), groups[part].tolist(), characters[part].tolist()):
+            for place, group in zip(places[part].tolist(), first[part].tolist()):
                 if place < free:
                     continue
                 if group in known:
-                    found[number] += count
+                    counted.append(place)
                     free = place + size
                 else:
                     known.add(group)
+            found[number] = self._characters(np.array(counted, dtype=np.int64), size).sum()
         return found
 
-    def _repeated_words(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """n-grams of the same words in a document, by their first words: as `repeated_places`."""
-        if size not in self._by_words:
-            is_candidate = self._begins(size)
-            for known, (repeated, _) in self._by_words.items():
-                # Each shorter n-gram in a repeated one is repeated.
-                if known < size:
-                    is_repeated = np.zeros(len(is_candidate), dtype=bool)
-                    is_repeated[repeated] = True
-                    last = size - known
-                    is_candidate[:-last] &= is_repeated[:-last] & is_repeated[last:]
-            candidates = np.flatnonzero(is_candidate)
-            hashes = self._word_hashes[candidates]
-            for place in range(1, size):  # Horner's rule
-                hashes *= _BASE
-                hashes += self._word_hashes[candidates + place]
-            places, starts = repeated_places(keys_in(self._chunk.word_documents[candidates], mixed(hashes)))
-            self._by_words[size] = candidates[places], starts
-        return self._by_words[size]
+    def _counted_words(self, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where n-grams of the same words in a document occur first, and how often: int64[repeated n-grams] twice."""
+        is_candidate = self._begins(size)
+        for known, is_repeated in self._is_repeated.items():
+            # Each shorter n-gram in a repeated one is repeated.
+            if known < size:
+                last = size - known
+                is_candidate[:-last] &= is_repeated[:-last] & is_repeated[last:]
+        candidates = np.flatnonzero(is_candidate)
+        hashes = self._word_hashes[candidates]
+        for place in range(1, size):  # Horner's rule
+            hashes *= _BASE
+            hashes += self._word_hashes[candidates + place]
+        first = first_places(keys_in(self._chunk.word_documents[candidates], mixed(hashes)))
+        counts = np.bincount(first, minlength=len(candidates))
+        is_repeated = np.zeros(len(is_candidate), dtype=bool)
+        is_repeated[candidates] = counts[first] > 1
+        self._is_repeated[size] = is_repeated
+        repeated = np.flatnonzero(counts > 1)
+        return candidates[repeated], counts[repeated]
 
     def _repeated_letters(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """n-grams of the same letters in a document, by their first words: as `repeated_places`."""
-        if size not in self._by_letters:
-            bounds = self._letters_before
-            num_words = len(bounds) - 1
+        """n-grams of the same letters in a document: places of words, rising, and where each occurs first."""
+        if size not in self._repeated:
+            before = self._letters.before
+            full = max(len(before) - size, 0)
             is_candidate = self._begins(size)
-            full = max(num_words - size + 1, 0)
-            is_short = bounds[size : size + full] - bounds[:full] < _WINDOW_BYTES
-            is_candidate[:full] &= is_short | self._is_window_repeated[:full]
+            is_candidate[:full] &= self._is_window_repeated[:full] | (
+                before[size : size + full] - before[:full] < _WINDOW_BYTES
+            )
             candidates = np.flatnonzero(is_candidate)
-            hashes = self._letters.range_hashes(bounds[candidates], bounds[candidates + size])
-            places, starts = repeated_places(keys_in(self._chunk.word_documents[candidates], hashes))
-            self._by_letters[size] = candidates[places], starts
-        return self._by_letters[size]
+            hashes = self._letters.hashes(candidates, candidates + size)
+            first = first_places(keys_in(self._chunk.word_documents[candidates], hashes))
+            is_repeated = first != np.arange(len(candidates))
+            is_repeated[first[is_repeated]] = True
+            self._repeated[size] = candidates[is_repeated], candidates[first[is_repeated]]
+        return self._repeated[size]
 
     def _begins(self, size: int) -> np.ndarray:
         """bool[words]: whether a wanted document's n-gram begins with each word."""
@@ -148,23 +147,14 @@ class Ngrams:
     def _characters_before(self) -> np.ndarray:
         """int64[words + 1]: the characters of all words before each."""
         chunk = self._chunk
+        if chunk.is_ascii:
+            return self._letters.before
         return np.append(0, np.cumsum(chunk.characters(chunk.word_starts, chunk.word_stops)))
 
     @cached_property
     def _word_hashes(self) -> np.ndarray:
         """uint64[words]."""
-        return self._chunk.bytes.range_hashes(self._chunk.word_starts, self._chunk.word_stops)
-
-    @cached_property
-    def _letters(self) -> PaddedBytes:
-        """The bytes of all words, end to end."""
-        spaced = np.where(self._chunk.kinds & SPACE, np.uint8(0x20), self._chunk.data)
-        return PaddedBytes(np.frombuffer(spaced.tobytes().translate(None, b" "), dtype=np.uint8))
-
-    @cached_property
-    def _letters_before(self) -> np.ndarray:
-        """int64[words + 1]: the bytes of all words before each."""
-        return np.append(0, np.cumsum(self._chunk.word_stops - self._chunk.word_starts))
+        return self._letters.word_hashes()
 
     @cached_property
     def _is_window_repeated(self) -> np.ndarray:
@@ -172,10 +162,13 @@ class Ngrams:
 
         n-grams of so many letters can only be the same where these are: one search in place of one for every n.
         """
-        starts = self._letters_before[:-1]
-        first = mixed(self._letters.eights(starts))
-        first ^= self._letters.eights(np.minimum(starts + 8, len(self._letters.data)))
-        places, _ = repeated_places(keys_in(self._chunk.word_documents, mixed(first)))
-        is_repeated = np.zeros(len(starts), dtype=bool)
-        is_repeated[places] = True
-        return is_repeated
+        chunk = self._chunk
+        spaced = np.where((chunk.kinds & SPACE) != 0, np.uint8(0x20), chunk.data)
+        letters = PaddedBytes(np.frombuffer(spaced.tobytes().translate(None, b" "), dtype=np.uint8))
+        starts = self._letters.before[:-1]
+        windows = letters.eights(starts) * _BASE
+        windows += letters.eights(np.minimum(starts + 8, len(letters.data)))
+        first = first_places(keys_in(chunk.word_documents, mixed(windows)))
+        is_repeated = first != np.arange(len(first))
+        is_repeated[first[is_repeated]] = True
+        return is_repeated & self._wanted

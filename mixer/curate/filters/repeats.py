@@ -1,4 +1,4 @@
-"""The places of keys that occur more than once. Compiled kernels only."""
+"""Which keys occur more than once, and where first. Compiled kernels only."""
 
 from __future__ import annotations
 
@@ -16,40 +16,39 @@ def keys_in(documents: np.ndarray, hashes: np.ndarray) -> np.ndarray:
         documents: int64[hashes]: the document of each hash.
         hashes: uint64[hashes], well mixed.
     """
-    return mixed((documents + 1).astype(np.uint64) * _BASE) ^ hashes
+    salts = mixed(np.arange(1, documents.max(initial=0) + 2, dtype=np.uint64) * _BASE)
+    return salts[documents] ^ hashes
 
 
-def repeated_places(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The places of keys that occur more than once.
+def first_places(keys: np.ndarray) -> np.ndarray:
+    """Where each key occurs first: int64[keys]. Cost: linear, as no key is sorted.
+
+    Example: [0, 1, 0, 3, 1] for the keys a b a c b.
 
     Args:
         keys: uint64[keys], well mixed.
-
-    Returns:
-        int64[places], the places of each key together and rising; and int64[repeated keys + 1]: where those of each
-        key start. Example: keys of a b a c b give [0, 2, 1, 4] and [0, 2, 4], or those of b first.
     """
-    # Most keys occur once: a table with a slot for the highest bits of a key sorts these out.
-    bits = max(4, len(keys).bit_length() + 2)
-    slots = (keys >> np.uint64(64 - bits)).astype(np.int64)
-    own = np.arange(len(keys))
-    table = np.empty(1 << bits, dtype=np.int64)
-    table[slots] = own
-    holder = table[slots]
-    is_shared = holder != own
-    is_shared[holder[is_shared]] = True
-    places = np.flatnonzero(is_shared)
-    keys = keys[places]
-    order = np.argsort(keys, kind="stable")
-    places, keys = places[order], keys[order]
-    starts = np.append(np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)]), len(keys))
-    sizes = np.diff(starts)
-    kept = np.ones(len(keys), dtype=bool)
-    kept[starts[:-1][sizes == 1]] = False
-    return places[kept], np.append(0, np.cumsum(sizes[sizes > 1]))
+    bits = len(keys).bit_length() + 2
+    # A slot for the highest bits of a key, held by one of the keys with these bits. Those of another key go on, with
+    # the bits below.
+    table = np.empty(1 << bits, dtype=np.int32 if bits < 32 else np.int64)
+    holder = np.arange(len(keys))
+    left, left_keys, shift = holder, keys, 64 - bits
+    while len(left):
+        slots = ((left_keys >> np.uint64(shift)) & np.uint64((1 << bits) - 1)).astype(np.int64)
+        table[slots] = left
+        held = table[slots]
+        is_same = keys[held] == left_keys
+        holder[left[is_same]] = held[is_same]
+        left, left_keys, shift = left[~is_same], left_keys[~is_same], shift - bits
+        if shift < 0:
+            keys, left_keys, shift = mixed(keys.copy()), mixed(left_keys.copy()), 64 - bits
+    first = np.arange(len(keys))
+    np.minimum.at(first, holder, np.arange(len(keys)))
+    return first[holder]
 
 
 def later_places(keys: np.ndarray) -> np.ndarray:
-    """The places of keys that occurred before: int64, in no order."""
-    places, starts = repeated_places(keys)
-    return np.delete(places, starts[:-1])
+    """The places of keys that occurred before: int64, rising."""
+    first = first_places(keys)
+    return np.flatnonzero(first != np.arange(len(keys)))
