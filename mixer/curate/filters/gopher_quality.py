@@ -80,12 +80,13 @@ def judge_gopher_quality(chunk: Chunk, parameters: GopherQuality) -> np.ndarray:
             rules.append((EMPTY, none))
             rules.append(("gopher_too_many_hashes", hashes / num_words > p.max_symbol_word_ratio))
             rules.append(("gopher_too_many_ellipsis", _num_ellipses(chunk) / num_words > p.max_symbol_word_ratio))
+        num_lines = np.diff(chunk.lines[2])
         if p.max_bullet_lines_ratio:
-            rules.append((EMPTY, chunk.num_lines == 0))
-            rules.append(("gopher_too_many_bullets", _num_bullets(chunk) / chunk.num_lines > p.max_bullet_lines_ratio))
+            rules.append((EMPTY, num_lines == 0))
+            rules.append(("gopher_too_many_bullets", _num_bullets(chunk) / num_lines > p.max_bullet_lines_ratio))
         if p.max_ellipsis_lines_ratio:
-            ratio = _num_end_ellipses(chunk) / chunk.num_lines
-            rules.append((EMPTY, chunk.num_lines == 0))
+            ratio = _num_end_ellipses(chunk) / num_lines
+            rules.append((EMPTY, num_lines == 0))
             rules.append(("gopher_too_many_end_ellipsis", ratio > p.max_ellipsis_lines_ratio))
         if p.max_non_alpha_words_ratio:
             with_letter = counts_between((chunk.word_kinds & LETTER) != 0, chunk.word_offsets)
