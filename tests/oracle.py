@@ -79,10 +79,21 @@ class Shard:
         return sum(len(row["input_ids"]) - row["num_pad"] for row in self.rows)
 
 
-def build(recipe: Recipe, root: Path, draws_per_task: int, max_draws: int | None, encode: Encode) -> list[Shard]:
-    """The shards of a recipe, task by task, to its target."""
+Keeps = Callable[[str, int, dict], bool]
+"""Whether a row of a source is kept, by its ordinal and its record."""
+
+
+def build(
+    recipe: Recipe,
+    root: Path,
+    draws_per_task: int,
+    max_draws: int | None,
+    encode: Encode,
+    keeps: Keeps | None = None,
+) -> list[Shard]:
+    """The shards of a recipe, task by task, to its target; rows are kept by `where` unless `keeps` says."""
     sources = dict(sorted(recipe.sources.items()))  # numbered by name
-    blocks = [read_source(source, root) for source in sources.values()]
+    blocks = [read_source(name, source, root, keeps or keeps_by_where(source)) for name, source in sources.items()]
     names = list(sources)
     drawn = draws([source.weight for source in sources.values()])
     target = recipe.target.model_dump() if recipe.target else {}
@@ -121,7 +132,11 @@ def build(recipe: Recipe, root: Path, draws_per_task: int, max_draws: int | None
         return [*shards, last]
 
 
-def read_source(source: Source, root: Path) -> list[list[Row]]:
+def keeps_by_where(source: Source) -> Keeps:
+    return lambda name, ordinal, record: source.where is None or bool(eval(source.where, {}, record))
+
+
+def read_source(name: str, source: Source, root: Path, keeps: Keeps) -> list[list[Row]]:
     """The rows that can be drawn, block by block; ordinals count all rows."""
     paths = [path for pattern in source.path for path in root.glob(pattern)]
     base = root.joinpath(*Path(source.path[0]).parts[:-1])
@@ -130,7 +145,7 @@ def read_source(source: Source, root: Path) -> list[list[Row]]:
         for records in read_blocks(path):
             block = []
             for record in records:
-                if source.where is None or eval(source.where, {}, record):
+                if keeps(name, ordinal, record):
                     block.append(Row(ordinal=ordinal, text=text_of(record, source)))
                 ordinal += 1
             blocks.append(block)

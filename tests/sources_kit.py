@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class Source:
     where: str | None = None
     hub: str | None = None
     config: str | None = None
+    attributes: dict[str, str] = field(default_factory=dict)
+    exclude: None = None
 
 
 def json_lines(rows: list[dict[str, Any]]) -> bytes:

@@ -24,11 +24,12 @@ from mixer.verify.shards import find_damage
 
 
 def both(
-    workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = None
+    workshop: Workshop, out: Path, recipe: Any, max_draws: int | None = None, keeps: oracle.Keeps | None = None
 ) -> tuple[Manifest, list[oracle.Shard]]:
     """Build, and hold every shard against the oracle's; returns the manifest and the oracle's shards."""
     manifest = workshop.build(out, recipe)
-    expected = oracle.build(recipe, workshop.root, manifest.stages[0].draws_per_task, max_draws, oracle.llama3())
+    draws_per_task = manifest.stages[0].draws_per_task
+    expected = oracle.build(recipe, workshop.root, draws_per_task, max_draws, oracle.llama3(), keeps)
     with_rows = [shard for shard in expected if shard.rows]
     assert [tuple(shard.draws) for shard in manifest.shards] == [shard.draws for shard in with_rows]
     assert [shard.task for shard in manifest.shards] == [shard.task for shard in with_rows]

@@ -33,6 +33,7 @@ from mixer.sources.pin_cache import MAX_CACHE_BYTES, PinCache
 from mixer.stack.contents import Fetching
 from mixer.stores import traffic
 from mixer.stores.block_cache import BlockCache
+from mixer.survey.curated import Curating
 from mixer.survey.survey import survey
 from mixer.system.local_paths import check_local
 from mixer.system.processes import checked_workers
@@ -101,7 +102,15 @@ def build(
             traffic.take()
             cache = sources_cache(recipe, root=root, cache_dir=cache_dir)
             fetching = Fetching(workers=workers, listener=on_fetch or silent_listener)
-            surveyed = survey(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
+            surveyed = survey(
+                recipe,
+                tokenizer,
+                root=root,
+                cache=cache,
+                fetching=fetching,
+                curating=Curating(workers=workers, on_advance=on_pin),
+                on_pin=on_pin,
+            )
             plan = make_plan(surveyed, batch_tokens=batch_tokens)
             clock.planned = clock.seconds()
             planning = traffic.take()

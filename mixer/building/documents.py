@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mixer import rng
+from mixer.building.holdout import held_out
 from mixer.building.step_clock import StepClock
 from mixer.errors import IntegrityError
 from mixer.mixing.blocks import BlockOrder
@@ -23,8 +24,15 @@ from mixer.tokens.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from mixer.sources.prefetch import FetchAhead, RemoteBlocks
 
-KEPT, NULL, EMPTY, BAD, TOO_LONG = range(5)
-SKIP_REASONS = {NULL: "null_text", EMPTY: "empty_text", BAD: "bad_row", TOO_LONG: "too_long"}
+KEPT, NULL, EMPTY, BAD, TOO_LONG, HELD_OUT, NOT_HELD_OUT = range(7)
+SKIP_REASONS = {
+    NULL: "null_text",
+    EMPTY: "empty_text",
+    BAD: "bad_row",
+    TOO_LONG: "too_long",
+    HELD_OUT: "held_out",
+    NOT_HELD_OUT: "not_held_out",
+}
 
 _LARGE_BYTES = 1 << 20
 _ENCODE_BYTES = 4 << 20
@@ -201,6 +209,7 @@ class DocumentReader:
         stop = draw + len(texts.rows)
         with self._clock.timed("tokenize"):
             num_bytes, status = _row_status(texts)
+            self._split(texts, status)
             if self._most_bytes is not None:
                 status[(status == KEPT) & (num_bytes > self._most_bytes)] = TOO_LONG
             kept = status == KEPT
@@ -220,6 +229,17 @@ class DocumentReader:
             self._reserve(used, len(ids))
             self._ids[used : used + len(ids)] = ids
         return used + len(ids)
+
+    def _split(self, texts: Texts, status: np.ndarray) -> None:
+        """Skip the documents of the other split."""
+        holdout = self._plan.recipe.holdout
+        if holdout is None:
+            return
+        held = held_out(texts.text, holdout.fraction)
+        if self._plan.split == "train":
+            status[(status == KEPT) & held] = HELD_OUT
+        else:
+            status[(status == KEPT) & ~held] = NOT_HELD_OUT
 
     def _reserve(self, used: int, more: int) -> None:
         """Make the id buffer large enough, keeping its contents; tasks share it."""

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mixer.attributes.set_file import ATTRIBUTES
 from mixer.errors import BuildStateError, FormatError, IntegrityError, TaskError
 from mixer.plan.plan import Plan
 from mixer.shards.files import file_damage
@@ -29,7 +30,7 @@ from mixer.system.threads import map_in_threads
 STATE = ".mixer"
 _NUMBER = r"(\d{5}|[1-9]\d{5,})"
 _OURS = {"shards": re.compile(rf"{_NUMBER}\.arrow"), "tasks": re.compile(rf"{_NUMBER}\.json")}
-_NAMED = re.compile(r"[0-9a-f]{64}\.json")
+_NAMED = re.compile(r"[0-9a-f]{64}\.(json|arrow)")
 _TEMPORARY = re.compile(r"\..+\.tmp")
 
 
@@ -135,6 +136,9 @@ class BuildFolder:
             publish_named(self.out, SNAPSHOTS, snapshot.as_json())
         for selection in plan.selections:
             publish_named(self.out, SELECTIONS, selection)
+        for snapshot in plan.snapshots:
+            for attributes in () if snapshot.kept_rows is None else snapshot.kept_rows.sets:
+                attributes.copy_to(self.out / ATTRIBUTES)
         if self._plan_id() != plan.id:
             publish_plan_record(self.out, plan.json)
         self._adopted = True
@@ -215,7 +219,7 @@ class BuildFolder:
 
     def _remove_strays(self) -> None:
         """Delete unfinished files of a killed build; the lock excludes other writers."""
-        for folder in (self.out, *(self.out / name for name in (*_OURS, SNAPSHOTS, SELECTIONS))):
+        for folder in (self.out, *(self.out / name for name in (*_OURS, SNAPSHOTS, SELECTIONS, ATTRIBUTES))):
             for stray in folder.glob(".*.tmp"):
                 stray.unlink(missing_ok=True)
 
@@ -237,7 +241,7 @@ def _left_before_plan(item: Path) -> bool:
     """Whether a build killed before it had a plan may have left this file in its folder."""
     if item.name in _OURS:
         return not any(item.glob("*"))
-    if item.name in (SNAPSHOTS, SELECTIONS):
+    if item.name in (SNAPSHOTS, SELECTIONS, ATTRIBUTES):
         return all(_NAMED.fullmatch(path.name) or _TEMPORARY.fullmatch(path.name) for path in item.glob("*"))
     return item.name == STATE or item.match(f".{PLAN}.*.tmp")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,13 @@ from mixer.extras import require
 
 if TYPE_CHECKING:
     from mixer.recipe import Recipe
+
+
+class Split(StrEnum):
+    """What is built of a recipe."""
+
+    train = "train"
+    validation = "validation"
 
 
 def build(
@@ -46,6 +54,9 @@ def build(
     wide: Wide = False,
     json: Json = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    split: Annotated[
+        Split, typer.Option(help="validation: build what the recipe's holdout keeps from training.")
+    ] = Split.train,
     is_dry: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be built and what is finished; write nothing into OUT.")
     ] = False,
@@ -67,8 +78,9 @@ def build(
     from mixer.report.progress import BuildProgress
     from mixer.report.tables import summarise
 
-    loaded = load_recipe(recipe, overrides or [])
-    out = out or Path("out") / loaded.name
+    overrides = overrides or []
+    loaded = load_recipe(recipe, overrides if split is Split.train else [*overrides, f"split={split.value}"])
+    out = out or Path("out") / (loaded.name if loaded.split == "train" else f"{loaded.name}-{loaded.split}")
     if is_dry:
         _dry_run(loaded, root or recipe.parent, out, cache_dir(cache), json=json, quiet=quiet)
         return

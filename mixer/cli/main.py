@@ -14,8 +14,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from mixer import __version__
+from mixer.cli.attach import attach
 from mixer.cli.build import build
 from mixer.cli.cache import cache_app
+from mixer.cli.curate import curate
 from mixer.cli.export import export
 from mixer.cli.fetch import fetch
 from mixer.cli.head import head
@@ -59,7 +61,7 @@ class Bug(MixerError):
 
 
 # Rich help would cost more than all the rest of `mixer --help`.
-RESUMABLE = ("fetch", "build", "repair", "export")
+RESUMABLE = ("fetch", "curate", "build", "repair", "export")
 """Verbs that resume when they are run again."""
 
 app = typer.Typer(
@@ -67,7 +69,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (init, head, sample, fetch, plan, build, status, inspect, verify, repair, show, trace, export, schema):
+for verb in (
+    init,
+    head,
+    sample,
+    fetch,
+    attach,
+    curate,
+    plan,
+    build,
+    status,
+    inspect,
+    verify,
+    repair,
+    show,
+    trace,
+    export,
+    schema,
+):
     app.command()(verb)
 app.add_typer(cache_app, name="cache")
 

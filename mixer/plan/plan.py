@@ -33,9 +33,6 @@ from mixer.sources.selection import selection_json
 from mixer.sources.snapshot import Snapshot
 from mixer.survey.result import Survey
 
-SPLIT = "train"
-"""Of every build until there are hold-outs."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -65,6 +62,11 @@ class Plan:
         """The stage of all tasks: a recipe has one."""
         (stage,) = self.stages
         return stage
+
+    @property
+    def split(self) -> str:
+        """`train`, or `validation`: the rows that are held out of training."""
+        return self.recipe.split
 
     @property
     def num_specials(self) -> int:
@@ -104,7 +106,7 @@ class Plan:
             recipe=self.recipe.normalised(),
             tokenizer=self.tokenizer,
             seed=self.recipe.seed,
-            split=SPLIT,
+            split=self.split,
             parent=None,
             sources=self._sources,
             stages=self.stages,
@@ -124,7 +126,7 @@ class Plan:
             features=(),
             tokenizer=self.tokenizer,
             seed=self.recipe.seed,
-            split=SPLIT,
+            split=self.split,
             sources=self._sources,
             stages=self.stages,
             cuts=cuts,
@@ -169,7 +171,8 @@ def make_plan(surveyed: Survey, *, batch_tokens: int = BATCH_TOKENS) -> Plan:
         RecipeError: the recipe cannot be met.
     """
     recipe = surveyed.recipe
-    tokens_per_row = tuple(one.tokens_per_row for one in surveyed.measured.values())
+    drawn = _share_drawn(recipe)
+    tokens_per_row = tuple(one.tokens_per_row * drawn for one in surveyed.measured.values())
     schedule = draw_schedule(recipe, tokens_per_row)
     weights = schedule.integer_weights.tolist()
     tokens_per_draw = mean_tokens(weights, tokens_per_row)
@@ -209,6 +212,13 @@ def plan_of(manifest: Manifest, snapshots: tuple[Snapshot, ...]) -> Plan:
         stages=manifest.stages,
         extent=Extent(max_draws=None, end_tokens=None, end_sequences=None, estimated_draws=0),
     )
+
+
+def _share_drawn(recipe: Recipe) -> float:
+    """The share of the rows that the recipe's split has."""
+    if recipe.holdout is None:
+        return 1.0
+    return 1 - recipe.holdout.fraction if recipe.split == "train" else recipe.holdout.fraction
 
 
 def _goal(surveyed: Survey, schedule: DrawSchedule, tokens_per_draw: float) -> Extent:

@@ -49,6 +49,11 @@ def expand_text(value: Any) -> Any:
     return {"list": match[1], "field": match[2]}
 
 
+def expand_exclude(value: Any) -> Any:
+    """A path as the mapping that it stands for."""
+    return {"path": value} if isinstance(value, str) else value
+
+
 def expand_contents(value: Any) -> Any:
     """The mapping that a data set's name stands for."""
     return {"data_set": value} if isinstance(value, str) else value
@@ -108,6 +113,12 @@ def _read_ratio(value: Any) -> float:
     return float(value)
 
 
+def _read_share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError(f"must be a number above 0 and at most 1, such as 0.5, not {value!r:.40}")
+    return float(value)
+
+
 def _read_paths(value: Any) -> Any:
     if value in ([], ()):  # pydantic's own check of the length also counts out what is wrong for another reason
         raise ValueError("must not be empty")
@@ -161,6 +172,7 @@ def _human(least: int, most: int) -> BeforeValidator:
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME)]
+AttributeName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=MAX_NAME)]
 TokenId = Annotated[int, Field(ge=0, le=MAX_TOKEN_ID)]
 Special = Annotated[int | str, PlainValidator(_read_special, json_schema_input_type=TokenId | Annotated[str, Field()])]
 VocabSize = Annotated[int, Field(ge=257, le=MAX_TOKEN_ID + 1)]
@@ -187,6 +199,9 @@ Names = Annotated[
     tuple[Filled, ...], BeforeValidator(_read_names, json_schema_input_type=Annotated[list[Filled], Field()])
 ]
 _AS_TEXT = PlainSerializer(decimal_text, when_used="json")
+Share = Annotated[
+    float, BeforeValidator(_read_share, json_schema_input_type=Annotated[float, Field(gt=0, le=1)]), _AS_TEXT
+]
 Ratio = Annotated[float, BeforeValidator(_read_ratio, json_schema_input_type=Annotated[float, Field(gt=0)]), _AS_TEXT]
 Weight = Annotated[
     int | float, PlainValidator(_read_weight, json_schema_input_type=Annotated[float, Field(gt=0)]), _AS_TEXT

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from mixer.digest import decimal_number
 from mixer.errors import RecipeError
+from mixer.recipe.curation import with_floats
 from mixer.recipe.layers import Draft
 from mixer.recipe.mistaken import MAGIC_BYTES, Mistaken, mistaken_bytes, mistaken_folder, mistaken_text
 from mixer.recipe.model import Recipe
@@ -170,4 +171,19 @@ def _with_numbers(normalised: dict[str, Any]) -> dict[str, Any]:
             ratio = float(contents["min_bytes_per_token"])
             source["contents"] = {**contents, "min_bytes_per_token": ratio}
         sources[name] = source
-    return {**normalised, "sources": sources}
+    more: dict[str, Any] = {"sources": sources}
+    if "curate" in normalised:
+        more["curate"] = _curate_with_numbers(normalised["curate"])
+    if "holdout" in normalised:
+        more["holdout"] = {**normalised["holdout"], "fraction": float(normalised["holdout"]["fraction"])}
+    return {**normalised, **more}
+
+
+def _curate_with_numbers(curate: dict[str, Any]) -> dict[str, Any]:
+    steps = []
+    for step in curate["steps"]:
+        ((kind, spec),) = step.items()
+        shares = {key: float(spec[key]) for key in ("share", "similarity") if key in spec}
+        parameters = {"parameters": with_floats(spec["parameters"])} if "parameters" in spec else {}
+        steps.append({kind: {**spec, **shares, **parameters}})
+    return {**curate, "steps": steps, "most_lost": float(curate["most_lost"])}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Discriminator,
@@ -20,8 +19,10 @@ from pydantic import (
     model_validator,
 )
 
+from mixer.recipe.curation import CurateSpec
 from mixer.recipe.fields import (
     MAX_SOURCES,
+    AttributeName,
     Bytes,
     Condition,
     Count,
@@ -34,6 +35,7 @@ from mixer.recipe.fields import (
     Positive,
     Ratio,
     Seed,
+    Share,
     Special,
     TaskTokens,
     Text,
@@ -41,26 +43,23 @@ from mixer.recipe.fields import (
     VocabSize,
     Weight,
     expand_contents,
+    expand_exclude,
     expand_text,
 )
+from mixer.recipe.part import RecipePart
 
 ONE_NAME, RULES = "[name]", "[rules]"
 """The two ways to write a tokenizer, as pydantic's places name them."""
 
 
-class _Part(BaseModel):
-    # Strict, because quotes are visible in YAML: `true` is no number and "8192" is no length.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
-
-
-class TokenizerSpec(_Part):
+class TokenizerSpec(RecipePart):
     """A rank file and what it does not carry: how text is split, and the special ids."""
 
     ranks: Filled
     """The rank file, in tiktoken's format: a path, or llama3 or llama4."""
     pattern: Filled | None = None
     """The regular expression that splits text, or the name of a known one: llama3, o200k, cl100k, r50k or qwen."""
-    specials: dict[Filled, TokenId] = {}
+    specials: dict[Filled, TokenId] = Field(default_factory=dict)
     """The special strings and their ids; those of the known file unless given."""
     vocab_size: VocabSize | None = None
     """One more than the largest id unless given."""
@@ -77,7 +76,7 @@ class TokenizerSpec(_Part):
         return {key: value for key, value in fields.items() if value not in (None, {})}
 
 
-class SequenceSpec(_Part):
+class SequenceSpec(RecipePart):
     """The sequences that documents are packed into."""
 
     length: Annotated[int, Field(ge=2, le=2**20)] = 8192
@@ -90,7 +89,7 @@ class SequenceSpec(_Part):
     """End each document with the tokenizer's end-of-sequence id."""
 
 
-class Target(_Part):
+class Target(RecipePart):
     """How much to build: exactly one of tokens, rows, sequences or passes."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
@@ -109,7 +108,7 @@ class Target(_Part):
         return {kind: value for kind, value in self if value is not None}
 
 
-class TextSpec(_Part):
+class TextSpec(RecipePart):
     """Where a row's text is: one column, or the items of a list joined into one document."""
 
     model_config = ConfigDict(json_schema_extra={"not": {"required": ["column", "list"]}})
@@ -137,7 +136,7 @@ class TextSpec(_Part):
         return {key: value for key, value in self if key != "column" and (key != "template" or value is not None)}
 
 
-class ContentsSpec(_Part):
+class ContentsSpec(RecipePart):
     """Text that rows only point at, fetched before the build: what `mixer fetch` does, as a step of a recipe."""
 
     data_set: Literal["stack-v2"] = "stack-v2"
@@ -166,7 +165,16 @@ class ContentsSpec(_Part):
     """What a blob does whose bytes are not those of its digest."""
 
 
-class Source(_Part):
+class ExcludeSpec(RecipePart):
+    """Rows to leave out, in a Parquet file: removals, or the rows that a run has seen."""
+
+    path: Filled
+    """The file."""
+    key: Filled | None = None
+    """A column that the source has too, such as id; unless given the file has the columns file and row."""
+
+
+class Source(RecipePart):
     """One named input data set."""
 
     weight: Weight
@@ -190,6 +198,12 @@ class Source(_Part):
     """The rows have no text: it is fetched first, into files[].text. stack-v2, or a mapping that says more."""
     where: Condition | None = None
     """Only rows for which this holds are drawn, such as int_score >= 3."""
+    attributes: dict[AttributeName, Filled] = Field(default_factory=dict)
+    """Row attributes by the names that where uses: the DIGEST.json of a set that mixer attach or mixer curate made."""
+    exclude: (
+        Annotated[ExcludeSpec, BeforeValidator(expand_exclude, json_schema_input_type=str | ExcludeSpec)] | None
+    ) = None
+    """Rows to leave out: a Parquet file with file and row, or a mapping that names its key."""
     max_passes: Positive | None = None
     """The source is read at most this many times; overrides the recipe's max_passes."""
 
@@ -204,11 +218,11 @@ class Source(_Part):
     @model_serializer(mode="wrap")
     def _only_the_place_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         fields: dict[str, Any] = serialize(self)
-        optional = {"path", "hub", "config", "contents"}
-        return {key: value for key, value in fields.items() if value is not None or key not in optional}
+        optional = {"path", "hub", "config", "contents", "attributes", "exclude"}
+        return {key: value for key, value in fields.items() if value not in (None, {}) or key not in optional}
 
 
-class EpochsSpec(_Part):
+class EpochsSpec(RecipePart):
     """How often a trainer reads the mixture."""
 
     count: Positive = 1
@@ -217,7 +231,16 @@ class EpochsSpec(_Part):
     """reshuffle: the same sequences in a new order; redraw: the draws go on, so big sources bring new rows."""
 
 
-class CacheSpec(_Part):
+class HoldoutSpec(RecipePart):
+    """Rows that no training build draws, chosen by their text: the same in every recipe and source."""
+
+    fraction: Annotated[Share, Field(lt=1)]
+    """The share of all texts, such as 0.001; those of a smaller share are among those of a larger one."""
+    tokens: Count | None = None
+    """Tokens of the validation build; the share of the target unless given."""
+
+
+class CacheSpec(RecipePart):
     """Where blocks of remote sources are kept on this machine, and how much of them."""
 
     dir: Filled | None = None
@@ -226,7 +249,7 @@ class CacheSpec(_Part):
     """The most that it holds, such as 200GB; 50GB unless given."""
 
 
-class Recipe(_Part):
+class Recipe(RecipePart):
     """A mixture: what to draw from which sources, how much, and how to pack it."""
 
     name: Name
@@ -258,6 +281,12 @@ class Recipe(_Part):
     """Where blocks of remote sources are kept on this machine; no part of the recipe's identity."""
     epochs: EpochsSpec = EpochsSpec()
     """How often a trainer reads the mixture, and what differs from one time to the next."""
+    holdout: HoldoutSpec | None = None
+    """Rows that are kept from training, to validate with."""
+    split: Literal["train", "validation"] = "train"
+    """train: draw what is not held out; validation: only what is."""
+    curate: CurateSpec | None = None
+    """Which rows are worth it: steps of filters, decontamination and deduplication, each over what is left."""
     sources: Annotated[dict[Name, Source], Field(min_length=1, max_length=MAX_SOURCES)]
     """The sources by name."""
 
@@ -272,4 +301,7 @@ class Recipe(_Part):
         Two spellings of one recipe give equal values. The order of keys, and so of the sources, means
         nothing here: the plan numbers the sources by name.
         """
-        return self.model_dump(mode="json")
+        normal = self.model_dump(mode="json")
+        # Without these a recipe has the identity that it had before they were.
+        unsaid = {"curate": None, "holdout": None, "split": "train"}
+        return {key: value for key, value in normal.items() if key not in unsaid or value != unsaid[key]}

@@ -11,12 +11,15 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from mixer.errors import RecipeError
+from mixer.recipe.curation import STEPS, CurateSpec, DecontaminateSpec, ExactSpec, FilterSpec, NearSpec
 from mixer.recipe.model import (
     ONE_NAME,
     RULES,
     CacheSpec,
     ContentsSpec,
     EpochsSpec,
+    ExcludeSpec,
+    HoldoutSpec,
     Recipe,
     SequenceSpec,
     Source,
@@ -41,7 +44,12 @@ _PARTS: dict[str, type[BaseModel]] = {
     "target": Target,
     "epochs": EpochsSpec,
     "cache": CacheSpec,
+    "curate": CurateSpec,
+    "holdout": HoldoutSpec,
 }
+_STEP_SPECS: dict[str, type[BaseModel]] = dict(
+    zip(STEPS, (FilterSpec, DecontaminateSpec, ExactSpec, NearSpec), strict=True)
+)
 _EXPECTED = {
     "bool_type": "must be true or false",
     "dict_type": "must be a mapping",
@@ -209,6 +217,12 @@ def _keys_of(key: Key) -> tuple[str, ...]:
             return (*TextSpec.model_fields,)
         case ("sources", _, "contents"):
             return (*ContentsSpec.model_fields,)
+        case ("sources", _, "exclude"):
+            return (*ExcludeSpec.model_fields,)
+        case ("curate", "steps", _):
+            return STEPS
+        case ("curate", "steps", _, kind) if kind in STEPS:
+            return (*_STEP_SPECS[kind].model_fields,)
         case (part,) if part in _PARTS:
             return (*_PARTS[part].model_fields,)
     return ()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mixer.recipe.model import Source
-from mixer.recipe.problems import SCHEMA_HINT, Finding, Unknown
+from mixer.recipe.problems import SCHEMA_HINT, Finding, Key, Unknown
 
 TARGET_KINDS = ("tokens", "rows", "sequences", "passes")
 _SOURCE_KEYS = frozenset(Source.model_fields)
@@ -25,6 +25,9 @@ def broken_rules(tree: dict[str, Any]) -> Iterator[Finding]:
     """
     sources = _mapping(tree.get("sources"))
     yield from _target_rules(tree, sources)
+    if tree.get("split") == "validation" and "holdout" not in tree:
+        yield Finding(key=("split",), message="needs holdout, which says what is kept from training")
+    yield from _curate_rules(_mapping(tree.get("curate")), sources)
     for name, source in sources.items():
         if isinstance(source, dict):
             yield from _place_rules(name, source)
@@ -54,6 +57,23 @@ def _target_rules(tree: dict[str, Any], sources: dict[str, Any]) -> Iterator[Fin
         if isinstance(passes, int) and isinstance(most, int) and most < passes:
             message = f"asks for {passes} passes, but max_passes allows {most}"
             yield Finding(key=("target", "passes", name), message=message, hint="ask for fewer passes, or allow more")
+
+
+def _curate_rules(curate: dict[str, Any], sources: dict[str, Any]) -> Iterator[Finding]:
+    """Names of sources in `curate` are those of the recipe, and `prefer` has each once."""
+    prefer = _listed(curate.get("prefer"))
+    named: list[tuple[Key, Any]] = [(("curate", "prefer", place), name) for place, name in enumerate(prefer)]
+    for number, step in enumerate(_listed(curate.get("steps"))):
+        for kind, spec in _mapping(step).items():
+            names = _listed(_mapping(spec).get("sources"))
+            named += [(("curate", "steps", number, kind, "sources", place), name) for place, name in enumerate(names)]
+    for key, name in named:
+        if isinstance(name, str) and name not in sources:
+            near = Unknown(name=name, known=sources)
+            yield Finding(key=key, message="is not a source of this recipe", unknown=near)
+    again = sorted({name for name in _listed(prefer) if isinstance(name, str) and prefer.count(name) > 1})
+    if again:
+        yield Finding(key=("curate", "prefer"), message=f"names {again[0]} twice")
 
 
 def _place_rules(name: str, source: dict[str, Any]) -> Iterator[Finding]:
@@ -98,3 +118,7 @@ def _text_rule(text: dict[str, Any]) -> str | None:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

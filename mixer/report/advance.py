@@ -56,6 +56,8 @@ def advance_line(advance: Advance) -> str:
             return "rebuilding one task"
         case Work.READ_FILES:
             return f"reading {counted(total, 'file')} of the sources"
+        case Work.CURATE:
+            return f"{advance.about}: facts of {done} of {counted(total, 'row')}"
         case Work.REMAKE_SHARD:
             return f"rebuilding {advance.about} ({done} of {exact(total)})"
         case Work.EXPORT:

@@ -16,6 +16,8 @@ _REASONS = {
     "empty_text": "with an empty text",
     "bad_row": "unreadable",
     "too_long": "longer than max_document_tokens",
+    "held_out": "held out of training",
+    "not_held_out": "of the training split",
 }
 
 

@@ -88,6 +88,7 @@ def recipe_problems(manifest: Manifest) -> Iterator[str]:
         said = {
             "name": (recipe["name"], manifest.name),
             "seed": (recipe["seed"], manifest.seed),
+            "split": (recipe.get("split", "train"), manifest.split),
             "weights": (recipe["weights"], stage.weights),
             "epochs": (recipe["epochs"], {"count": manifest.epochs.count, "mode": manifest.epochs.mode}),
             "sources": (sorted(recipe["sources"]), sorted(manifest.sources[one.source].name for one in stage.sources)),

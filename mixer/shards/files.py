@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from mixer.attributes.kept_rows import kept_rows_of
+from mixer.attributes.set_file import ATTRIBUTES
 from mixer.digest import xxh3_file
 from mixer.errors import FormatError, IntegrityError
 from mixer.shards.manifest import SELECTIONS, SNAPSHOTS, load_named
 from mixer.shards.plan_file import load_plan_record, load_task_record
-from mixer.shards.records import NOTHING, Manifest, ShardEntry, TaskRecord
+from mixer.shards.records import NOTHING, Manifest, ShardEntry, SourceEntry, TaskRecord
 from mixer.shards.shard import REBUILD_HINT
 from mixer.shards.snapshot_rules import selection_problem, snapshot_problem
 from mixer.system.threads import map_in_threads
@@ -86,8 +89,42 @@ def _named_damage(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]:
         except IntegrityError as error:
             yield error
             continue
-        if chosen.source in snapshots and (problem := selection_problem(value, snapshots[chosen.source], chosen)):
+        if chosen.source not in snapshots:
+            continue
+        snapshot = snapshots[chosen.source]
+        problem = selection_problem(value, snapshot, chosen) or _attributes_problem(
+            value, folder / ATTRIBUTES, manifest.sources[chosen.source], snapshot
+        )
+        if problem:
             yield IntegrityError(problem, where=f"{SELECTIONS}/{chosen.selection}.json", hint=REBUILD_HINT)
+
+
+def _attributes_problem(selection: Any, folder: Path, source: SourceEntry, snapshot: Any) -> str | None:
+    """The first problem of the row attributes of a selection that has no other one; None if there is none. Reads all.
+
+    Args:
+        selection: the selection as JSON.
+        folder: where the sets are.
+        source: whose rows they are about.
+        snapshot: its snapshot as JSON.
+    """
+    block_rows = [rows for file in snapshot["files"] for rows in file["rows"]]
+    try:
+        kept = kept_rows_of(selection, folder)
+        for one in () if kept is None else kept.sets:
+            problem = one.damage(block_rows)
+            if one.header.snapshot != source.snapshot:
+                problem = "it is of another snapshot"
+            if problem:
+                return f"row attributes {one.digest}: {problem}"
+        if kept is None:
+            return None
+        counts = [int(kept.mask(block).sum()) for block in range(len(block_rows))]
+    except (IntegrityError, FormatError) as error:
+        return f"row attributes: {error.message}"
+    if counts != list((selection["kept"] or [block_rows])[0]):
+        return f"row attributes {kept.rows.digest}: its blocks keep other numbers of rows than the selection says"
+    return None
 
 
 def _record_damage(folder: Path, manifest: Manifest) -> Iterator[IntegrityError]:

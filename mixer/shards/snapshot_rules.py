@@ -31,6 +31,9 @@ class _Snapshot:
 class _Selection:
     where: str | None
     kept: tuple[tuple[int, ...], ...] | None
+    # Of rows that row attributes choose: the digest of the set that marks them, and of those that decided it.
+    rows: Annotated[str, r"[0-9a-f]{64}"] | None = None
+    attributes: dict[str, str] | None = None
 
 
 def snapshot_problem(value: Any, source: SourceEntry) -> str | None:

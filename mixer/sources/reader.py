@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,11 +77,22 @@ class SourceReader:
         source: its part of the recipe.
         snapshot: the source pinned.
         on_bad_row: "error" raises at the first row of a range that cannot be read; "skip" gives it as bad.
+        scan: what is read of each row; None: what the recipe says.
     """
 
-    def __init__(self, name: str, source: Source, snapshot: Snapshot, on_bad_row: str = "error") -> None:
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        snapshot: Snapshot,
+        on_bad_row: str = "error",
+        *,
+        scan: ScanSpec | None = None,
+    ) -> None:
         # What is read of each row.
-        self.scan = needs_of(name, source)
+        self.scan = scan or needs_of(name, source)
+        if snapshot.kept_rows is not None:  # which knows what `where` keeps: its columns are not read again
+            self.scan = replace(self.scan, predicate=None)
         self._snapshot = snapshot
         # Where the blocks of a remote source come from; None for a local one.
         self.remote = None if isinstance(snapshot.base, Path) else _remote_blocks(snapshot, self.scan)
@@ -145,6 +156,9 @@ class SourceReader:
 
     def _iter_chunks(self, block: int, first: int) -> Iterator[Texts]:
         """The kept rows of a block from number `first` on, in chunks."""
+        if self._snapshot.kept_rows is not None:
+            yield from self._iter_marked(block, np.flatnonzero(self._snapshot.kept_rows.mask(block))[first:])
+            return
         predicate = self.scan.predicate
         with self.pieces(block, 0 if predicate else first) as (_, pieces):
             position = 0
@@ -158,9 +172,21 @@ class SourceReader:
                 wanted = kept[max(0, first - position) :]
                 position += len(kept)
                 if len(wanted):
-                    yield from _cut(self._texts(block, piece, wanted))
+                    yield from _cut(self.texts(block, piece, wanted))
 
-    def _texts(self, block: int, piece: Piece, wanted: np.ndarray) -> Texts:
+    def _iter_marked(self, block: int, wanted: np.ndarray) -> Iterator[Texts]:
+        """The rows of a block with these numbers (int64, rising), in chunks; reading ends behind the last one."""
+        if not len(wanted):
+            return
+        with self.pieces(block, int(wanted[0])) as (_, pieces):
+            for piece in pieces:
+                start, stop = np.searchsorted(wanted, [piece.first_row, piece.first_row + len(piece.batch)])
+                if start < stop:
+                    yield from _cut(self.texts(block, piece, wanted[start:stop] - piece.first_row))
+                if stop == len(wanted):
+                    return
+
+    def texts(self, block: int, piece: Piece, wanted: np.ndarray) -> Texts:
         """The text of some rows of a piece, given by their numbers in it (int64, rising)."""
         whole = len(wanted) == wanted[-1] - wanted[0] + 1
         batch = piece.batch.slice(wanted[0], len(wanted)) if whole else piece.batch.take(pa.array(wanted))

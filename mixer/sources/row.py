@@ -60,7 +60,8 @@ class FoundRow:
 
     place: RowPlace
     text: str | None
-    # "where" where the predicate drops it; "null_text", "empty_text" or "bad_row" as builds count what they skip.
+    # "where" where the predicate drops it, "not_kept" where row attributes do; "null_text", "empty_text" or "bad_row"
+    # as builds count what they skip.
     reason: str | None = None
     # What is wrong with a bad row.
     detail: str | None = None
@@ -109,7 +110,11 @@ def read_row(name: str, source: Source, snapshot: Snapshot, row: int) -> FoundRo
         piece = next((one for one in pieces if place.row_in_block < one.first_row + len(one.batch)), None)
         if piece is None:
             raise reader.too_few_rows(place.block, place.row_in_block)
-        return _found(place, piece, reader)
+        found = _found(place, piece, reader)
+    kept = snapshot.kept_rows
+    if kept is not None and not kept.mask(place.block)[place.row_in_block]:
+        return replace(found, reason="not_kept")
+    return found
 
 
 def _found(place: RowPlace, piece: Piece, reader: SourceReader) -> FoundRow:

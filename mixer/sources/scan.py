@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from mixer.sources.row_filter import Predicate, parse_where
 if TYPE_CHECKING:
     from mixer.recipe import Source, TextSpec
 
+CURATE, EXCLUDE = "curate", "exclude"
+"""The names of the row attributes that the recipe's `curate` makes, and a source's `exclude`."""
 _MAX_COLUMNS_SHOWN = 40
 _LIST_HINT = "text: {list: .., field: ..} joins the items of a list, text: COLUMN takes a plain column"
 
@@ -29,6 +31,12 @@ class ScanSpec:
     place: str
     text: TextSpec
     predicate: Predicate | None
+    # A `where` over row attributes, in place of `predicate`; it is applied once, when rows are selected. Its columns
+    # are those of the source that it reads too.
+    late: Predicate | None = None
+    # Columns that are read beside those of the text and of `predicate`, and whether the text is read.
+    extra_paths: tuple[str, ...] = ()
+    reads_text: bool = True
     # The address of the file that is read, where its path is that of a copy of parts of it.
     address: str | None = None
 
@@ -58,7 +66,8 @@ class ScanSpec:
         """Every path that is read, each once, the text first."""
         order = [self.order_path] if self.order_path else []
         where = sorted(self.predicate.columns) if self.predicate else []
-        return tuple(dict.fromkeys([*self.text_paths, *order, *where]))
+        text = [*self.text_paths, *order] if self.reads_text else []
+        return tuple(dict.fromkeys([*text, *where, *self.extra_paths]))
 
     def at(self, path: Path) -> str:
         """The name of a file of the source in messages."""
@@ -73,7 +82,17 @@ def needs_of(name: str, source: Source) -> ScanSpec:
     """
     place = f"sources.{name}"
     predicate = None if source.where is None else parse_where(source.where, f"{place}.where")
-    return ScanSpec(place=place, text=source.text, predicate=predicate)
+    late = None
+    names = {*source.attributes, CURATE}
+    if predicate is not None and attributes_in(predicate, names):
+        own = [path for path in predicate.columns if path.partition(".")[0] not in names]
+        late, predicate = replace(predicate, columns=frozenset(own)), None
+    return ScanSpec(place=place, text=source.text, predicate=predicate, late=late)
+
+
+def attributes_in(predicate: Predicate, names: Iterable[str]) -> set[str]:
+    """The row attributes that a predicate uses, of those with these names."""
+    return {path.partition(".")[0] for path in predicate.columns} & {*names}
 
 
 def check_schema(schema: pa.Schema, scan: ScanSpec, file: Path) -> None:

@@ -13,7 +13,8 @@ def selection_json(snapshot: Snapshot, where: str | None) -> dict[str, Any]:
     `kept` has the kept rows of each block, one list for each pass of a cycle (there is one); null where all are kept.
     """
     kept = snapshot.kept_json()
-    return {"where": where, "kept": None if kept is None else [kept]}
+    by_attributes = {} if snapshot.kept_rows is None else snapshot.kept_rows.as_json()
+    return {"where": where, "kept": None if kept is None else [kept], **by_attributes}
 
 
 def kept_of(selection: dict[str, Any]) -> list[int] | None:

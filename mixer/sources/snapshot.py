@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mixer.attributes.kept_rows import KeptRows
 from mixer.digest import identity
 from mixer.errors import FormatError
 from mixer.sources.file_state import FileState
@@ -53,7 +54,7 @@ class Snapshot:
     # int32[blocks]: index into `files`, rising; and the block's number in its file, from 0.
     block_file: np.ndarray
     block_in_file: np.ndarray
-    # int64[blocks]: all rows, and those that pass `where`.
+    # int64[blocks]: all rows, and those that are kept: by `where`, or as `kept_rows` says.
     block_rows: np.ndarray
     block_kept: np.ndarray
     # int64[blocks]: ordinal of the block's first row in the snapshot, all rows counted.
@@ -63,6 +64,8 @@ class Snapshot:
     states: tuple[FileState, ...] | None = None
     # What a user should know of how it was pinned; no part of the identity.
     note: str | None = None
+    # Which rows are kept, where row attributes have a say in it; no part of the identity.
+    kept_rows: KeptRows | None = None
 
     @property
     def origin(self) -> str | None:
@@ -81,7 +84,7 @@ class Snapshot:
 
     @property
     def num_kept(self) -> int:
-        """Rows that pass `where`; all of them without one."""
+        """Rows that are kept; all of them without `where` and row attributes."""
         return int(self.block_kept.sum())
 
     @property

@@ -34,6 +34,7 @@ def measurement_key(name: str, source: Source, snapshot: Snapshot, fingerprint: 
             "snapshot": snapshot.identity,
             "kept": snapshot.kept_json(),
             "where": source.where,
+            **({} if snapshot.kept_rows is None else snapshot.kept_rows.as_json()),
             "text": source.text.model_dump(mode="json"),
             "tokenizer": fingerprint,
             "specials": [recipe.sequence.bos, recipe.sequence.eos],

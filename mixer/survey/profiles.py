@@ -19,8 +19,10 @@ def profiles_of_sources(surveyed: Survey) -> list[SourceProfile]:
         if name in surveyed.samples:
             profiles.append(_profile_of_sample(name, surveyed))
             continue
-        notes = () if snapshot.note is None else (f"{name}: {snapshot.note}",)
-        profiles.append(profile_of(name, surveyed.measured[name], num_rows=snapshot.num_kept, notes=notes))
+        notes = [] if snapshot.note is None else [f"{name}: {snapshot.note}"]
+        if surveyed.lacks_curation:
+            notes.append(f"{name}: not curated yet, so all its rows are counted; mixer curate finds out which stay")
+        profiles.append(profile_of(name, surveyed.measured[name], num_rows=snapshot.num_kept, notes=tuple(notes)))
     return profiles
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mixer.curate.records import CurationRecord
     from mixer.recipe import Recipe
     from mixer.shards.records import TokenizerEntry
     from mixer.sources.snapshot import Snapshot
@@ -33,7 +34,8 @@ class SampledRows:
 class Survey:
     """A recipe with the snapshots and measurements of its sources, by name, in the order of their numbers.
 
-    With `samples`, of sources whose contents are not all fetched, it is the survey of a forecast and of no build.
+    With `samples`, of sources whose contents are not all fetched, it is the survey of a forecast and of no build; so it
+    is where the recipe has `curate` and `curation` is None, since the facts of the texts are not there yet.
     """
 
     recipe: Recipe
@@ -41,3 +43,9 @@ class Survey:
     snapshots: Mapping[str, Snapshot]
     measured: Mapping[str, Measurement]
     samples: Mapping[str, SampledRows] = field(default_factory=dict)
+    curation: CurationRecord | None = None
+
+    @property
+    def lacks_curation(self) -> bool:
+        """Whether rows are counted that the recipe's `curate` may drop."""
+        return self.recipe.curate is not None and self.curation is None

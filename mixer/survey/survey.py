@@ -8,16 +8,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from mixer.errors import DataError, RecipeError
-from mixer.recipe import Recipe
+from mixer.recipe import Recipe, Source
+from mixer.recipe.split import recipe_of_split
 from mixer.shards.records import TokenizerEntry
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
+from mixer.sources.scan import CURATE
 from mixer.sources.snapshot import Snapshot
 from mixer.stack.cells import CellSample
 from mixer.stack.contents import Contents, Fetching
+from mixer.survey.curated import Curating, before_curation, curate_sources
 from mixer.survey.kept_share import kept_share
 from mixer.survey.measure import measure_sample, measure_sources
 from mixer.survey.result import SampledRows, Survey
+from mixer.survey.select_rows import open_attributes, select_rows
 from mixer.system.progress import OnAdvance, silent
 from mixer.system.threads import map_in_threads
 from mixer.tokens.tokenizer import Tokenizer
@@ -33,9 +37,10 @@ def survey(
     root: Path,
     cache: PinCache,
     fetching: Fetching | None = None,
+    curating: Curating | None = None,
     on_pin: OnAdvance = silent,
 ) -> Survey:
-    """Pin the sources and measure tokens per row. Contents that rows refer to are fetched first.
+    """Pin the sources, curate them, and measure tokens per row. Contents that rows refer to are fetched first.
 
     Args:
         recipe: the recipe.
@@ -43,6 +48,7 @@ def survey(
         root: the folder that the sources' relative paths start from.
         cache: what is known of files seen before.
         fetching: settings for fetching missing contents; None: missing contents are an error.
+        curating: settings for computing missing facts of texts; None: a curation whose facts are not there is left out.
         on_pin: called with how far the files of a source are pinned; from several threads.
 
     Raises:
@@ -51,16 +57,21 @@ def survey(
         BuildStateError, TaskError: another process is fetching the contents, or they cannot be written.
     """
     # Sources are numbered by name: the order of the keys of a YAML mapping means nothing.
+    recipe = recipe_of_split(recipe)
     recipe = recipe.model_copy(update={"sources": dict(sorted(recipe.sources.items()))})
     check_specials(recipe, tokenizer)
     pinned, samples = _pin_all(recipe, tokenizer, root=root, cache=cache, fetching=fetching, on_pin=on_pin)
+    curation = None if samples else curate_sources(recipe, pinned, root=root, cache=cache, curating=curating)
+    for name, source in recipe.sources.items():
+        found = open_attributes(name, source, pinned[name], root, cache.folder)
+        if curation is not None:
+            found[CURATE] = curation.sets[name]
+        elif recipe.curate is not None:
+            source = before_curation(name, source)
+        pinned[name] = select_rows(name, source, pinned[name], found, cache.folder)
     for name, snapshot in pinned.items():
         if snapshot.num_rows and not snapshot.num_kept:
-            raise RecipeError(
-                f"'{recipe.sources[name].where}' keeps none of the {snapshot.num_rows:,} rows",
-                where=f"sources.{name}.where",
-                hint="compare with values that the source has",
-            )
+            raise _nothing_kept(name, recipe.sources[name], snapshot)
         if snapshot.num_kept == 0:
             raise DataError(
                 "the source has no rows to draw: its files are empty", where=f"sources.{name}", hint="check its path"
@@ -86,6 +97,7 @@ def survey(
         snapshots=pinned,
         measured={name: measured[name] for name in recipe.sources},
         samples=sampled,
+        curation=None if curation is None else curation.record,
     )
 
 
@@ -120,6 +132,14 @@ def _pin_all(
             contents.fetch(fetching)
         pinned[name] = contents.pinned()
     return {name: pinned[name] for name in recipe.sources}, samples
+
+
+def _nothing_kept(name: str, source: Source, snapshot: Snapshot) -> RecipeError:
+    """The error for a source of which no row is kept."""
+    message, place = f"'{source.where}' keeps none of the {snapshot.num_rows:,} rows", f"sources.{name}.where"
+    if snapshot.kept_rows is not None:
+        message, place = f"its row attributes keep none of the {snapshot.num_rows:,} rows", f"sources.{name}"
+    return RecipeError(message, where=place, hint="compare with values that the source has")
 
 
 def check_specials(recipe: Recipe, tokenizer: Tokenizer) -> None:

@@ -24,6 +24,8 @@ class Work(StrEnum):
     """Source files are read again (files)."""
     REMAKE_SHARD = auto()
     """A damaged shard is rebuilt (shards)."""
+    CURATE = auto()
+    """Facts of a source's texts are computed (rows)."""
     EXPORT = auto()
     """A build is exported (shards)."""
 

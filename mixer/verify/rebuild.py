@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from mixer.attributes.kept_rows import kept_rows_of
+from mixer.attributes.set_file import ATTRIBUTES
 from mixer.building.task import TaskRunner
 from mixer.digest import identity
 from mixer.errors import DataError, TokenizerError
@@ -117,8 +121,9 @@ def pinned_source(
     built: dict[str, Any] = load_named(folder, SNAPSHOTS, entry.snapshot)
     selection: dict[str, Any] = load_named(folder, SELECTIONS, chosen.selection)
     name = entry.name
-    if "origin" in built:
-        return remote_snapshot(built, cache, kept_of(selection))  # each of its versions is checked when it is read
+    kept_rows = kept_rows_of(selection, folder / ATTRIBUTES)
+    if "origin" in built:  # each of its versions is checked when it is read
+        return replace(remote_snapshot(built, cache, kept_of(selection)), kept_rows=kept_rows)
     source = recipe.sources[name]
     paths = [file["path"] for file in built["files"]]
     # not trusting the cache: it would believe a file whose bytes changed under the same size and times
@@ -130,6 +135,9 @@ def pinned_source(
             where=f"sources.{name}",
             hint=_HINT,
         )
+    if kept_rows is not None:  # as it was decided then: nothing is decided again
+        counts = np.array(kept_of(selection) or found.block_rows, dtype=np.int64)
+        found = replace(found, block_kept=counts, kept_rows=kept_rows)
     if identity(selection_json(found, source.where)) != identity(selection):
         raise DataError(
             "its `where` does not keep the rows that the build drew from", where=f"sources.{name}", hint=_HINT

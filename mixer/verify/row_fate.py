@@ -6,32 +6,66 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
+
+from mixer.attributes.kept_rows import KEEP
+from mixer.building.holdout import held_out
 from mixer.recipe import Recipe, recipe_of
 from mixer.shards.drawn import Drawing, drawings
+from mixer.shards.manifest import SNAPSHOTS, load_named
 from mixer.shards.records import Manifest
 from mixer.sources.pin_cache import PinCache
 from mixer.sources.reader import SourceReader
-from mixer.sources.row import FoundRow, read_row
+from mixer.sources.remote_snapshots import remote_snapshot
+from mixer.sources.row import FoundRow, place_of_row, read_row
 from mixer.sources.snapshot import Snapshot
 from mixer.stores.block_cache import BlockCache
 from mixer.tokens.tokenizer import Tokenizer, load_tokenizer
 from mixer.verify.rebuild import pinned_source
 
-Why = Literal["never_drawn", "where", "null_text", "empty_text", "bad_row", "too_long", "left_out", "drawn"]
+Why = Literal[
+    "never_drawn",
+    "where",
+    "not_kept",
+    "null_text",
+    "empty_text",
+    "bad_row",
+    "too_long",
+    "held_out",
+    "not_held_out",
+    "left_out",
+    "drawn",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Why row attributes drop a row: the set that says so, and what a curation says of it."""
+
+    # The set's name in the recipe; "where" where only the predicate over the sets drops it.
+    name: str
+    step: str | None = None
+    reason: str | None = None
+    # The row that a duplicate was dropped for: its source, ordinal and place, and the equal slots (255: equal rows).
+    twin_source: str | None = None
+    twin_row: int | None = None
+    twin_place: str | None = None
+    agreement: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fate:
     """The fate of a row in a build.
 
-    `why` is `never_drawn` where the build ends before its draw, `where` where the predicate drops it, the reason for
-    which it was skipped, `left_out` where the end of a cut task fell before its tokens, or `drawn`: its tokens are in
-    sequences. `found` is the row itself, `drawings` when it was drawn.
+    `why` is `never_drawn` where the build ends before its draw, `where` where the predicate drops it, `not_kept` where
+    row attributes do, the reason for which it was skipped, `left_out` where the end of a cut task fell before its
+    tokens, or `drawn`: its tokens are in sequences. `found` is the row itself, `drawings` when it was drawn.
     """
 
     why: Why
     found: FoundRow
     drawings: tuple[Drawing, ...]
+    decision: Decision | None = None
 
 
 def row_fate(
@@ -64,12 +98,45 @@ def row_fate(
     """
     recipe = recipe_of(manifest.recipe)
     tokenizer = load_tokenizer(recipe.tokenizer, root=root, cache_dir=cache_dir)
-    snapshot = pinned_source(folder, manifest, source, recipe, tokenizer, root=root, cache=PinCache(cache_dir, blocks))
+    cache = PinCache(cache_dir, blocks)
+    snapshot = pinned_source(folder, manifest, source, recipe, tokenizer, root=root, cache=cache)
     name = manifest.sources[source].name
     found = read_row(name, recipe.sources[name].model_copy(update={"contents": None}), snapshot, row)
-    kept_number = None if found.reason == "where" else _number_in_block(name, recipe, snapshot, found, row)
+    kept_number = (
+        None if found.reason in ("where", "not_kept") else _number_in_block(name, recipe, snapshot, found, row)
+    )
     drawn = tuple(drawings(folder, manifest, source, row, kept_number))
-    return Fate(why=_why(found, drawn, recipe, tokenizer, is_in_a_sequence), found=found, drawings=drawn)
+    why = _why(found, drawn, recipe, tokenizer, is_in_a_sequence)
+    decision = _decision(folder, manifest, snapshot, found, cache) if why == "not_kept" else None
+    return Fate(why=why, found=found, drawings=drawn, decision=decision)
+
+
+def _decision(folder: Path, manifest: Manifest, snapshot: Snapshot, found: FoundRow, cache: PinCache) -> Decision:
+    """What the row attributes of a build say of a row that they drop."""
+    assert snapshot.kept_rows is not None
+    for name, one in snapshot.kept_rows.attributes.items():
+        row = one.values(found.place.block)[found.place.row_in_block].as_py()
+        if row.get(KEEP) is not False:
+            continue
+        twin_source, twin_row = row.get("twin_source"), row.get("twin_row")
+        return Decision(
+            name=name,
+            step=row.get("step"),
+            reason=row.get("reason"),
+            twin_source=twin_source,
+            twin_row=twin_row,
+            twin_place=None if twin_row is None else _place_in(folder, manifest, str(twin_source), twin_row, cache),
+            agreement=row.get("agreement"),
+        )
+    return Decision(name="where")
+
+
+def _place_in(folder: Path, manifest: Manifest, name: str, row: int, cache: PinCache) -> str:
+    """The place of a row of a build's source, as far as its snapshot tells it."""
+    (snapshot,) = (one.snapshot for one in manifest.sources if one.name == name)
+    value = load_named(folder, SNAPSHOTS, snapshot)
+    pinned = remote_snapshot(value, cache, None) if "origin" in value else Snapshot.from_json(value, Path())
+    return place_of_row(pinned, row).words()
 
 
 def _number_in_block(name: str, recipe: Recipe, snapshot: Snapshot, found: FoundRow, row: int) -> int | None:
@@ -91,11 +158,17 @@ def _why(
         return "drawn"
     if found.reason == "where":
         return "where"
+    if found.reason == "not_kept":
+        return "not_kept"
     if not drawn:
         return "never_drawn"
     match found.reason:
         case "null_text" | "empty_text" | "bad_row" as reason:
             return reason
+    if recipe.holdout is not None and found.text is not None:
+        (is_held_out,) = held_out(pa.array([found.text], pa.large_string()), recipe.holdout.fraction).tolist()
+        if is_held_out != (recipe.split == "validation"):
+            return "held_out" if is_held_out else "not_held_out"
     longest = recipe.max_document_tokens
     if longest is not None and found.text is not None:
         num_tokens = len(tokenizer.reference.encode(found.text)) + recipe.sequence.bos + recipe.sequence.eos

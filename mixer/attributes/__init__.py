@@ -1,0 +1,1 @@
+"""Row attributes: columns about the rows of a snapshot, by ordinal, in files of their own. Never a copy of the text."""
