@@ -39,6 +39,11 @@ class C4Quality(WordParameters):
     filter_curly_bracket: bool = True
     filter_policy: bool = True
 
+    @property
+    def is_columnar(self) -> bool:
+        """Whether lines are parted by line breaks; sentences are left to datatrove's code."""
+        return self.split_paragraph and super().is_columnar
+
 
 def judge_c4(chunk: Chunk, parameters: C4Quality) -> np.ndarray:
     """Codes of REASONS: uint8[documents]; only for parameters that split at line breaks.

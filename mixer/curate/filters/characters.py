@@ -106,4 +106,4 @@ def _kind(character: str) -> int:
 
 _BYTE_KINDS = bytes(_kind(chr(byte)) if byte < 0x80 else 0 for byte in range(256))
 _POINT_KINDS = np.full(0x110000, _UNKNOWN, dtype=np.uint8)
-"""Kinds by code point, entered when a document has one: to ask Python for all of them would take a third of a second."""
+"""Kinds by code point, entered when a document has one: to ask Python for all of them takes a third of a second."""

@@ -1,4 +1,4 @@
-"""Citations as Wikipedia has them, `[12]` and the like, taken out of documents as C4's rules do. Compiled kernels only."""
+"""Documents without citations, `[12]` and the like in Wikipedia, as C4's rules see them. Compiled kernels only."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ _KELVIN = "\u212a"
 """The one character but K whose lower case is k."""
 
 
-def without_citations(
-    chunk: Chunk, starts: np.ndarray, stops: np.ndarray
-) -> tuple[Chunk, np.ndarray, np.ndarray]:
+def without_citations(chunk: Chunk, starts: np.ndarray, stops: np.ndarray) -> tuple[Chunk, np.ndarray, np.ndarray]:
     """Documents without `[]`, `[12]`, `[edit]` and `[citation needed]`, and the places that some ranges then have.
 
     The sign for kelvin becomes a k, so that lower case is a matter of ASCII alone.
