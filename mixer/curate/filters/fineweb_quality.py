@@ -69,7 +69,8 @@ def lines_with_words(chunk: Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The lines between line feeds that have more than white space.
 
     Returns:
-        int64[lines] twice: where each starts and stops, in bytes; and int64[documents + 1]: where each document's start.
+        int64[lines] twice: where each starts and stops, in bytes; and int64[documents + 1]: where each document's
+        lines start.
     """
     feeds = chunk.line_feeds
     starts, stops, offsets = chunk.pieces_between(feeds, feeds + 1, chunk.begins[:-1], chunk.begins[1:])

@@ -1,4 +1,4 @@
-"""Gopher's rules of quality in columns: the verdicts of datatrove's GopherQualityFilter with words split at white space.
+"""Gopher's rules of quality in columns: the verdicts of datatrove's GopherQualityFilter, words split at white space.
 
 Rae et al., "Scaling Language Models: Methods, Analysis & Insights from Training Gopher", arXiv:2112.11446, table A1.
 """
@@ -80,19 +80,20 @@ def judge_gopher_quality(chunk: Chunk, parameters: GopherQuality) -> np.ndarray:
             rules.append((EMPTY, none))
             rules.append(("gopher_too_many_hashes", hashes / num_words > p.max_symbol_word_ratio))
             rules.append(("gopher_too_many_ellipsis", _num_ellipses(chunk) / num_words > p.max_symbol_word_ratio))
+        num_lines = np.diff(chunk.lines[2])
         if p.max_bullet_lines_ratio:
-            rules.append((EMPTY, chunk.num_lines == 0))
-            rules.append(("gopher_too_many_bullets", _num_bullets(chunk) / chunk.num_lines > p.max_bullet_lines_ratio))
+            rules.append((EMPTY, num_lines == 0))
+            rules.append(("gopher_too_many_bullets", _num_bullets(chunk) / num_lines > p.max_bullet_lines_ratio))
         if p.max_ellipsis_lines_ratio:
-            ratio = _num_end_ellipses(chunk) / chunk.num_lines
-            rules.append((EMPTY, chunk.num_lines == 0))
+            ratio = _num_end_ellipses(chunk) / num_lines
+            rules.append((EMPTY, num_lines == 0))
             rules.append(("gopher_too_many_end_ellipsis", ratio > p.max_ellipsis_lines_ratio))
         if p.max_non_alpha_words_ratio:
             with_letter = counts_between((chunk.word_kinds & LETTER) != 0, chunk.word_offsets)
             rules.append((EMPTY, none))
             rules.append(("gopher_below_alpha_threshold", with_letter / num_words < p.max_non_alpha_words_ratio))
     if p.min_stop_words:
-        rules.append(("gopher_enough_stop_words", _num_stop_words(chunk, p.stop_words) < p.min_stop_words))
+        rules.append(("gopher_enough_stop_words", _num_stop_words(chunk, p.stop_words or ()) < p.min_stop_words))
     return first_reasons(rules, REASONS, len(chunk))
 
 
@@ -152,8 +153,8 @@ def _num_stop_words(chunk: Chunk, stop_words: tuple[str, ...]) -> np.ndarray:
         places = chunk.word_starts[num_bytes == size]
         eights = [chunk.bytes.eights(places + start) for start in range(0, size, 8)]
         eights[-1] &= np.uint64(2 ** (8 * ((size - 1) % 8 + 1)) - 1)
-        for word in words:
-            pieces = [np.uint64(int.from_bytes(word[start : start + 8], "little")) for start in range(0, size, 8)]
+        for encoded in words:
+            pieces = [np.uint64(int.from_bytes(encoded[start : start + 8], "little")) for start in range(0, size, 8)]
             matches = np.logical_and.reduce([eight == piece for eight, piece in zip(eights, pieces)])
             found += chunk.counts(places[matches]) > 0
     return found

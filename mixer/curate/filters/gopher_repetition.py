@@ -30,18 +30,19 @@ class GopherRepetition(WordParameters):
     top_n_grams: _Pairs = ((2, 0.2), (3, 0.18), (4, 0.16))
     dup_n_grams: _Pairs = ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))
 
-    def reasons(self) -> tuple[str, ...]:
-        """Code -> name."""
-        top = [f"top_{n}_gram" for n, _ in self.top_n_grams]
-        repeated = [f"duplicated_{n}_n_grams" for n, _ in self.dup_n_grams]
-        pieces = ["dup_para_frac", "dup_para_char_frac", "dup_line_frac", "dup_line_char_frac"]
-        return tuple(dict.fromkeys([PASSED, EMPTY, *pieces, *top, *repeated]))
+
+def repetition_reasons(parameters: GopherRepetition) -> tuple[str, ...]:
+    """Code -> name."""
+    top = [f"top_{size}_gram" for size, _ in parameters.top_n_grams]
+    repeated = [f"duplicated_{size}_n_grams" for size, _ in parameters.dup_n_grams]
+    pieces = ["dup_para_frac", "dup_para_char_frac", "dup_line_frac", "dup_line_char_frac"]
+    return tuple(dict.fromkeys([PASSED, EMPTY, *pieces, *top, *repeated]))
 
 
 def judge_gopher_repetition(chunk: Chunk, parameters: GopherRepetition) -> np.ndarray:
     """Codes of the parameters' reasons: uint8[documents]. Divisions are of 64-bit floats, as Python's are."""
     p = parameters
-    codes = {name: code for code, name in enumerate(p.reasons())}
+    codes = {name: code for code, name in enumerate(repetition_reasons(p))}
     reason = np.where(chunk.num_characters == 0, np.uint8(codes[EMPTY]), np.uint8(0))
     # Of a document without characters, which has its reason, no ratio is looked at.
     num_characters = np.maximum(chunk.num_characters, 1)

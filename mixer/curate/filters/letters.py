@@ -19,8 +19,8 @@ _LOW_BITS = 10
 class Letters:
     """The words of a chunk, end to end and without white space, as one polynomial.
 
-    The sum of bytes b_k, plus one, times B^k, modulo 2^64, from any word to any other, times B to the power of minus the
-    number of the first of these bytes, depends on the bytes between alone.
+    The k-th byte b adds (b + 1) B^k, modulo 2^64. The sum from the i-th byte to the j-th, times B^(-i), depends on the
+    bytes between alone.
     """
 
     def __init__(self, chunk: Chunk) -> None:
