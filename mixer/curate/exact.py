@@ -58,7 +58,7 @@ def value_digests(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
     text and binary, also in dictionaries: the bytes;
     integers and booleans: 16 bytes, two's complement;
     floats: the 8 bytes of a float64, -0 as 0;
-    lists and maps: the digests of their items, 16 bytes each, as hex digits are written; structs: those of their fields;
+    lists and maps: the digests of their items, in the order of hex digits; structs: those of their fields;
     other types of fixed width (dates, times, decimals): the bytes of the value.
     The seed of xxh3-128 is 0 for text and binary, else xxh3-64 of "integer", "float", "list", "struct", or the type's
     name in Arrow.
