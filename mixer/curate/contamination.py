@@ -1,7 +1,8 @@
 """Documents that hold evaluation items: found once, decided as often as wanted (format.md, "Contamination").
 
-`find_items` reads text and gives facts: which n-grams of which items each document has, and where. `decide` takes
-facts alone, so that another threshold, or other n-grams to ignore, need no text. Compiled kernels only.
+`find_items` reads text and gives facts: which n-grams of which items each document has, and where.
+`decide_contamination` takes facts alone, so that another threshold, or other n-grams to ignore, need no text. Compiled
+kernels only.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mixer.curate.item_index import ItemIndex
-from mixer.curate.words import ngram_hashes, words_of
+from mixer.curate.item_matches import borders, item_matches, longest_stretches
 from mixer.sources.text import text_offsets
 
 FLOOR = Fraction(1, 8)
@@ -173,19 +174,8 @@ def _pieces(bounds: np.ndarray) -> Iterator[tuple[int, int]]:
         first = stop
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Matches:
-    """Each n-gram of a document once, where it is first: int64 all, by document and then n-gram."""
-
-    document: np.ndarray
-    ngram: np.ndarray
-    # In bytes of the document.
-    start: np.ndarray
-    stop: np.ndarray
-
-
 def _find_in_piece(index: ItemIndex, text: pa.LargeStringArray) -> ItemHits:
-    matches = _matches(index, text)
+    matches = item_matches(index, text)
     ngrams, documents = np.unique(matches.ngram, return_counts=True)
     # One line for each entry of an item that a document has.
     counts = index.ngram_offsets[matches.ngram + 1] - index.ngram_offsets[matches.ngram]
@@ -195,15 +185,15 @@ def _find_in_piece(index: ItemIndex, text: pa.LargeStringArray) -> ItemHits:
     item, document = index.entry_item[entry], matches.document[match]
     order = np.lexsort((entry, item, document))
     match, entry, item, document = match[order], entry[order], item[order], document[order]
-    begins = _borders(document, item)
+    begins = borders(document, item)
     lengths = np.diff(np.append(begins, len(item)))
     total = np.diff(index.entry_offsets)[item[begins]]
     is_hit = lengths * FLOOR.denominator >= total * FLOOR.numerator
     kept = np.repeat(is_hit, lengths)
     match, entry, item, document = match[kept], entry[kept], item[kept], document[kept]
-    begins = _borders(document, item)
+    begins = borders(document, item)
     offsets = np.append(begins, len(item))
-    start, stop = _stretches(
+    start, stop = longest_stretches(
         matches.start[match], matches.stop[match], offsets, _GAP_BYTES * index.num_words[item[begins]]
     )
     return ItemHits(
@@ -219,67 +209,8 @@ def _find_in_piece(index: ItemIndex, text: pa.LargeStringArray) -> ItemHits:
     )
 
 
-def _matches(index: ItemIndex, text: pa.LargeStringArray) -> _Matches:
-    words = words_of(text)
-    ends = np.diff(text_offsets(text))
-    empty = np.empty(0, dtype=np.int64)
-    documents, ngrams, starts, stops = [empty], [empty], [empty], [empty]
-    for table in index.tables:
-        hashes, offsets = ngram_hashes(words, table.size)
-        place, ngram = table.lookup(hashes)
-        document = np.searchsorted(offsets, place, "right") - 1
-        first = words.offsets[document] + place - offsets[document]
-        after = first + table.size
-        is_last = after == words.offsets[document + 1]
-        stop = ends[document]
-        stop[~is_last] = words.starts[after[~is_last]]
-        documents.append(document)
-        ngrams.append(ngram)
-        starts.append(words.starts[first])
-        stops.append(stop)
-    document, ngram = np.concatenate(documents), np.concatenate(ngrams)
-    start, stop = np.concatenate(starts), np.concatenate(stops)
-    order = np.lexsort((start, ngram, document))
-    once = order[_borders(document[order], ngram[order])]
-    return _Matches(document=document[once], ngram=ngram[once], start=start[once], stop=stop[once])
-
-
-def _stretches(
-    start: np.ndarray, stop: np.ndarray, offsets: np.ndarray, max_gap: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where the stretch with most places of each group starts and stops, the first of several such.
-
-    Args:
-        start: int64[places], in groups that begin at `offsets`.
-        stop: int64[places].
-        offsets: int64[groups + 1].
-        max_gap: int64[groups]: a place that starts so many bytes after the one before it stops, or more, begins
-            another stretch.
-    """
-    group = np.repeat(np.arange(len(max_gap)), np.diff(offsets))
-    order = np.lexsort((start, group))
-    start, stop = start[order], stop[order]
-    is_new = np.zeros(len(start), dtype=bool)
-    is_new[offsets[:-1]] = True
-    is_new[1:] |= start[1:] - stop[:-1] >= max_gap[group[1:]]
-    begins = np.flatnonzero(is_new)
-    ends = np.append(begins[1:], len(start)) - 1
-    stretch_group = group[begins]
-    by_size = np.lexsort((begins - ends, stretch_group))
-    best = by_size[_borders(stretch_group[by_size])]
-    return start[begins[best]], stop[ends[best]]
-
-
-def _borders(*keys: np.ndarray) -> np.ndarray:
-    """Where a new group of equal keys begins: int64, rising."""
-    if not len(keys[0]):
-        return np.empty(0, dtype=np.int64)
-    is_new = np.ones(len(keys[0]), dtype=bool)
-    is_new[1:] = np.logical_or.reduce([key[1:] != key[:-1] for key in keys])
-    return np.flatnonzero(is_new)
-
-
 def _sums(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """The sum of each range of values."""
     sums = np.concatenate([[0], np.cumsum(values)])
-    return sums[offsets[1:]] - sums[offsets[:-1]]
+    found: np.ndarray = sums[offsets[1:]] - sums[offsets[:-1]]
+    return found

@@ -55,9 +55,9 @@ class NgramTable:
         return likely[equal], number[equal] + self.first
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ItemIndex:
-    """The entries of items, item by item, and n-gram by n-gram."""
+    """The entries of items, item by item, and n-gram by n-gram. Equal to any of the same id."""
 
     # identity of the items' words and of the sizes of n-grams: what the facts of a document depend on.
     id: str
@@ -74,6 +74,12 @@ class ItemIndex:
     is_short: np.ndarray
     # int64[items]: words of each.
     num_words: np.ndarray
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ItemIndex) and self.id == other.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
 
     @property
     def num_items(self) -> int:
@@ -188,7 +194,8 @@ def _has_letter(text: pa.LargeStringArray, words: Words) -> np.ndarray:
 
 def _keys(document: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Numbers that rise with the document, and within it with the place."""
-    return (document << 40) + start
+    keys: np.ndarray = (document << 40) + start
+    return keys
 
 
 def _table(size: int, hashes: np.ndarray, first: int) -> NgramTable:
@@ -202,4 +209,5 @@ def _table(size: int, hashes: np.ndarray, first: int) -> NgramTable:
 
 
 def _offsets(counts: np.ndarray) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(counts)])
+    offsets: np.ndarray = np.concatenate([[0], np.cumsum(counts)])
+    return offsets
