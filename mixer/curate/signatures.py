@@ -100,7 +100,8 @@ def band_keys(slots: np.ndarray) -> np.ndarray:
 
 def equal_slots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """How many slots of each pair are equal: int64[pairs], of uint8[pairs, slots] twice."""
-    return np.count_nonzero(left == right, axis=1)
+    counts: np.ndarray = np.count_nonzero(left == right, axis=1)
+    return counts
 
 
 def estimate(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -111,7 +112,8 @@ def estimate(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     slots at .8.
     """
     share = equal_slots(left, right) / left.shape[1]
-    return np.maximum((256 * share - 1) / 255, 0)
+    similarity: np.ndarray = np.maximum((256 * share - 1) / 255, 0)
+    return similarity
 
 
 def _beginnings(words: Words) -> Words:

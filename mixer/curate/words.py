@@ -180,7 +180,7 @@ def _joints(letters: np.ndarray, begins: np.ndarray) -> np.ndarray:
 
     A gap goes there, so that no two words touch.
     """
-    joints = begins[(begins > 0) & (letters[begins - 1] != 0) & (letters[begins] != 0)]
+    joints: np.ndarray = begins[(begins > 0) & (letters[begins - 1] != 0) & (letters[begins] != 0)]
     return np.unique(joints) if len(joints) else joints
 
 
@@ -203,7 +203,7 @@ def _sums_from(places: np.ndarray, pairs: np.ndarray, scratch: np.ndarray) -> np
     pair = np.append(places >> 1, len(pairs))
     until = running[pair]
     until += before[pair >> 2]
-    sums = until[1:] - until[:-1]
+    sums: np.ndarray = until[1:] - until[:-1]
     sums *= inverse[places]
     return sums
 
