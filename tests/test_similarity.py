@@ -26,7 +26,7 @@ def edited(words: list[str], share: float, seed: int) -> list[str]:
 @pytest.mark.parametrize("length", [15, 40, 120, 600])
 @pytest.mark.parametrize("share", [0, 0.05, 0.1, 0.2])
 def test_estimates_err_no_more_than_independent_slots_would(length: int, share: float) -> None:
-    """Their mean is the similarity, and their variance at most that of the binomial distribution (of documents, 1.2)."""
+    """Their mean is the similarity, and their variance at most that of the binomial distribution (documents: 1.2)."""
     originals = [prose(length, number) for number in range(300)]
     copies = [edited(words, share, number) for number, words in enumerate(originals)]
     texts = [" ".join(words) for words in originals], [" ".join(words) for words in copies]
@@ -45,7 +45,7 @@ def test_estimates_err_no_more_than_independent_slots_would(length: int, share: 
 
 
 def test_bands_find_similar_documents() -> None:
-    """As many of the pairs of each similarity as 14 bands of 8 promise: 1 - (1 - s^8)^14. By brute force over all pairs."""
+    """As many pairs of each similarity as 14 bands of 8 promise: 1 - (1 - s^8)^14; by brute force over all pairs."""
     texts = []
     for number in range(40):
         words = prose(250, 10_000 + number)
