@@ -94,7 +94,7 @@ def _runs_of_feeds(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
     opens = np.append(True, np.diff(feeds) != 1)[: len(feeds)]
     opens |= np.isin(feeds, chunk.begins)
     first = np.flatnonzero(opens)
-    return feeds[first], feeds[np.append(first[1:], len(feeds)) - 1][: len(first)] + 1
+    return feeds[first], feeds[np.append(first, len(feeds))[1:] - 1] + 1
 
 
 def _repeated(
