@@ -22,7 +22,7 @@ from mixer.curate.filters.verdicts import PASSED, Filter, Verdicts
 from mixer.errors import RecipeError
 from mixer.rng import key, words
 
-KEEP, REASON = "keep", "reason"
+KEEP_COLUMN, REASON_COLUMN = "keep", "reason"
 _CHECKED_ROWS, _CHECKED_BATCHES = 16, 4
 _Columns = dict[str, pa.Array]
 
@@ -99,8 +99,8 @@ def _judge(
 ) -> Verdicts:
     columns = _called(function, parameters, name, place, text)
     _check_repeatable(columns, partial(_called, function, parameters, name, place), text, name, place)
-    keep = columns.pop(KEEP, None)
-    reasons = columns.pop(REASON, None)
+    keep = columns.pop(KEEP_COLUMN, None)
+    reasons = columns.pop(REASON_COLUMN, None)
     if keep is None:
         return Verdicts(reason=np.zeros(len(text), dtype=np.uint8), reasons=(PASSED,), columns=columns)
     dropped = np.flatnonzero(~keep.to_numpy(zero_copy_only=False))
@@ -128,13 +128,13 @@ def _called(
         if len(values) != len(text):
             found = f"{len(values):,} values of '{column}' for {len(text):,} texts"
             raise RecipeError(f"{name} gives {found}", where=place, hint="one value a row, in order")
-    if KEEP in columns and not len(text):
-        columns[KEEP] = pa.array([], pa.bool_())  # an empty list has no type
-    keep = columns.get(KEEP)
+    if KEEP_COLUMN in columns and not len(text):
+        columns[KEEP_COLUMN] = pa.array([], pa.bool_())  # an empty list has no type
+    keep = columns.get(KEEP_COLUMN)
     if keep is not None and (keep.type != pa.bool_() or keep.null_count):
-        raise RecipeError(f"{name} gives '{KEEP}' of type {keep.type}; expected bool without nulls", where=place)
-    if REASON in columns:
-        columns[REASON] = _as_strings(columns[REASON], name, place)
+        raise RecipeError(f"{name} gives '{KEEP_COLUMN}' of type {keep.type}; expected bool without nulls", where=place)
+    if REASON_COLUMN in columns:
+        columns[REASON_COLUMN] = _as_strings(columns[REASON_COLUMN], name, place)
     return columns
 
 
@@ -161,7 +161,9 @@ def _as_strings(values: pa.Array, name: str, place: str) -> pa.Array:
     try:
         return pc.cast(values, pa.string())
     except pa.ArrowException as error:
-        raise RecipeError(f"{name} gives '{REASON}' of type {values.type}; expected strings", where=place) from error
+        raise RecipeError(
+            f"{name} gives '{REASON_COLUMN}' of type {values.type}; expected strings", where=place
+        ) from error
 
 
 def _check_repeatable(
