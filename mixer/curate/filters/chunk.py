@@ -1,6 +1,6 @@
 """Documents end to end, and where their words and lines are. Compiled kernels only.
 
-A `TextChunk` is what the columnar filters see: so much text that its arrays stay in the cache. What one rule has counted,
+A `TextChunk` is what the columnar filters see: text whose arrays stay in the cache. What one rule has counted,
 the next one finds counted.
 """
 
