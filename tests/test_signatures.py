@@ -106,7 +106,7 @@ def test_signatures_of_texts_are_those_made_by_hand(texts: list[str | None], siz
 
 
 def test_odd_documents() -> None:
-    """Empty, of one word, of control characters, of characters next to those that are not allowed, of Han, of one run."""
+    """Empty, of one word, of control characters, of characters next to forbidden ones, of Han, of one run."""
     texts = ["", "word", "\x00\x01\ufffd" * 50, "\ud7ff\ue000\U0010ffff x" * 9, "猫がいる家の前で待つ", "ab" * 9000]
     found = signed([*texts, None])
     assert found.num_words.tolist() == [0, 1, 50, 10, 10, 1, 0]

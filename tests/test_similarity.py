@@ -26,7 +26,7 @@ def edited(words: list[str], share: float, seed: int) -> list[str]:
 @pytest.mark.parametrize("length", [15, 40, 120, 600])
 @pytest.mark.parametrize("share", [0, 0.05, 0.1, 0.2])
 def test_estimates_err_no_more_than_independent_slots_would(length: int, share: float) -> None:
-    """Their mean is the similarity, and their variance at most that of the binomial distribution (of documents, 1.2)."""
+    """Their mean is the similarity, and their variance at most the binomial one, but for chance."""
     originals = [prose(length, number) for number in range(300)]
     copies = [edited(words, share, number) for number, words in enumerate(originals)]
     texts = [" ".join(words) for words in originals], [" ".join(words) for words in copies]
@@ -45,9 +45,9 @@ def test_estimates_err_no_more_than_independent_slots_would(length: int, share: 
 
 
 def test_bands_find_similar_documents() -> None:
-    """As many of the pairs of each similarity as 14 bands of 8 promise: 1 - (1 - s^8)^14. By brute force over all pairs."""
+    """As many pairs of each similarity as 14 bands of 8 promise, 1 - (1 - s^8)^14: by brute force over all pairs."""
     texts = []
-    for number in range(40):
+    for number in range(30):
         words = prose(250, 10_000 + number)
         copies = [edited(words, 0.003 * copy, 100 * number + copy) for copy in range(10)]
         texts += [" ".join(words) for words in copies]
@@ -59,7 +59,7 @@ def test_bands_find_similar_documents() -> None:
     equal = similarity + (1 - similarity) / 256
     promised = 1 - (1 - equal**8) ** 14
     is_near = similarity >= 0.8
-    assert is_near.sum() > 500
+    assert is_near.sum() > 400
     assert is_found[is_near].mean() > promised[is_near].mean() - 0.02
     assert is_found[is_near].mean() > 0.95
     assert abs(is_found.sum() - promised.sum()) < 0.1 * promised.sum()

@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.chunk import TextChunk
 from mixer.curate.filters.citations import without_citations
 from mixer.curate.filters.counting import Ranks, sums_between
 from mixer.curate.filters.parameters import WordParameters
 from mixer.curate.filters.sentences import sentence_ends
 from mixer.curate.filters.verdicts import PASSED
 
-REASONS = (PASSED, "lorem_ipsum", "curly_bracket", "too_few_sentences")
+C4_REASONS = (PASSED, "lorem_ipsum", "curly_bracket", "too_few_sentences")
 _POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
 _END_PUNCTUATION = np.isin(np.arange(256), [ord(mark) for mark in ".?!\"'"])
 _LOWERED = bytes(range(256)).lower()
@@ -45,8 +45,8 @@ class C4Quality(WordParameters):
         return self.split_paragraph and super().is_columnar
 
 
-def judge_c4(chunk: Chunk, parameters: C4Quality) -> np.ndarray:
-    """Codes of REASONS: uint8[documents]; only for parameters that split at line breaks.
+def judge_c4(chunk: TextChunk, parameters: C4Quality) -> np.ndarray:
+    """Codes of C4_REASONS: uint8[documents]; only for parameters that split at line breaks.
 
     datatrove's code takes a line after the other and stops at the first one that drops the document.
     """
@@ -95,7 +95,7 @@ def judge_c4(chunk: Chunk, parameters: C4Quality) -> np.ndarray:
     return reason
 
 
-def _num_sentences(text: Chunk, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+def _num_sentences(text: TextChunk, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
     """The number of sentences of each line, at least 1: int64[lines]."""
     first = np.searchsorted(text.word_starts, starts)
     stop = np.searchsorted(text.word_starts, stops)

@@ -1,6 +1,6 @@
 """Documents end to end, and where their words and lines are. Compiled kernels only.
 
-A `Chunk` is what the columnar filters see: so much text that its arrays stay in the cache. What one rule has counted,
+A `TextChunk` is what the columnar filters see: text whose arrays stay in the cache. What one rule has counted,
 the next one finds counted.
 """
 
@@ -22,7 +22,7 @@ _CHUNK_BYTES = 1 << 19
 
 
 def judged_by_chunks(
-    text: pa.LargeStringArray, judge: Callable[[Chunk], np.ndarray], reasons: tuple[str, ...]
+    text: pa.LargeStringArray, judge: Callable[[TextChunk], np.ndarray], reasons: tuple[str, ...]
 ) -> Verdicts:
     """The verdicts of a columnar filter.
 
@@ -40,12 +40,12 @@ def judged_by_chunks(
         fitting = int(np.searchsorted(bounds, bounds[first] + _CHUNK_BYTES, "right")) - 1
         stop = max(first + 1, fitting)
         begins = bounds[first : stop + 1] - bounds[first]
-        reason[first:stop] = judge(Chunk(whole[bounds[first] : bounds[stop]], begins))
+        reason[first:stop] = judge(TextChunk(whole[bounds[first] : bounds[stop]], begins))
         first = stop
     return Verdicts(reason=reason, reasons=reasons)
 
 
-class Chunk:
+class TextChunk:
     """Some documents, end to end.
 
     Args:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from mixer.curate.filters.characters import DIGIT
-from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.chunk import TextChunk
 
 _KELVIN = "\u212a"
 """The one character but K whose lower case is k."""
 
 
-def without_citations(chunk: Chunk, starts: np.ndarray, stops: np.ndarray) -> tuple[Chunk, np.ndarray, np.ndarray]:
+def without_citations(
+    chunk: TextChunk, starts: np.ndarray, stops: np.ndarray
+) -> tuple[TextChunk, np.ndarray, np.ndarray]:
     """Documents without `[]`, `[12]`, `[edit]` and `[citation needed]`, and the places that some ranges then have.
 
     The sign for kelvin becomes a k, so that lower case is a matter of ASCII alone.
@@ -38,10 +40,10 @@ def without_citations(chunk: Chunk, starts: np.ndarray, stops: np.ndarray) -> tu
     def moved(places: np.ndarray) -> np.ndarray:
         return places - removed[np.searchsorted(firsts, places)]
 
-    return Chunk(data[kept], moved(chunk.begins)), moved(starts), moved(stops)
+    return TextChunk(data[kept], moved(chunk.begins)), moved(starts), moved(stops)
 
 
-def _citations(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
+def _citations(chunk: TextChunk) -> tuple[np.ndarray, np.ndarray]:
     """Where citations start and stop: int64[citations] twice, rising."""
     places = np.flatnonzero(chunk.data == ord("["))
     ends = _behind_digits(chunk, places + 1)
@@ -58,7 +60,7 @@ def _citations(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
     return places[found], ends[found]
 
 
-def _behind_digits(chunk: Chunk, places: np.ndarray) -> np.ndarray:
+def _behind_digits(chunk: TextChunk, places: np.ndarray) -> np.ndarray:
     """The first byte from each place on that is not of a decimal digit: int64[places]."""
     kinds = np.append(chunk.kinds, np.uint8(0))
     if not (kinds[places] & DIGIT).any():

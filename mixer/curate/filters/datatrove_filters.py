@@ -18,7 +18,7 @@ from datatrove.pipeline.filters.base_filter import BaseFilter, get_filter_result
 from mixer.curate.filters.characters import UNICODE_VERSION
 from mixer.curate.filters.parameters import as_json, parsed_words, refuse_unknown
 from mixer.curate.filters.splitters import load_splitter, package_missing_in_datatrove, splitter_identity
-from mixer.curate.filters.verdicts import EMPTY, PASSED, Filter, Verdicts
+from mixer.curate.filters.verdicts import NOTHING_TO_COUNT, PASSED, Filter, Verdicts
 from mixer.errors import DataError, RecipeError
 from mixer.recipe.problems import Unknown
 
@@ -109,7 +109,7 @@ def _reason(one: BaseFilter, text: str, row: int, place: str) -> str:
     try:
         passed, reason = get_filter_result(one.filter(Document(text=text, id=str(row))))
     except ZeroDivisionError:
-        return EMPTY  # nothing to count: its code divides by the number of words or lines
+        return NOTHING_TO_COUNT  # nothing to count: its code divides by the number of words or lines
     except Exception as error:
         message = f"datatrove's {kind} failed on the text {text[:60]!r}...: {type(error).__name__}: {error}"
         raise DataError(message, where=place, hint="leave rows like this out by `where`, or the filter") from error

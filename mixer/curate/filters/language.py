@@ -22,7 +22,7 @@ from mixer.errors import RecipeError
 from mixer.extras import missing_package
 from mixer.recipe.problems import Unknown
 
-REASONS = (PASSED, "language", "language_score")
+LANGUAGE_REASONS = (PASSED, "language", "language_score")
 _MAX_CHARACTERS = 10_000
 """What decides: no longer text gains by more of it."""
 _PREFIX = "__label__"
@@ -71,7 +71,7 @@ def _judge(parameters: Language, text: pa.LargeStringArray) -> Verdicts:
     is_kept = pc.is_in(labels, pa.array(parameters.keep, pa.string())).to_numpy(zero_copy_only=False)
     reason = np.where(is_kept, np.where(scores < np.float32(parameters.min_score), 2, 0), 1).astype(np.uint8)
     columns = {"language": labels, "language_score": pa.array(scores, pa.float32())}
-    return Verdicts(reason=reason, reasons=REASONS, columns=columns)
+    return Verdicts(reason=reason, reasons=LANGUAGE_REASONS, columns=columns)
 
 
 def _model_path() -> Path:

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from mixer.curate.filters.characters import SPACE
-from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.chunk import TextChunk
 from mixer.curate.words import mixed
 
 _BASE = 0x9E3779B97F4A7C15
@@ -23,7 +23,7 @@ class Letters:
     bytes between alone.
     """
 
-    def __init__(self, chunk: Chunk) -> None:
+    def __init__(self, chunk: TextChunk) -> None:
         self._chunk = chunk
         # int64[words + 1]: the bytes of all words before each.
         self.before = np.append(0, np.cumsum(chunk.word_stops - chunk.word_starts))

@@ -9,14 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from mixer.curate.filters.c4 import REASONS as C4_REASONS
-from mixer.curate.filters.c4 import C4Quality, judge_c4
+from mixer.curate.filters.c4 import C4_REASONS, C4Quality, judge_c4
 from mixer.curate.filters.characters import UNICODE_VERSION
-from mixer.curate.filters.chunk import Chunk, judged_by_chunks
-from mixer.curate.filters.fineweb_quality import REASONS as FINEWEB_REASONS
-from mixer.curate.filters.fineweb_quality import FineWebQuality, judge_fineweb_quality
-from mixer.curate.filters.gopher_quality import REASONS as GOPHER_REASONS
-from mixer.curate.filters.gopher_quality import GopherQuality, judge_gopher_quality
+from mixer.curate.filters.chunk import TextChunk, judged_by_chunks
+from mixer.curate.filters.fineweb_quality import FINEWEB_REASONS, FineWebQuality, judge_fineweb_quality
+from mixer.curate.filters.gopher_quality import GOPHER_REASONS, GopherQuality, judge_gopher_quality
 from mixer.curate.filters.gopher_repetition import GopherRepetition, judge_gopher_repetition, repetition_reasons
 from mixer.curate.filters.language import language_filter
 from mixer.curate.filters.own_function import function_filter
@@ -37,7 +34,7 @@ class _RuleSet:
 
     datatrove_class: str
     parameters: type[WordParameters]
-    judge: Callable[[Chunk, Any], np.ndarray]
+    judge: Callable[[TextChunk, Any], np.ndarray]
     reasons: Callable[[Any], tuple[str, ...]]
     # Whether letters or digits, which follow Unicode, make a difference.
     is_of_unicode: bool
@@ -124,7 +121,7 @@ def _judge(name: str, parameters: WordParameters, text: Any) -> Verdicts:
     return judged_by_chunks(text, partial(_judged_chunk, name, parameters), rules.reasons(parameters))
 
 
-def _judged_chunk(name: str, parameters: WordParameters, chunk: Chunk) -> np.ndarray:
+def _judged_chunk(name: str, parameters: WordParameters, chunk: TextChunk) -> np.ndarray:
     return RULE_SETS[name].judge(chunk, parameters)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from mixer.curate.filters.characters import TERMINAL_PUNCTUATION, last_code_points
-from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.chunk import TextChunk
 
 CLOSING = frozenset("\"'”’»)]}")
 MAX_CLOSING = 3
@@ -19,7 +19,7 @@ _ASCII_ENDS = np.array([chr(byte) in TERMINAL_PUNCTUATION for byte in range(128)
 _ASCII_OTHERS = np.array([chr(byte) in CLOSING for byte in range(128)] + [True] * 128)
 
 
-def sentence_ends(chunk: Chunk) -> np.ndarray:
+def sentence_ends(chunk: TextChunk) -> np.ndarray:
     """Whether each word ends a sentence: bool[words]."""
     last = chunk.data[chunk.word_stops - 1]
     ends = _ASCII_ENDS[last]
