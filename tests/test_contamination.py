@@ -28,6 +28,7 @@ from mixer.curate.contamination import (
 )
 from mixer.curate.evaluation_items import EvaluationItems, ItemSet, load_items
 from mixer.curate.item_index import ItemIndex, index_items
+from mixer.recipe.curation import DecontaminateSpec
 from mixer.sample.installation import Installation, TextFile, find_installation
 
 HALF = Fraction(1, 2)
@@ -262,6 +263,9 @@ def test_an_item_with_too_few_ngrams_left_is_not_looked_for() -> None:
         assert pairs(decide_contamination(index, hits, HALF, ignored)) == expected
     with pytest.raises(ValueError, match="from 1/8 to 1"):
         decide_contamination(index, hits, Fraction(1, 9))
+    with pytest.raises(ValueError, match=r"share\n.*must be at least 0.125"):
+        DecontaminateSpec(against=("a.jsonl",), fields=("q",), share=0.124)
+    assert DecontaminateSpec(against=("a.jsonl",), fields=("q",), share=0.125).share == contamination.FLOOR
 
 
 @pytest.mark.quick

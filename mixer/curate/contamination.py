@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from mixer.curate.item_index import ItemIndex
 from mixer.curate.item_matches import borders, item_matches, longest_stretches
+from mixer.recipe.curation import LEAST_ITEM_SHARE
 from mixer.sources.text import text_offsets
 
-FLOOR = Fraction(1, 8)
+FLOOR = Fraction(LEAST_ITEM_SHARE)
 """A document with less of an item's entries is not kept as a hit."""
 _GAP_BYTES = 16
 """For each word of an item: an n-gram so far from the one before it is not of the same stretch."""

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, model_serializer, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from mixer.digest import decimal_text
 from mixer.recipe.fields import Filled, Name, Names, Paths, Share
 from mixer.recipe.part import RecipePart
 
 _DECIMAL = "decimal"
+LEAST_ITEM_SHARE = 0.125
+"""Of an item, in the facts of a row."""
 STEPS = ("filter", "decontaminate", "exact", "near")
 
 
@@ -63,9 +73,16 @@ class DecontaminateSpec(RecipePart):
     ngrams: NgramSize = 13
     """Words of an n-gram."""
     share: Share = 0.5
-    """The share of an item's n-grams that a row must have; all of them if the item is short."""
+    """The share of an item's n-grams that a row must have, from 0.125; all of them if the item is short."""
     sources: Names = ()
     """Only rows of these sources; of all unless given."""
+
+    @field_validator("share")
+    @classmethod
+    def _at_least_what_is_kept(cls, share: float) -> float:
+        if share < LEAST_ITEM_SHARE:
+            raise ValueError(f"must be at least {LEAST_ITEM_SHARE}: rows that have less of an item are not noted")
+        return share
 
 
 class ExactSpec(RecipePart):
