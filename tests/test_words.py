@@ -108,3 +108,53 @@ def test_ngrams_are_runs_of_words_of_one_document(texts: list[str], size: int) -
     assert np.diff(offsets).tolist() == [len(one) for one in runs]
     flat = [run for one in runs for run in one]
     assert len(dict.fromkeys(zip(flat, hashes.tolist(), strict=True))) == len(set(flat)) == len(set(hashes.tolist()))
+
+
+@settings(deadline=None)
+@given(
+    texts=st.lists(st.text("aZ0 .é猫\u2019\U0001f642\U00020000", max_size=12), max_size=6),
+    size=st.integers(1, 20),
+)
+def test_words_that_pieces_cut_are_put_together(texts: list[str], size: int) -> None:
+    """Also of several pieces, and not across documents."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "_CHUNK_BYTES", size)
+        assert_by_hand(words_of(column(["before", *texts, "after"])[1:-1]), [*texts])
+
+
+def test_long_words_and_long_columns() -> None:
+    """Of several pieces of the size that is used, with one-letter documents that touch."""
+    texts = ["x" * 250_000 + " end", "ab" * 70_000, *["c"] * 150_000, "猫" * 40_000 + "d" * 100_000 + "猫"]
+    found = words_of(column(texts))
+    assert found.hashes[0] == hash_of_run("x", 250_000)
+    assert np.diff(found.offsets)[[0, 1, 2, -2, -1]].tolist() == [2, 1, 1, 1, 40_002]
+    assert (found.hashes[3:150_003] == hash_of("c")).all()
+    assert found.hashes[-2:].tolist() == [hash_of_run("d", 100_000), hash_of("猫")]
+    assert found.starts[[0, 1, 2, 3, -3, -2, -1]].tolist() == [0, 250_001, 0, 0, 119_997, 120_000, 220_000]
+
+
+def hash_of_run(letter: str, count: int) -> int:
+    """The hash of one letter, many times: a geometric series."""
+    base, total, power = 0x9E3779B97F4A7C15, 0, 1
+    for _ in range(count):
+        power = power * base & MASK
+        total += power
+    return mix(total * (ord(letter) + 1) & MASK)
+
+
+def test_a_null_that_hides_bytes_has_no_words() -> None:
+    """Arrow allows any bytes there."""
+    offsets, mask = pa.py_buffer(np.array([0, 3, 6, 9])), pa.py_buffer(bytes([0b101]))
+    hiding = pa.LargeStringArray.from_buffers(3, offsets, pa.py_buffer(b"onetwosix"), mask)
+    assert_by_hand(words_of(hiding), ["one", None, "six"])
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_the_runs_that_are_hashed_at_a_time_make_no_difference(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """N-grams of pieces of any size."""
+    found = words_of(column(["a b c d", "", "e", "f g h i j k l m", "n o"]))
+    whole = ngram_hashes(found, 3)
+    monkeypatch.setattr(words, "_CHUNK_WORDS", size)
+    part = ngram_hashes(found, 3)
+    assert part[0].tolist() == whole[0].tolist()
+    assert part[1].tolist() == whole[1].tolist() == [0, 2, 2, 2, 8, 8]

@@ -9,6 +9,7 @@ differ in k words, as many in each, have the same digest with a chance of 2^-64k
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +29,7 @@ def text_digests(text: pa.LargeStringArray) -> np.ndarray:
 
     Cost: a call of about 0.3 microseconds a document, and the bytes at the speed of memory.
     """
-    return _without_nulls(_digests(text.buffers()[2] if len(text) else None, text_offsets(text)), text)
+    return _without_nulls(_digests((text.buffers()[2] if len(text) else None) or b"", text_offsets(text)), text)
 
 
 def normalised_digests(text: pa.LargeStringArray, words: Words) -> np.ndarray:
@@ -58,7 +59,7 @@ def value_digests(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
     text and binary, also in dictionaries: the bytes;
     integers and booleans: 16 bytes, two's complement;
     floats: the 8 bytes of a float64, -0 as 0;
-    lists and maps: the digests of their items, 16 bytes each, as hex digits are written; structs: those of their fields;
+    lists and maps: the digests of their items, in the order of hex digits; structs: those of their fields;
     other types of fixed width (dates, times, decimals): the bytes of the value.
     The seed of xxh3-128 is 0 for text and binary, else xxh3-64 of "integer", "float", "list", "struct", or the type's
     name in Arrow.
@@ -80,7 +81,7 @@ def _of_any_type(values: pa.Array) -> np.ndarray:
     if is_.is_null(type_):
         return np.zeros((len(values), 2), dtype=np.uint64)
     if is_.is_dictionary(type_):
-        return value_digests(values.dictionary)[pc.fill_null(values.indices, 0).to_numpy()]
+        return _taken_values(values)
     if is_.is_run_end_encoded(type_):
         return value_digests(pc.run_end_decode(values))
     if any(check(type_) for check in _BYTES):
@@ -93,7 +94,8 @@ def _of_any_type(values: pa.Array) -> np.ndarray:
         return _of_floats(_fixed_width(values))
     if is_.is_struct(type_):
         fields = [value_digests(field) for field in values.flatten()]
-        return _of_digests(np.concatenate(fields, axis=1), np.arange(len(values) + 1) * len(fields), _STRUCT)
+        side_by_side = np.hstack([np.empty((len(values), 0), dtype=np.uint64), *fields])
+        return _of_digests(side_by_side, np.arange(len(values) + 1) * len(fields), _STRUCT)
     if is_.is_map(type_):
         return value_digests(values.cast(pa.list_(pa.struct([type_.key_field, type_.item_field]))))
     if any(check(type_) for check in _LISTS):
@@ -106,7 +108,14 @@ def _of_any_type(values: pa.Array) -> np.ndarray:
             f"values of type '{type_}' cannot be compared", hint="choose a column of another type, or the text"
         ) from err
     data = np.frombuffer(values.buffers()[1] or b"", dtype=np.uint8)[values.offset * width :]
-    return _digests(data, np.arange(len(values) + 1) * width, xxh3_64_intdigest(str(type_)))
+    return _digests(data, np.arange(len(values) + 1) * width, xxh3_64_intdigest(str(type_).encode()))
+
+
+def _taken_values(values: pa.DictionaryArray) -> np.ndarray:
+    digests = np.zeros((len(values), 2), dtype=np.uint64)
+    valid = pc.is_valid(values).to_numpy(zero_copy_only=False)
+    digests[valid] = value_digests(values.dictionary)[values.indices.drop_null().to_numpy()]
+    return digests
 
 
 def _of_integers(values: np.ndarray) -> np.ndarray:
@@ -135,10 +144,10 @@ def _fixed_width(values: pa.Array) -> np.ndarray:
     return data[values.offset : values.offset + len(values)]
 
 
-def _digests(data: pa.Buffer | np.ndarray | None, bounds: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The digests of the bytes between consecutive bounds: uint64[rows, 2]."""
-    # An array without items cannot be cast to bytes.
-    view = memoryview(data).cast("B") if data is not None and memoryview(data).nbytes else memoryview(b"")
+def _digests(data: Any, bounds: np.ndarray, seed: int = 0) -> np.ndarray:
+    """The digests of a buffer's bytes between consecutive bounds: uint64[rows, 2]."""
+    view = memoryview(data)
+    view = view.cast("B") if view.nbytes else memoryview(b"")  # one without items cannot be cast
     joined = b"".join([xxh3_128_digest(view[start:stop], seed) for start, stop in pairwise(bounds.tolist())])
     return np.frombuffer(joined, dtype=">u8").reshape(-1, 2).astype(np.uint64)
 

@@ -1,12 +1,14 @@
-"""MinHash signatures of documents: which may be near duplicates of which, in 112 bytes each (format.md, "Signatures").
+"""MinHash signatures: which documents may be near duplicates, in 112 bytes each (format.md, "Digests and signatures").
 
 One byte a slot serves three purposes: the bytes of a band are its key, equal keys make a pair a candidate, and the
-share of equal slots estimates how similar the two documents are: their Jaccard similarity, the n-grams that both have
-per n-grams that one has (Broder 1997; one byte a slot: Li and König, "b-Bit minwise hashing", WWW 2010).
+share of equal slots estimates how similar two documents are, by the n-grams that both have per those that either has
+(Broder 1997; one byte a slot: Li and König, "b-Bit minwise hashing", WWW 2010).
 
-An n-gram is thrown into one slot at a time, not hashed anew for every slot (Li, Owen and Zhang, "One permutation
-hashing", NIPS 2012), which costs a hundredth. Slots that stay empty are thrown at again, then copied (Shrivastava,
-"Optimal densification", ICML 2017). The estimate stays unbiased, and its error at most that of independent slots.
+An n-gram falls into one slot at a time and is not hashed anew for every slot (Li, Owen and Zhang, "One permutation
+hashing", NIPS 2012), which costs a tenth. Slots that stay empty get further throws, then copies of others (Shrivastava,
+"Optimal densification for fast and accurate minwise hashing", ICML 2017). The estimate is unbiased all the same: a slot
+that is empty in one of two documents holds an n-gram of the other one alone. Simulated for 10 to 1,000 n-grams, its
+variance is 0.5 to 1.05 times that of independent slots.
 """
 
 from __future__ import annotations
@@ -20,14 +22,17 @@ import numpy as np
 from mixer.curate.words import Words, mixed, ngram_hashes
 
 MAX_SIGNED_BYTES = 500_000
-"""Only words that begin in so many first bytes count: slots say little about enormous documents, and cost most there."""
+"""Only words that begin in so many first bytes count, so that a piece of text holds a bounded number of n-grams."""
 _MAX_SLOTS = 1024
 _NUM_NUMBERS = 4
+"""Of an n-gram, with two throws each: 8 throws fill 112 slots from about 60 n-grams on."""
 _STEP = 0x9E3779B97F4A7C15
 _EMPTY = np.uint32(2**32 - 1)
+"""The rank of a slot that no n-gram fell into."""
 _PIECE_NGRAMS, _PIECE_DOCUMENTS = 1 << 17, 1024
 """At most of the documents that are signed at a time, so that their arrays stay in the cache."""
 _WORTH_LEAVING_OUT = 0.75
+"""Documents that are done are left out once fewer than this share goes on: leaving out copies what goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ def signatures_of(words: Words, *, ngrams: int = 5, bands: int = 14, rows: int =
     With K slots and the hashes h of a document's distinct n-grams (of the words that begin in its first 500,000
     bytes):
 
-    1. x_0 is h, and x_k the last steps of SplitMix64 on h + k * 0x9E3779B97F4A7C15, modulo 2^64.
+    1. x_0 is h, and x_k the k-th number of SplitMix64 seeded with h.
     2. For k from 0 to 3, and for u the highest 16 bits of x_k, then the next 16: the n-gram falls into slot
        floor(K u / 2^16) with rank x_k mod 2^32. Of the n-grams that fall into a slot that was empty before, the least
        rank fills it. A rank of 2^32 - 1 fills none.
@@ -85,36 +90,33 @@ def signatures_of(words: Words, *, ngrams: int = 5, bands: int = 14, rows: int =
 
 
 def band_keys(slots: np.ndarray, rows: int = 8) -> np.ndarray:
-    """The keys of the bands: uint64[documents, bands]. A pair of documents with an equal key is a candidate.
+    """The keys of bands of up to eight slots: uint64[documents, bands]. Documents with an equal key are compared.
 
-    The bytes of a band are read as little-endian uint64, the last one filled up with zeros. Up to eight rows make one,
-    the key; of more rows the key is the sum of the j-th one, mixed, times 0x9E3779B97F4A7C15^j, modulo 2^64.
+    A key is a band's bytes, the first one lowest, filled up with zeros.
     """
-    bytes_ = slots.reshape(len(slots), -1, rows)
-    padded = np.pad(bytes_, ((0, 0), (0, 0), (0, -rows % 8)))
-    numbers = np.ascontiguousarray(padded).view("<u8").astype(np.uint64)
-    if numbers.shape[2] == 1:
-        return numbers[:, :, 0]
-    keys = np.zeros(numbers.shape[:2], dtype=np.uint64)
-    for place in reversed(range(numbers.shape[2])):  # Horner's rule
-        keys *= _KEY_BASE
-        keys += mixed(numbers[:, :, place].copy())
+    bands = np.ascontiguousarray(slots).reshape(len(slots), -1, rows)
+    if rows < 8:
+        bands = np.pad(bands, ((0, 0), (0, 0), (0, 8 - rows)))
+    keys: np.ndarray = np.ascontiguousarray(bands).view("<u8").astype(np.uint64, copy=False)[:, :, 0]
     return keys
 
 
 def equal_slots(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """How many slots of each pair are equal: int64[pairs], of uint8[pairs, slots] twice."""
-    return np.count_nonzero(left == right, axis=1)
+    counts: np.ndarray = np.count_nonzero(left == right, axis=1)
+    return counts
 
 
 def estimate(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """The estimated similarity of each pair: float64[pairs] in [0, 1], of uint8[pairs, slots] twice.
 
     Slots that differ before they are cut to a byte are equal with a chance of 1/256, so that a share s of equal slots
-    says (256 s - 1) / 255. The standard error for similarity J and 112 slots is about sqrt(J (1 - J) / 112): .038 at .8.
+    says (256 s - 1) / 255. Its standard error is at most about sqrt(J (1 - J) / slots) for a similarity J: .038 of 112
+    slots at .8.
     """
     share = equal_slots(left, right) / left.shape[1]
-    return np.maximum((256 * share - 1) / 255, 0)
+    similarity: np.ndarray = np.maximum((256 * share - 1) / 255, 0)
+    return similarity
 
 
 def _beginnings(words: Words) -> Words:

@@ -10,19 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
+from mixer.curate.word_tables import (
+    BYTE_VALUES,
+    LEAD_KINDS,
+    LETTER_KIND,
+    PAIR_SUMS,
+    SINGLE_KIND,
+    WORD_BASE,
+    powers_of,
+)
 from mixer.sources.text import text_offsets
 
-_GAP, _LETTER, _SINGLE = 0, 1, 2
-_BASE = 0x9E3779B97F4A7C15
-"""Odd, so that it has an inverse modulo 2^64."""
 _NGRAM_BASE = 0xD6E8FEB86659FD93
-_CHUNK_BYTES = 1 << 17
+_CHUNK_BYTES = 3 << 15
 """Text that is worked on at a time: its arrays fit into a core's cache, and calls of numpy cost little beside it."""
 _CHUNK_WORDS = 1 << 15
 
@@ -50,6 +55,9 @@ def words_of(text: pa.LargeStringArray) -> Words:
     being 0x9E3779B97F4A7C15, modulo 2^64.
     """
     bounds = text_offsets(text)
+    if text.null_count and np.diff(bounds)[text.is_null().to_numpy(zero_copy_only=False)].any():
+        text = text.fill_null("")  # a null may hide bytes
+        bounds = text_offsets(text)
     data = text.buffers()[2] if len(text) else None
     whole = np.empty(0, dtype=np.uint8) if data is None else np.frombuffer(data, dtype=np.uint8)
     hashes, starts = [np.empty(0, dtype=np.uint64)], [np.empty(0, dtype=np.int64)]
@@ -104,82 +112,87 @@ def mixed(values: np.ndarray) -> np.ndarray:
 
 
 def _iter_sums(data: np.ndarray, bounds: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The sums of the words between the bounds of documents, and the bytes that they begin at, piece by piece."""
+    """The words between the bounds of documents, piece by piece: their sums, and the bytes that they begin at.
+
+    A sum is that of a word's bytes, plus one, times B^(j + 1): uint64[words]. Pieces end anywhere between characters.
+    """
     start, end = int(bounds[0]), int(bounds[-1])
-    # The sum and the start of the last word, where it reaches the end of its piece and may go on in the next one.
-    tail: tuple[np.ndarray, np.ndarray] | None = None
     scratch = np.empty(_CHUNK_BYTES + 16, dtype=np.uint64)
+    # A word that reaches the end of a piece may go on in the next one.
+    tail: tuple[np.ndarray, np.ndarray] | None = None
     while start < end:
         stop = min(start + _CHUNK_BYTES, end)
-        while stop < end and data[stop] & 0xC0 == 0x80:  # no character is cut
+        while stop < end and data[stop] & 0xC0 == 0x80:
             stop += 1
+        piece = data[start:stop]
         begins = bounds[np.searchsorted(bounds, start) : np.searchsorted(bounds, stop)] - start
-        sums, places, goes_on, reaches_end = _sums(data[start:stop], begins, scratch)
-        places += start
-        if tail is not None and goes_on and not (len(begins) and begins[0] == 0):
-            sums[:1] *= np.uint64(pow(_BASE, start - int(tail[1][0]), 2**64))
+        letters = np.frombuffer(bytearray(piece).translate(BYTE_VALUES), dtype=np.uint8)
+        singles = _take_singles(piece, letters) if piece.max() >= 0x80 else None
+        places, sums = _letter_words(letters, begins, scratch)
+        if tail is not None and letters[0] and 0 not in begins[:1]:
+            sums[:1] *= np.uint64(pow(WORD_BASE, start - int(tail[1][0]), 2**64))
             sums[:1] += tail[0]
-            places[0] = tail[1][0]
+            places[0] = tail[1][0] - start
         elif tail is not None:
             yield tail
-        tail = None
-        if reaches_end:
-            tail, sums, places = (sums[-1:], places[-1:]), sums[:-1], places[:-1]
-        yield sums, places
+        if singles is not None and len(singles[0]):
+            places, sums = _in_order((places, sums), singles)
+        places += start
+        tail = (sums[-1:], places[-1:]) if letters[-1] else None
+        yield (sums[:-1], places[:-1]) if letters[-1] else (sums, places)
         start = stop
     if tail is not None:
         yield tail
 
 
-def _sums(data: np.ndarray, begins: np.ndarray, scratch: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool, bool]:
-    """The words of a piece of text in which documents begin at these bytes.
+def _letter_words(letters: np.ndarray, begins: np.ndarray, scratch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The words of letters of a piece of text.
+
+    Args:
+        letters: uint8[bytes]: what each byte is worth, 0 for what is not of a letter.
+        begins: where documents begin in it, rising.
+        scratch: uint64[_CHUNK_BYTES + 16].
 
     Returns:
-        uint64[words]: their sums; int64[words]: the bytes that they begin at; whether the first byte is of a run of
-        letters; whether the last one is.
+        int64[words]: the bytes that they begin at, rising; uint64[words]: their sums.
     """
-    letters = bytearray(data).translate(_LETTERS)
-    singles = _take_singles(data, letters) if data.max() >= 0x80 else np.empty(0, dtype=np.int64)
-    goes_on, reaches_end = letters[0] != 0, letters[-1] != 0
-    # Two documents that touch within letters are kept apart by a gap, so that no two words ever touch.
-    joints = _joints(np.frombuffer(letters, dtype=np.uint8), begins)
+    joints = _joints(letters, begins)
+    padded = letters
     if len(joints):
-        letters = bytearray(1).join([letters[start:stop] for start, stop in pairwise([0, *joints.tolist(), len(data)])])
-    letters.extend(bytes(-len(letters) % 8))
-    padded = np.frombuffer(letters, dtype=np.uint8)
-
+        cuts = [0, *joints.tolist(), len(letters)]
+        joined = bytes(1).join([letters[start:stop].data for start, stop in pairwise(cuts)])
+        padded = np.frombuffer(joined, dtype=np.uint8)
+    if len(padded) % 8:
+        padded = np.append(padded, np.zeros(-len(padded) % 8, dtype=np.uint8))
     is_letter = padded != 0
     is_first = is_letter.copy()
     np.greater(is_letter[1:], is_letter[:-1], out=is_first[1:])
     places = np.flatnonzero(is_first)
-    word_sums = _sums_from(places, padded.view("<u2"), scratch)
-
+    sums = _sums_from(places, padded.view("<u2"), scratch)
     if len(joints):
         shifts = np.searchsorted(places, joints + np.arange(1, len(joints) + 1))
         places -= np.repeat(np.arange(len(joints) + 1), np.diff(shifts, prepend=0, append=len(places)))
-    if len(singles):
-        places = np.concatenate([places, singles])
-        order = np.argsort(places, kind="stable")
-        places = places[order]
-        word_sums = np.concatenate([word_sums, _sums_of_singles(data, singles)])[order]
-    return word_sums, places, goes_on, reaches_end
+    return places, sums
 
 
 def _joints(letters: np.ndarray, begins: np.ndarray) -> np.ndarray:
-    """The bytes at which a document begins with a letter, right after a letter of another document, rising."""
-    joints = begins[(begins > 0) & (letters[begins - 1] != 0) & (letters[begins] != 0)]
+    """The bytes at which a document begins with a letter, right after a letter of another document, rising.
+
+    A gap goes there, so that no two words touch.
+    """
+    joints: np.ndarray = begins[(begins > 0) & (letters[begins - 1] != 0) & (letters[begins] != 0)]
     return np.unique(joints) if len(joints) else joints
 
 
 def _sums_from(places: np.ndarray, pairs: np.ndarray, scratch: np.ndarray) -> np.ndarray:
-    """The sums of the words that begin at these bytes, as differences of a running sum over pairs of bytes.
+    """The sums of the words that begin at these bytes: differences of a running sum over pairs of bytes.
 
-    The running sum is one of blocks of four pairs and one within each block: additions that wait for the one before
-    cost the most.
+    No pair has letters of two words, since words do not touch. There are two running sums, one of blocks of four pairs
+    and one within each block: in one alone every addition would wait for the one before.
     """
-    powers, inverse = _powers(1 << (max(len(pairs), _CHUNK_BYTES // 2) - 1).bit_length())
+    powers, inverse = powers_of(1 << (max(len(pairs), _CHUNK_BYTES // 2) - 1).bit_length())
     running = scratch[: len(pairs) + 4]
-    np.take(_PAIR_SUMS, pairs, mode="wrap", out=running[1 : len(pairs) + 1])
+    np.take(PAIR_SUMS, pairs, mode="wrap", out=running[1 : len(pairs) + 1])
     running[1 : len(pairs) + 1] *= powers[: len(pairs)]
     running[0] = running[len(pairs) + 1 :] = 0
     blocks = running.reshape(-1, 4)
@@ -190,86 +203,40 @@ def _sums_from(places: np.ndarray, pairs: np.ndarray, scratch: np.ndarray) -> np
     pair = np.append(places >> 1, len(pairs))
     until = running[pair]
     until += before[pair >> 2]
-    sums = until[1:] - until[:-1]
+    sums: np.ndarray = until[1:] - until[:-1]
     sums *= inverse[places]
     return sums
 
 
-def _take_singles(data: np.ndarray, letters: bytearray) -> np.ndarray:
-    """Make gaps of characters that are no letters; int64[characters]: the first bytes of those that are words."""
-    seen = np.frombuffer(letters, dtype=np.uint8)
-    # The other characters are letters, whatever follows.
-    leads = np.flatnonzero((data >= 0xE0) | (data == 0xC2))
-    kinds = _LEAD_KINDS[data[leads], data[np.minimum(leads + 1, len(data) - 1)]]
-    taken = kinds != _LETTER
-    leads, kinds = leads[taken], kinds[taken]
-    for more, least in ((0, 0xC2), (1, 0xC2), (2, 0xE0), (3, 0xF0)):
-        seen[leads[data[leads] >= least] + more] = 0
-    return leads[kinds == _SINGLE]
+def _take_singles(data: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take the characters that are not letters out of `letters`, in place, and give those of them that are words.
+
+    Returns:
+        int64[words]: the bytes that they begin at, rising; uint64[words]: their sums.
+    """
+    leads = np.flatnonzero((data >= 0xE0) | (data == 0xC2))  # of all others the characters are letters
+    first, second = data.take(leads), data.take(leads + 1, mode="clip")
+    kinds = LEAD_KINDS.take(first.astype(np.intp) * 256 + second)
+    taken = np.flatnonzero(kinds != LETTER_KIND)
+    leads, first, kinds = leads.take(taken), first.take(taken), kinds.take(taken)
+    for place, least in enumerate((0xC2, 0xC2, 0xE0, 0xF0)):
+        letters[np.minimum(leads[first >= least] + place, len(letters) - 1)] = 0
+    is_single = kinds == SINGLE_KIND
+    if not is_single.any():
+        return leads[:0], np.empty(0, dtype=np.uint64)
+    places, first = leads[is_single], first[is_single]
+    sums = np.zeros(len(places), dtype=np.uint64)
+    for place, least in enumerate((0xE0, 0xE0, 0xE0, 0xF0)):
+        values = data.take(places + place, mode="clip").astype(np.uint64)
+        values += np.uint64(1)
+        values *= np.uint64(pow(WORD_BASE, place + 1, 2**64))
+        values *= first >= least
+        sums += values
+    return places, sums
 
 
-def _sums_of_singles(data: np.ndarray, leads: np.ndarray) -> np.ndarray:
-    """The sums of characters that are words, of three or four bytes each."""
-    sums = np.zeros(len(leads), dtype=np.uint64)
-    for place in range(4):
-        longer = leads if place < 3 else leads[data[leads] >= 0xF0]
-        factor = np.uint64(pow(_BASE, place + 1, 2**64))
-        added = (data[longer + place] + np.uint64(1)) * factor
-        if len(longer) == len(leads):
-            sums += added
-        else:
-            sums[data[leads] >= 0xF0] += added
-    return sums
-
-
-@lru_cache(maxsize=2)
-def _powers(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """B^0, B^2, B^4, ... and B^0, B^-1, B^-2, ...: uint64[count] and uint64[2 * count]."""
-    powers = np.full(count, pow(_BASE, 2, 2**64), dtype=np.uint64)
-    inverse = np.full(2 * count, pow(_BASE, -1, 2**64), dtype=np.uint64)
-    powers[0] = inverse[0] = 1
-    return np.cumprod(powers), np.cumprod(inverse)
-
-
-def _pair_sums() -> np.ndarray:
-    """What two bytes of a word add to its sum at an even place, the first in the low byte: uint64[65536]."""
-    values = np.arange(256, dtype=np.uint64)
-    return (values * np.uint64(_BASE) + (values * np.uint64(pow(_BASE, 2, 2**64)))[:, None]).ravel()
-
-
-def _lead_kinds() -> np.ndarray:
-    """The kind of a character by its first two bytes: uint8[256, 256]."""
-    kinds = np.full((256, 256), _LETTER, dtype=np.uint8)
-    for first, last, kind in _RANGES:
-        for point in range(first, last + 1, 64):
-            lead, second = chr(point).encode()[:2]
-            kinds[lead, second] = kind
-    kinds[0xC2] = _GAP
-    return kinds
-
-
-_RANGES = (
-    (0x0E00, 0x0EFF, _SINGLE),  # Thai, Lao
-    (0x1000, 0x109F, _SINGLE),  # Myanmar
-    (0x1780, 0x17FF, _SINGLE),  # Khmer
-    (0x2000, 0x2BFF, _GAP),  # punctuation and symbols
-    (0x3000, 0x303F, _GAP),  # punctuation of East Asia
-    (0x3040, 0x9FFF, _SINGLE),  # Kana, Han
-    (0xF900, 0xFAFF, _SINGLE),  # Han
-    (0xFE00, 0xFE7F, _GAP),  # variation selectors, forms of punctuation
-    (0xFF00, 0xFFBF, _SINGLE),  # full and half width
-    (0x1F000, 0x1FFFF, _GAP),  # pictures
-    (0x20000, 0x3FFFF, _SINGLE),  # Han
-)
-"""Code points that are not letters, in blocks of 64; U+0080 to U+00BF are gaps too, and all others letters."""
-_LEAD_KINDS = _lead_kinds()
-_LETTERS = bytes(
-    byte + 1
-    if 0x80 <= byte < 0xFF
-    else ord(chr(byte).lower()) + 1
-    if chr(byte).isascii() and chr(byte).isalnum()
-    else 0
-    for byte in range(256)
-)
-"""What a byte adds to its word: itself, lowered, plus one; 0 for a gap. Characters of several bytes are looked at later."""
-_PAIR_SUMS = _pair_sums()
+def _in_order(*parts: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Words of several kinds by the bytes that they begin at."""
+    places, sums = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.argsort(places, kind="stable")
+    return places.take(order), sums.take(order)
