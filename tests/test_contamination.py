@@ -202,6 +202,25 @@ def test_the_place_is_the_stretch_with_most_of_the_item() -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.parametrize(("num_bytes", "is_one"), [(191, True), (192, False)])
+def test_a_gap_of_16_bytes_for_each_word_begins_a_new_stretch(num_bytes: int, is_one: bool) -> None:
+    """Of an item of twelve words: 192 bytes from the word after an n-gram to the next n-gram."""
+    filler = "x" * (num_bytes - 1) + " "
+    found = search([ITEM], [f"a b c {filler}d e f g h i"])
+    assert found.start.tolist() == [0 if is_one else 6 + num_bytes]
+
+
+@pytest.mark.quick
+def test_an_eighth_of_an_item_is_kept_as_a_hit() -> None:
+    """One of eight entries is, one of ten is not."""
+    index = index_items(items_of([ITEM, "1 a 2 b 3 c 4 d 5 e"]), 3)
+    hits = find_items(index, column(["a b c", "1 a 2"]))
+    assert as_found(hits) == {(1, 1): ([0], (0, 5))}
+    assert hits.ngram_documents.tolist() == [1, 1]
+    assert pairs(decide_contamination(index, hits, Fraction(1, 8))) == [(1, 1, 1, 8)]
+
+
+@pytest.mark.quick
 def test_ngrams_without_a_letter_are_ignored() -> None:
     """An item of digits alone is never found; a letter of any script makes an n-gram count."""
     numbers = "1 2 3 4 5 6 7 8 9 10 11 12"
@@ -406,22 +425,24 @@ def test_every_planted_item_is_found_in_its_place(
 ) -> None:
     """All of it, in all forms, and no other item."""
     chance = random.Random(0)
-    documents, places = [], []
-    for text in human_eval.text.to_pylist():
+    documents, expected = [], []
+    for item, text in enumerate(human_eval.text.to_pylist()):
         planted = rewrapped(text, chance) if "rewrapped" in kind else text
         carrier = chance.choice(carriers) if "embedded" in kind else ""
         at = carrier.find("\n", chance.randrange(len(carrier))) + 1 if carrier else 0
         documents.append(f"{carrier[:at]}{planted}\n{carrier[at:]}")
-        start = len(carrier[:at].encode())
-        places.append((start, start + len(planted.encode())))
+        # An n-gram that an item has twice counts where it is first, so that some places stop before the item does.
+        there = grams_by_hand(planted, 8 if index.is_short[item] else 13)
+        last = max(stop for _, stop in there.values())
+        expected.append((len(carrier[:at].encode()), words_by_hand(planted.encode()[:last].decode())))
     found = decide_contamination(index, find_items(index, column(documents)), HALF)
     every = list(range(len(human_eval)))
     assert (found.row.tolist(), found.item.tolist()) == (every, every)
     assert (found.found == found.counted).all()
-    for item, (start, stop, (planted_start, planted_stop)) in enumerate(zip(found.start, found.stop, places)):
-        document = documents[item].encode()
-        assert words_by_hand(document[planted_start:start].decode()) == []  # it begins with its first word
-        assert words_by_hand(document[min(stop, planted_stop) : max(stop, planted_stop)].decode()) == []
+    for item, (planted_start, words) in enumerate(expected):
+        document, start, stop = documents[item].encode(), int(found.start[item]), int(found.stop[item])
+        assert words_by_hand(document[planted_start:start].decode()) == []
+        assert [word for word, _ in words_by_hand(document[start:stop].decode())] == [word for word, _ in words]
 
 
 @pytest.mark.parametrize("extra", [-1, 0])

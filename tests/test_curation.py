@@ -11,9 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 from workshop import Workshop
 
 from mixer.building import build as build_module
+from mixer.cli.main import app
 from mixer.curate.curation import Curation, Curator
 from mixer.curate.facts import jobs
 from mixer.errors import RecipeError
@@ -22,6 +24,7 @@ from mixer.report.row_fate import fate_in_words
 from mixer.shards.manifest import load_manifest
 from mixer.sources.pin import pin
 from mixer.sources.pin_cache import PinCache
+from mixer.survey.cache_contents import cache_entries, choose
 from mixer.survey.survey import survey
 from mixer.tokens.tokenizer import load_tokenizer
 from mixer.verify.row_fate import row_fate
@@ -388,3 +391,32 @@ def test_trace_names_the_row_that_a_duplicate_was_dropped_for(
     gone = next(number for number, one in enumerate(rows["wiki"]) if one["score"] >= 0.5)
     fate = row_fate(tmp_path / "out", manifest, 2, gone, is_in_a_sequence=False, **where)
     assert fate_in_words(fate).endswith("where does not hold")
+
+
+def test_the_command_shows_what_went_and_the_cache_knows_its_files(root: Path, tmp_path: Path) -> None:
+    """Tables for people, the record for programs; the facts are listed, and pruned when they are old."""
+    (tmp_path / "r.yaml").write_text(
+        "sources:\n"
+        "  crawl: {weight: 1, path: crawl/*.jsonl}\n"
+        "  edu: {weight: 1, path: edu/*.parquet}\n"
+        "target: {rows: 10}\n"
+        "curate: {prefer: [edu], most_lost: 1, steps: [{exact: {}}, {near: {scope: all}}]}\n"
+    )
+    cache = tmp_path / "cache"
+    arguments = ["curate", str(tmp_path / "r.yaml"), "--root", str(root), "--cache", str(cache), "--workers", "1"]
+    shown = CliRunner().invoke(app, arguments)
+    assert shown.exit_code == 0, shown.output
+    assert "exact text" in shown.output.replace("\n", " ") or "exact" in shown.output
+    assert "rows dropped for a row of" in shown.output
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert found["steps"] == ["1 exact text", "2 near"]
+    assert [source["name"] for source in found["sources"]] == ["crawl", "edu"]
+    assert found["sources"][0]["rows_left"] < found["sources"][0]["rows"] == 50
+    entries = [entry for entry in cache_entries(cache) if entry.kind == "curation"]
+    ours = [path for name in ("facts", "edges", "curations", "attributes") for path in (cache / name).rglob("*")]
+    assert {entry.path for entry in entries} == {path for path in ours if path.is_file()}
+    later = max(entry.used_unix for entry in entries) + 10_000
+    assert set(choose(entries, now=later, older_than_seconds=5_000, max_bytes=None)) == set(entries)
+    assert choose(entries, now=later, older_than_seconds=None, max_bytes=0) == []
+    plain = CliRunner().invoke(app, ["curate", str(Path(__file__).parents[1] / "recipes/sample.yaml")])
+    assert plain.exit_code == 1 or "the recipe has no `curate`" in str(plain.exception)

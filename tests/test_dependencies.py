@@ -21,6 +21,7 @@ PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 BASE = {"numpy", "pyarrow", "rich", "typer", "xxhash"}
 OTHER_NAMES = {
     "absl": "absl-py",
+    "fasttext": "fasttext-predict",
     "google": "google-auth",
     "megatron": "megatron-core",
     "olmo-core": "ai2-olmo-core",

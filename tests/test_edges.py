@@ -9,22 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 from curate_kit import SCOPES, World, as_set, edges, elected_by_hand, may_be_duplicates, plain_order, worlds
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mixer.curate import edges as edges_module
-from mixer.curate.edges import (
-    EQUAL,
-    band_pairs,
-    estimated_edges,
-    exact_edges,
-    least_agreement,
-    merged_edges,
-    near_edges,
-)
+from mixer.curate import pair_buckets
+from mixer.curate.agreement import agreement_of, least_agreement
+from mixer.curate.edges import EQUAL, band_pairs, estimated_edges, exact_edges, merged_edges, near_edges
 from mixer.curate.pairing import Scope, linear_pairs
-from mixer.curate.scratch import Buckets
-from mixer.errors import TaskError
+from mixer.curate.scratch import Buckets, Partitions
+from mixer.errors import RecipeError, TaskError
 from mixer.system import disk
 
 pytestmark = pytest.mark.quick
@@ -50,14 +44,16 @@ def pairs_by_hand(group: list[int], source_at: list[int], scope: str) -> set[tup
     return found
 
 
-def near_by_hand(rows: list[list[int] | None], source_at: list[int], scope: str, floor: int) -> set[tuple[int, ...]]:
-    """Edges of signatures by place; None takes no part."""
+def near_by_hand(
+    rows: list[list[int] | None], source_at: list[int], scope: str, floor: int, band_slots: int
+) -> set[tuple[int, ...]]:
+    """Edges of signatures of two bands by place; None takes no part."""
     pairs = set()
-    for start in range(0, 16, 8):
+    for start in (0, band_slots):
         groups = defaultdict(list)
         for place, row in enumerate(rows):
             if row is not None:
-                groups[tuple(row[start : start + 8])].append(place)
+                groups[tuple(row[start : start + band_slots])].append(place)
         for group in groups.values():
             pairs |= pairs_by_hand(group, source_at, scope)
     agreements = {
@@ -106,7 +102,7 @@ def test_exact_edges_lead_to_what_all_pairs_would_elect(
                 world.order(),
                 scope=scope,
                 exempt=drawn["exempt"],
-                num_partitions=num_partitions,
+                partitions=Partitions(number=num_partitions),
             )
         )
     )
@@ -130,28 +126,31 @@ def test_exact_edges_lead_to_what_all_pairs_would_elect(
     data=st.data(),
     num_partitions=st.sampled_from([1, 2, 7]),
     floor=st.sampled_from([0, 9, 16]),
+    band_slots=st.sampled_from([8, 1, 3, 5]),
 )
 def test_near_edges_are_those_of_the_rules(
-    world: World, scope: Scope, data: st.DataObject, num_partitions: int, floor: int
+    world: World, scope: Scope, data: st.DataObject, num_partitions: int, floor: int, band_slots: int
 ) -> None:
-    """Two bands of few values, so that groups are large and meet."""
-    drawn = facts(world, data, 2, 3)
-    slots = [[list(np.repeat(row, 8)) for row in one] for one in drawn["by_source"]]
-    rows = [None if row is None else list(np.repeat(row, 8)) for row in drawn["by_place"]]
+    """Two bands of few values, so that groups are large and meet; a band's last slot may alone differ."""
+    drawn = facts(world, data, 4, 2)
+    counts = [band_slots - 1, 1] * 2
+    slots = [[list(np.repeat(row, counts)) for row in one] for one in drawn["by_source"]]
+    rows = [None if row is None else list(np.repeat(row, counts)) for row in drawn["by_place"]]
     found = as_set(
         list(
             near_edges(
-                [np.array(one, dtype=np.uint8).reshape(-1, 16) for one in slots],
+                [np.array(one, dtype=np.uint8).reshape(-1, 2 * band_slots) for one in slots],
                 drawn["enters"],
                 world.order(),
                 scope=scope,
                 floor=floor,
+                band_slots=band_slots,
                 exempt=drawn["exempt"],
-                num_partitions=num_partitions,
+                partitions=Partitions(number=num_partitions),
             )
         )
     )
-    assert found == near_by_hand(rows, drawn["source_at"], scope, floor)
+    assert found == near_by_hand(rows, drawn["source_at"], scope, floor, band_slots)
 
 
 def similar_signatures(*sizes: int) -> list[np.ndarray]:
@@ -174,27 +173,30 @@ def test_files_partitions_and_pieces_make_no_difference(
     signatures, order = similar_signatures(300, 0, 200), plain_order(300, 0, 200)
     enters = [np.ones(len(one), dtype=bool) for one in signatures]
     digests = [one[:, :16].copy().view(np.uint64) // np.uint64(1 << 60) for one in signatures]
-    near = as_set(list(near_edges(signatures, enters, order, scope=scope, floor=60)))
+    near = as_set(list(near_edges(signatures, enters, order, scope=scope, floor=60, band_slots=8)))
     exact = as_set(list(exact_edges(digests, enters, order, scope=scope)))
     assert len(near) > 200
     assert len(exact) > 100
-    bands = [list(band_pairs(signatures, enters, order, 13 - band, scope=scope)) for band in range(14)]
+    bands = [
+        list(band_pairs([array[:, start : start + 8] for array in signatures], enters, order, scope=scope))
+        for start in range(104, -1, -8)
+    ]
     shuffled = np.random.default_rng(1).permutation(np.concatenate([pair for band in bands for pair in band]))
     assert as_set([estimated_edges(np.concatenate([shuffled, shuffled[:9]]), signatures, order, 60)]) == near
     monkeypatch.setattr(edges_module, "_CHUNK_ROWS", 7)
     monkeypatch.setattr(edges_module, "_ESTIMATE_ROWS", 5)
-    monkeypatch.setattr(edges_module, "_LEAST_PAIRS", 3)
+    monkeypatch.setattr(pair_buckets, "_LEAST_PAIRS", 3)
     for num_partitions in (1, 3, 64):
         for folder in (None, tmp_path / "new"):
-            options: dict[str, Any] = {"scope": scope, "scratch": folder, "num_partitions": num_partitions}
-            assert as_set(list(near_edges(signatures, enters, order, floor=60, **options))) == near
+            options: dict[str, Any] = {"scope": scope, "partitions": Partitions(number=num_partitions, folder=folder)}
+            assert as_set(list(near_edges(signatures, enters, order, floor=60, band_slots=8, **options))) == near
             assert as_set(list(exact_edges(digests, enters, order, **options))) == exact
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_pairs_that_bands_share_are_kept_once_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """1,000 equal rows have 1,997 pairs, each in 14 bands; few of those are kept at a time."""
-    monkeypatch.setattr(edges_module, "_LEAST_PAIRS", 10)
+    monkeypatch.setattr(pair_buckets, "_LEAST_PAIRS", 10)
     counts = []
     spread = Buckets.spread
 
@@ -204,7 +206,7 @@ def test_pairs_that_bands_share_are_kept_once_on_the_way(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Buckets, "spread", noted)
     signatures, enters = [np.zeros((1000, 112), dtype=np.uint8)], [np.ones(1000, dtype=bool)]
-    found = as_set(list(near_edges(signatures, enters, plain_order(1000), scope="all", floor=0)))
+    found = as_set(list(near_edges(signatures, enters, plain_order(1000), scope="all", floor=0, band_slots=8)))
     assert len(found) == 1997
     assert max(counts) <= 3 * 1997
 
@@ -213,8 +215,8 @@ def test_edges_of_a_higher_floor_are_those_of_a_lower_one() -> None:
     """So a threshold can be chosen after edges are made."""
     signatures, order = similar_signatures(200), plain_order(200)
     enters = [np.ones(200, dtype=bool)]
-    low = as_set(list(near_edges(signatures, enters, order, scope="all", floor=56)))
-    high = as_set(list(near_edges(signatures, enters, order, scope="all", floor=90)))
+    low = as_set(list(near_edges(signatures, enters, order, scope="all", floor=56, band_slots=8)))
+    high = as_set(list(near_edges(signatures, enters, order, scope="all", floor=90, band_slots=8)))
     assert high == {edge for edge in low if edge[2] >= 90} != low
 
 
@@ -233,6 +235,8 @@ def test_the_example_of_the_module() -> None:
 
 
 @settings(deadline=None)
+@example(sizes=[1, 3], scope="across")
+@example(sizes=[2, 0, 1, 2], scope="across")
 @given(sizes=st.lists(st.integers(0, 12), min_size=1, max_size=5), scope=st.sampled_from(SCOPES))
 def test_pairs_of_a_group_are_linear(sizes: list[int], scope: Scope) -> None:
     """Two a row, or one and one for each other source; each once."""
@@ -247,7 +251,7 @@ def test_a_source_that_comes_last_changes_nothing_for_others() -> None:
     signatures = similar_signatures(200, 100)
     enters = [np.ones(len(one), dtype=bool) for one in signatures]
     for scope in SCOPES:
-        options: dict[str, Any] = {"scope": scope, "floor": 56}
+        options: dict[str, Any] = {"scope": scope, "floor": 56, "band_slots": 8}
         without = as_set(list(near_edges(signatures[:1], enters[:1], plain_order(200), **options)))
         found = as_set(list(near_edges(signatures, enters, plain_order(200, 100), **options)))
         assert {edge for edge in found if edge[0] < 200} == without
@@ -258,8 +262,8 @@ def test_sources_without_facts_take_no_part() -> None:
     order = plain_order(2, 2)
     same = np.zeros((2, 112), dtype=np.uint8)
     enters = [np.ones(2, dtype=bool)] * 2
-    assert as_set(list(near_edges([None, same], enters, order, scope="all", floor=1))) == {(3, 2, 112)}
-    assert as_set(list(near_edges([None, None], enters, order, scope="all", floor=1))) == set()
+    assert as_set(list(near_edges([None, same], enters, order, scope="all", floor=1, band_slots=8))) == {(3, 2, 112)}
+    assert as_set(list(near_edges([None, None], enters, order, scope="all", floor=1, band_slots=8))) == set()
     digests = [np.zeros((2, 2), dtype=np.uint64), None]
     assert as_set(list(exact_edges(digests, enters, order, scope="all"))) == {(1, 0, EQUAL)}
 
@@ -267,7 +271,7 @@ def test_sources_without_facts_take_no_part() -> None:
 def test_digests_differ_if_a_half_differs() -> None:
     """Groups are of all 128 bits."""
     digests = [np.array([[1, 2], [1, 3], [1, 2], [3, 2]], dtype=np.uint64)]
-    found = exact_edges(digests, [np.ones(4, dtype=bool)], plain_order(4), scope="all", num_partitions=3)
+    found = exact_edges(digests, [np.ones(4, dtype=bool)], plain_order(4), scope="all", partitions=Partitions(number=3))
     assert as_set(list(found)) == {(2, 0, EQUAL)}
 
 
@@ -282,6 +286,14 @@ def test_the_least_agreement_is_a_share_without_rounding_errors() -> None:
     """0.7 of 112 is 78.4; 0.75 is 84."""
     assert [least_agreement(one) for one in (0.0, 0.7, 0.75, 0.8, 1.0)] == [0, 79, 84, 90, 112]
     assert least_agreement(0.07, 100) == 7  # 0.07 * 100 is 7.000000000000001
+
+
+def test_agreements_fit_into_a_byte() -> None:
+    """More slots are refused: their counts would start at zero again."""
+    same = np.zeros((2, 255), dtype=np.uint8)
+    assert agreement_of(same[:, :254], same[:, :254]).tolist() == [254, 254]
+    with pytest.raises(RecipeError, match="255 slots, at most 254"):
+        list(near_edges([same], [np.ones(2, dtype=bool)], plain_order(2), scope="all", floor=1, band_slots=5))
 
 
 def test_a_full_disk_is_an_error_with_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

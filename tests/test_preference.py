@@ -81,7 +81,7 @@ def test_a_source_larger_than_memory_has_the_same_order(
 
 
 def test_a_cut_holds_a_chunk_however_many_keys_are_equal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """10,000 rows with two keys, in chunks of 1,000."""
+    """10,000 rows with three keys, in chunks of 1,000."""
     monkeypatch.setattr(preference, "_CHUNK_ROWS", 1000)
     sizes = []
     slices = preference._slices
@@ -92,9 +92,9 @@ def test_a_cut_holds_a_chunk_however_many_keys_are_equal(monkeypatch: pytest.Mon
         return cuts
 
     monkeypatch.setattr(preference, "_slices", noted)
-    keys = PreferenceKeys(name="a", text_bytes=np.arange(10_000) % 2)
-    order = order_rows([keys], [], scratch=tmp_path)
-    assert order.rows.tolist() == [*range(1, 10_000, 2), *range(0, 10_000, 2)]
+    text_bytes = np.random.default_rng(4).integers(0, 3, 10_000)
+    order = order_rows([PreferenceKeys(name="a", text_bytes=text_bytes)], [], scratch=tmp_path)
+    assert order.rows.tolist() == [row for size in (2, 1, 0) for row in np.flatnonzero(text_bytes == size).tolist()]
     assert sum(sizes) == 10_000
     assert max(sizes) <= 1000
     assert len(sizes) < 40

@@ -2,10 +2,10 @@
 
 An edge joins two places in the order of preference and says in how many slots of their signatures the rows agree. Edges
 depend on the rows that enter, the order and the scope, not on a threshold: an election is made again from them in
-seconds. They are found group by group: rows with one key go into one of `num_partitions` files, whatever their number,
-and pairs into files by the place of the later row, so that memory holds one of these files at a time.
+seconds. They are found group by group: rows with one key go into one of the partitions, which may be files, and pairs
+into others by the place of the later row, so that memory holds one of them at a time.
 
-Memory and disk for n rows that enter and p partitions: `near_edges` keeps 16 n bytes of one band and up to 48 bytes a
+Memory and disk for n rows that enter and p partitions: `near_edges` keeps 16 n bytes of one band and up to 24 bytes a
 pair on disk, a p-th of both in memory, and the rows of one key. It reads the signatures once a band.
 """
 
@@ -13,26 +13,23 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
-from math import ceil
-from pathlib import Path
 
 import numpy as np
 
+from mixer.curate.agreement import MAX_AGREEMENT, agreement_of, signatures_at
+from mixer.curate.pair_buckets import PairBuckets
 from mixer.curate.pairing import Scope, first_pairs, linear_pairs
 from mixer.curate.preference import RowOrder
-from mixer.curate.scratch import Buckets
+from mixer.curate.scratch import Buckets, Partitions
+from mixer.curate.signatures import band_keys
 from mixer.curate.words import mixed
-from mixer.digest import decimal_text
+from mixer.errors import RecipeError
 
-EQUAL = 255
+EQUAL = MAX_AGREEMENT + 1
 """The agreement of rows that are equal: more than that of any two signatures."""
-_BAND_SLOTS = 8
-"""Slots of a band: one byte each, so their bytes are its key."""
+_IN_MEMORY = Partitions()
 _CHUNK_ROWS = 1 << 20
 _ESTIMATE_ROWS = 1 << 14
-_LEAST_PAIRS = 1 << 16
-"""Pairs of a bucket that are not looked through for those that come twice."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +47,6 @@ class Edges:
         return len(self.later)
 
 
-def least_agreement(similarity: float, num_slots: int = 112) -> int:
-    """The least number of slots whose share is at least a similarity: 79 of 112 for 0.7."""
-    return ceil(Decimal(decimal_text(similarity)) * num_slots)
-
-
 def exact_edges(
     digests: Sequence[np.ndarray | None],
     enters: Sequence[np.ndarray],
@@ -62,8 +54,7 @@ def exact_edges(
     *,
     scope: Scope,
     exempt: Collection[int] = (),
-    scratch: Path | None = None,
-    num_partitions: int = 1,
+    partitions: Partitions = _IN_MEMORY,
 ) -> Iterator[Edges]:
     """Edges of rows with equal digests: of each row to the first, or as the scope says.
 
@@ -76,8 +67,7 @@ def exact_edges(
         order: the order of preference.
         scope: which pairs count.
         exempt: numbers of sources that take no part.
-        scratch: a folder for files, for rows that do not fit into memory.
-        num_partitions: parts of the keys, and of the result.
+        partitions: of the keys, and of the result.
 
     Returns:
         Edges with agreement EQUAL, by the place of the later row: no row has edges in two of them.
@@ -85,16 +75,15 @@ def exact_edges(
     Raises:
         TaskError: the disk is full or failing.
     """
-    pairs = _Pairs(order, num_partitions, scratch)
-    records = Buckets(num_partitions, 3, scratch and scratch / "digests")
+    pairs = PairBuckets(order.num_rows, partitions)
+    records = Buckets(partitions.number, 3, partitions.path("digests"))
     for places, values in _entering(digests, enters, order, exempt):
-        _spread(records, values[:, 0] % np.uint64(num_partitions), (values[:, 0], values[:, 1]), places)
-    for partition in range(num_partitions):
+        _spread(records, values[:, 0] % np.uint64(partitions.number), (values[:, 0], values[:, 1]), places)
+    for partition in range(partitions.number):
         keys, places = _taken(records, partition)
         pairs.add(first_pairs(keys, places, order, scope))
     for part in pairs.parts():
-        later, earlier = _distinct(part)
-        yield Edges(later=later, earlier=earlier, agreement=np.full(len(later), EQUAL, dtype=np.uint8))
+        yield Edges(later=part[:, 0], earlier=part[:, 1], agreement=np.full(len(part), EQUAL, dtype=np.uint8))
 
 
 def near_edges(
@@ -104,63 +93,66 @@ def near_edges(
     *,
     scope: Scope,
     floor: int,
+    band_slots: int,
     exempt: Collection[int] = (),
-    scratch: Path | None = None,
-    num_partitions: int = 1,
+    partitions: Partitions = _IN_MEMORY,
 ) -> Iterator[Edges]:
     """Edges of rows whose signatures agree in all slots of a band, and in at least `floor` slots.
 
     Args:
-        signatures: of each source uint8[rows, slots], up to 248 slots in bands of 8, or None: it takes no part.
+        signatures: of each source uint8[rows, slots], band by band, or None: it takes no part.
         enters: of each source bool[rows]: left by the steps before, and has a signature.
         order: the order of preference.
         scope: which pairs count.
         floor: the least agreement of an edge; an election's threshold may be any from there on.
+        band_slots: slots of a band.
         exempt: numbers of sources that take no part.
-        scratch: a folder for files, for rows that do not fit into memory.
-        num_partitions: parts of the keys of a band, and of the result.
+        partitions: of the keys of a band, and of the result.
 
     Returns:
         Edges by the place of the later row: no row has edges in two of them.
 
     Raises:
+        RecipeError: there are more slots than an agreement can say.
         TaskError: the disk is full or failing.
     """
-    pairs = _Pairs(order, num_partitions, scratch)
+    pairs = PairBuckets(order.num_rows, partitions)
     num_slots = max((array.shape[1] for array in signatures if array is not None), default=0)
-    for band in range(num_slots // _BAND_SLOTS):
-        for found in band_pairs(
-            signatures, enters, order, band, scope=scope, exempt=exempt, scratch=scratch, num_partitions=num_partitions
-        ):
+    if num_slots > MAX_AGREEMENT:
+        raise RecipeError(
+            f"{num_slots} slots, at most {MAX_AGREEMENT} are possible",
+            where="curate: near",
+            hint="choose fewer bands or rows: their product is the number of slots",
+        )
+    for band in range(num_slots // band_slots):
+        columns = slice(band * band_slots, (band + 1) * band_slots)
+        slots = [None if array is None else array[:, columns] for array in signatures]
+        for found in band_pairs(slots, enters, order, scope=scope, exempt=exempt, partitions=partitions):
             pairs.add(found)
     for part in pairs.parts():
         yield estimated_edges(part, signatures, order, floor)
 
 
 def band_pairs(
-    signatures: Sequence[np.ndarray | None],
+    slots: Sequence[np.ndarray | None],
     enters: Sequence[np.ndarray],
     order: RowOrder,
-    band: int,
     *,
     scope: Scope,
     exempt: Collection[int] = (),
-    scratch: Path | None = None,
-    num_partitions: int = 1,
+    partitions: Partitions = _IN_MEMORY,
 ) -> Iterator[np.ndarray]:
-    """The pairs of one band, as arrays of (later place, earlier place): int64[pairs, 2]. A job of its own, if need be.
+    """The pairs of one band, as arrays of (later place, earlier place): int64[pairs, 2].
 
-    Arguments: those of `near_edges`, and the band's number.
+    Arguments: those of `near_edges`, but of the signatures the slots of the band alone. Bands need nothing of each
+    other, so each can be a job.
     """
-    columns = slice(band * _BAND_SLOTS, (band + 1) * _BAND_SLOTS)
-    bands = [None if array is None else array[:, columns] for array in signatures]
-    records = Buckets(num_partitions, 2, scratch and scratch / f"band-{band}")
-    for places, values in _entering(bands, enters, order, exempt):
-        keys = np.ascontiguousarray(values).view(np.uint64)[:, 0]
-        _spread(records, mixed(keys.copy()) % np.uint64(num_partitions), (keys,), places)
-    for partition in range(num_partitions):
-        keys, places = _taken(records, partition)
-        yield linear_pairs(keys, places, order, scope)
+    records = Buckets(partitions.number, 2, partitions.path("band"))
+    for places, values in _entering(slots, enters, order, exempt):
+        keys = band_keys(values, values.shape[1])[:, 0]
+        _spread(records, mixed(keys.copy()) % np.uint64(partitions.number), (keys,), places)
+    for partition in range(partitions.number):
+        yield linear_pairs(*_taken(records, partition), order, scope)
 
 
 def estimated_edges(pairs: np.ndarray, signatures: Sequence[np.ndarray | None], order: RowOrder, floor: int) -> Edges:
@@ -172,12 +164,14 @@ def estimated_edges(pairs: np.ndarray, signatures: Sequence[np.ndarray | None], 
         order: the order of preference.
         floor: the least agreement.
     """
-    later, earlier = _distinct(pairs)
+    later, earlier = pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].T
+    is_new = _is_new(later, earlier)
+    later, earlier = later[is_new], earlier[is_new]
     agreement = np.empty(len(later), dtype=np.uint8)
     for start in range(0, len(later), _ESTIMATE_ROWS):
         piece = slice(start, start + _ESTIMATE_ROWS)
-        agreement[piece] = _agreement(
-            _signatures_at(later[piece], signatures, order), _signatures_at(earlier[piece], signatures, order)
+        agreement[piece] = agreement_of(
+            signatures_at(later[piece], signatures, order), signatures_at(earlier[piece], signatures, order)
         )
     kept = agreement >= floor
     return Edges(later=later[kept], earlier=earlier[kept], agreement=agreement[kept])
@@ -195,30 +189,6 @@ def merged_edges(parts: Sequence[Edges]) -> Edges:
     return Edges(later=later[is_new], earlier=earlier[is_new], agreement=agreement[is_new])
 
 
-class _Pairs:
-    """Pairs on their way to the order of their later rows.
-
-    Copies are found in up to all bands: whenever a bucket has doubled, each of its pairs is kept once. So a bucket has
-    at most three times its pairs, whatever the number of bands.
-    """
-
-    def __init__(self, order: RowOrder, num_parts: int, scratch: Path | None) -> None:
-        self._num_places = max(1, order.num_rows)
-        self._buckets = Buckets(num_parts, 2, scratch and scratch / "pairs")
-        self._limits = [_LEAST_PAIRS] * num_parts
-
-    def add(self, pairs: np.ndarray) -> None:
-        self._buckets.spread(pairs[:, 0] * self._buckets.num_buckets // self._num_places, pairs)
-        for number, limit in enumerate(self._limits):
-            if self._buckets.count(number) > limit:
-                once = np.stack(_distinct(self._buckets.take(number)), axis=1)
-                self._buckets.spread(np.full(len(once), number), once)
-                self._limits[number] = max(_LEAST_PAIRS, 2 * len(once))
-
-    def parts(self) -> Iterator[np.ndarray]:
-        return (self._buckets.take(number) for number in range(self._buckets.num_buckets))
-
-
 def _entering(
     values: Sequence[np.ndarray | None], enters: Sequence[np.ndarray], order: RowOrder, exempt: Collection[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -229,8 +199,9 @@ def _entering(
         for start in range(0, len(array), _CHUNK_ROWS):
             piece = slice(start, start + _CHUNK_ROWS)
             taking_part = np.flatnonzero(enters[number][piece])
-            places = order.places[int(order.first_row[number]) :][piece][taking_part]
-            yield places, array[piece][taking_part]
+            if len(taking_part):
+                places = order.places[int(order.first_row[number]) :][piece][taking_part]
+                yield places, array[piece][taking_part]
 
 
 def _spread(records: Buckets, partition: np.ndarray, keys: Sequence[np.ndarray], places: np.ndarray) -> None:
@@ -244,38 +215,8 @@ def _taken(records: Buckets, partition: int) -> tuple[np.ndarray, np.ndarray]:
     return columns[:-1].view(np.uint64), columns[-1]
 
 
-def _distinct(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each pair once, by the later place, then the earlier one."""
-    in_order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    later, earlier = pairs[in_order, 0], pairs[in_order, 1]
-    is_new = _is_new(later, earlier)
-    return later[is_new], earlier[is_new]
-
-
 def _is_new(later: np.ndarray, earlier: np.ndarray) -> np.ndarray:
     """Whether each pair of a sorted list is another one than the pair before: bool[pairs]."""
     is_new = np.ones(len(later), dtype=bool)
     is_new[1:] = (later[1:] != later[:-1]) | (earlier[1:] != earlier[:-1])
     return is_new
-
-
-def _signatures_at(places: np.ndarray, signatures: Sequence[np.ndarray | None], order: RowOrder) -> np.ndarray:
-    """The signatures of the rows at some places: uint8[places, slots]."""
-    rows = order.rows[places]
-    source = order.source_of_rows(rows)
-    ordinal = rows - order.first_row[source]
-    num_slots = max((array.shape[1] for array in signatures if array is not None), default=0)
-    found = np.empty((len(places), num_slots), dtype=np.uint8)
-    for number in np.unique(source).tolist():
-        of_source = source == number
-        array = signatures[number]
-        assert array is not None
-        found[of_source] = array[ordinal[of_source]]
-    return found
-
-
-def _agreement(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """In how many slots two signatures agree: uint8[rows]."""
-    # Eight slots are added at a time: a byte of a word holds the count of one slot of each band, then of all.
-    words: np.ndarray = (left == right).view(np.uint64).sum(axis=1, dtype=np.uint64)
-    return (words * np.uint64(0x0101010101010101) >> np.uint64(56)).astype(np.uint8)

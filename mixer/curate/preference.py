@@ -175,9 +175,9 @@ def _sort_by_files(
     place = ScratchColumn(size, np.int64, scratch / "sorting-place")
     done = 0
     for slices in _slices([first, second, ordinal], starts):
-        whole = [np.concatenate([column[piece] for piece in slices]) for column in (first, second, ordinal)]
-        in_order = np.lexsort((whole[2], whole[1], whole[0]))
-        rows.write(first_place + done, first_row + whole[2][in_order].astype(np.int64))
+        keys, ordinals = np.stack([_joined(first, slices), _joined(second, slices)]), _joined(ordinal, slices)
+        in_order = _sorted(keys)  # ties stand by ordinal: so they do in each chunk, and the chunks do
+        rows.write(first_place + done, first_row + ordinals[in_order].astype(np.int64))
         found = first_place + done + _inverse(in_order)
         for piece in slices:
             place.write(piece.start, found[: piece.stop - piece.start])
@@ -191,6 +191,10 @@ def _sort_by_files(
         places.write(first_row + start, by_ordinal)
     for name in ("first", "second", "ordinal", "place"):
         (scratch / f"sorting-{name}").unlink()
+
+
+def _joined(column: np.ndarray, slices: list[slice]) -> np.ndarray:
+    return np.concatenate([column[piece] for piece in slices])
 
 
 def _slices(columns: list[np.ndarray], starts: list[int]) -> list[list[slice]]:

@@ -7,12 +7,27 @@ without files.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mixer.errors import TaskError, write_error
 from mixer.system import disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partitions:
+    """How work on rows is cut so that a part of it fits into memory. Results are the same for any."""
+
+    # >= 1
+    number: int = 1
+    # Where parts wait; None: in memory. Nothing else writes there.
+    folder: Path | None = None
+
+    def path(self, name: str) -> Path | None:
+        """A folder for one kind of parts."""
+        return self.folder and self.folder / name
 
 
 class ScratchColumn:

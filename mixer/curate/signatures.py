@@ -89,12 +89,15 @@ def signatures_of(words: Words, *, ngrams: int = 5, bands: int = 14, rows: int =
     return Signatures(slots=slots, signed=np.diff(offsets) > 0, num_words=num_words.astype(np.uint32))
 
 
-def band_keys(slots: np.ndarray) -> np.ndarray:
-    """The keys of bands of eight slots: uint64[documents, bands]. Documents with an equal key may be near duplicates.
+def band_keys(slots: np.ndarray, rows: int = 8) -> np.ndarray:
+    """The keys of bands of up to eight slots: uint64[documents, bands]. Documents with an equal key are compared.
 
-    A key is a band's bytes, the first one lowest.
+    A key is a band's bytes, the first one lowest, filled up with zeros.
     """
-    keys: np.ndarray = np.ascontiguousarray(slots).view("<u8").astype(np.uint64, copy=False)
+    bands = np.ascontiguousarray(slots).reshape(len(slots), -1, rows)
+    if rows < 8:
+        bands = np.pad(bands, ((0, 0), (0, 0), (0, 8 - rows)))
+    keys: np.ndarray = np.ascontiguousarray(bands).view("<u8").astype(np.uint64, copy=False)[:, :, 0]
     return keys
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mixer.curate.agreement import least_agreement
 from mixer.curate.contamination import Contamination, decide_contamination, frequent_ngrams
 from mixer.curate.edge_files import kept_edges
-from mixer.curate.edges import Edges, exact_edges, least_agreement, near_edges
+from mixer.curate.edges import Edges, exact_edges, near_edges
 from mixer.curate.election import Election, elect
 from mixer.curate.facts.files import FactFiles
 from mixer.curate.facts.hits import hits_of_columns
@@ -168,7 +169,9 @@ def _by_election(
             key,
             enters,
             order,
-            lambda: near_edges(slots, enters, order, scope=spec.scope, floor=floor, exempt=exempt),
+            lambda: near_edges(
+                slots, enters, order, scope=spec.scope, floor=floor, band_slots=spec.rows, exempt=exempt
+            ),
         )
         threshold = least_agreement(spec.similarity, num_slots)
     election = elect(edges, order, threshold=threshold, scope=spec.scope)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 WORDS = {
     "pins": ("row counts and digests", "reads JSON lines whole, and the footers of other files"),
     "measured": ("measurements of tokens per row", "reads and tokenizes some MB of each source"),
+    "curation": ("facts of texts, and what curations decided", "reads every text of the curated sources"),
     "tokenizers": ("tokenizers, ready to load", "some seconds each"),
     "blocks": ("blocks of remote files", "downloads them again"),
     "fetched": ("fetched contents of Stack v2", "fetches every file again: hours or days"),

@@ -15,10 +15,10 @@ from mixer.stores.block_cache import is_entry, remove_blocks
 from mixer.system.publish import remove_stale
 from mixer.system.walk import walk_files
 
-Kind = Literal["pins", "measured", "tokenizers", "blocks", "fetched", "other"]
-CACHE_KINDS: tuple[Kind, ...] = ("pins", "measured", "tokenizers", "blocks", "fetched", "other")
-NOTES = ("pins", "measured")
-"""Small kinds that save much work: a bound on the cache's size does not remove them."""
+Kind = Literal["pins", "measured", "curation", "tokenizers", "blocks", "fetched", "other"]
+CACHE_KINDS: tuple[Kind, ...] = ("pins", "measured", "curation", "tokenizers", "blocks", "fetched", "other")
+NOTES = ("pins", "measured", "curation")
+"""Kinds that save much work: a bound on the cache's size does not remove them."""
 _LARGE_FIRST: tuple[Kind, ...] = ("blocks", "tokenizers", "fetched")
 """The order of removal for room: the cheapest to get again first."""
 _NAMES = {
@@ -26,9 +26,14 @@ _NAMES = {
     "measured": re.compile(r"[0-9a-f]{64}\.json"),
     "tokenizers": re.compile(r"(?:[0-9a-f]{32}|ranks-[0-9a-f]+-\d+)\.json"),
 }
+_CURATION = re.compile(
+    r"facts/[0-9a-f]{64}/(?:\d{5,}\.(?:arrow|json)|about\.json)|edges/[0-9a-f]{64}\.arrow|curations/[0-9a-f]{64}\.json"
+    r"|attributes/(?:[0-9a-f]{64}\.(?:arrow|json)|(?:selection|exclude)-[0-9a-f]{64})"
+)
+"""Facts of texts, edges of duplicates, results, and the row attributes made from them."""
 _FETCH = re.compile(r"[0-9a-f]{32}")
 _IN_USE_SECONDS = 3600.0
-"""A tokenizer is read by its path within seconds after it was found there, without a lock."""
+"""A tokenizer, or a fact of a text, is read by its path within minutes after it was found there, without a lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +116,7 @@ def remove_entries(folder: Path, chosen: Sequence[Entry]) -> list[Entry]:
         for entry in chosen:
             if entry.kind == "fetched" and remove_fetched(entry.path):
                 gone.add(entry.path)
-            elif entry.kind in _NAMES:
+            elif entry.kind in _NAMES or entry.kind == "curation":
                 entry.path.unlink(missing_ok=True)  # read in one go, and made again where it is missing
                 gone.add(entry.path)
     except OSError as error:
@@ -131,6 +136,8 @@ def _part(folder: Path, name: str) -> tuple[Kind, Path]:
     top, _, rest = name.partition("/")
     if top in _NAMES and _NAMES[top].fullmatch(rest):
         return top, Path(name)  # type: ignore[return-value]
+    if _CURATION.fullmatch(name):
+        return "curation", Path(name)
     for part in (rest.removesuffix(".json"), rest):  # the facts beside an entry go with it
         if top == "blocks" and is_entry(part):
             return "blocks", Path(top, part)
@@ -143,4 +150,4 @@ def _part(folder: Path, name: str) -> tuple[Kind, Path]:
 
 
 def _just_used(entry: Entry, now: float) -> bool:
-    return entry.kind == "tokenizers" and now - entry.used_unix < _IN_USE_SECONDS
+    return entry.kind in ("tokenizers", "curation") and now - entry.used_unix < _IN_USE_SECONDS

@@ -1,7 +1,7 @@
 """Kinds of characters, as `str` and datatrove's rules know them, for the bytes of UTF-8. Compiled kernels only.
 
-White space and line breaks are those of `str.split` and `str.splitlines`. Letters are those of `str.isalpha`, which
-follow the version of Unicode that Python has: a rule about letters has UNICODE_VERSION in its identity.
+White space and line breaks are those of `str.split` and `str.splitlines`. Letters and digits are those of `str`,
+which follow the version of Unicode that Python has: a rule about them has UNICODE_VERSION in its identity.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import unicodedata
 
 import numpy as np
 
-SPACE, BREAK, LETTER, PLAIN = 1, 2, 4, 8
+SPACE, BREAK, LETTER, PLAIN, DIGIT = 1, 2, 4, 8, 16
 """Bits of the kinds of a byte: any of white space; the first of a line break; the first of a letter; the first of a
-character that is neither white space nor punctuation."""
+character that is neither white space nor punctuation; the first of a decimal digit."""
 UNICODE_VERSION = unicodedata.unidata_version
 
 
@@ -100,9 +100,10 @@ def _learn(points: np.ndarray) -> None:
 def _kind(character: str) -> int:
     if character.isspace():
         return SPACE | (BREAK if len(f"a{character}b".splitlines()) == 2 else 0)
-    return (LETTER if character.isalpha() else 0) | (0 if character in PUNCTUATION else PLAIN)
+    letter, digit = LETTER * character.isalpha(), DIGIT * character.isdecimal()
+    return letter | digit | (0 if character in PUNCTUATION else PLAIN)
 
 
 _BYTE_KINDS = bytes(_kind(chr(byte)) if byte < 0x80 else 0 for byte in range(256))
 _POINT_KINDS = np.full(0x110000, _UNKNOWN, dtype=np.uint8)
-"""Kinds by code point, entered when a document has one: to ask Python for all of them would take a third of a second."""
+"""Kinds by code point, entered when a document has one: to ask Python for all of them takes a third of a second."""

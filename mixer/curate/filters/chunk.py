@@ -1,6 +1,6 @@
 """Documents end to end, and where their words and lines are. Compiled kernels only.
 
-A `Chunk` is what the columnar filters see: so much text that its arrays stay in the cache. What one rule has counted,
+A `TextChunk` is what the columnar filters see: text whose arrays stay in the cache. What one rule has counted,
 the next one finds counted.
 """
 
@@ -22,7 +22,7 @@ _CHUNK_BYTES = 1 << 19
 
 
 def judged_by_chunks(
-    text: pa.LargeStringArray, judge: Callable[[Chunk], np.ndarray], reasons: tuple[str, ...]
+    text: pa.LargeStringArray, judge: Callable[[TextChunk], np.ndarray], reasons: tuple[str, ...]
 ) -> Verdicts:
     """The verdicts of a columnar filter.
 
@@ -40,12 +40,12 @@ def judged_by_chunks(
         fitting = int(np.searchsorted(bounds, bounds[first] + _CHUNK_BYTES, "right")) - 1
         stop = max(first + 1, fitting)
         begins = bounds[first : stop + 1] - bounds[first]
-        reason[first:stop] = judge(Chunk(whole[bounds[first] : bounds[stop]], begins))
+        reason[first:stop] = judge(TextChunk(whole[bounds[first] : bounds[stop]], begins))
         first = stop
     return Verdicts(reason=reason, reasons=reasons)
 
 
-class Chunk:
+class TextChunk:
     """Some documents, end to end.
 
     Args:
@@ -166,31 +166,31 @@ class Chunk:
 
     @cached_property
     def breaks(self) -> np.ndarray:
-        """int64[breaks]: the first byte of each line break of `str.splitlines`; CR and LF together are one."""
+        """int64[breaks], rising: the first byte of each line break of `str.splitlines`; CR and LF together are one."""
         places = np.flatnonzero((self.kinds & BREAK) != 0)
-        carriage = places[self.data[places] == 0x0D]
-        if not len(carriage):
-            return places
-        fed = carriage[carriage + 1 < len(self.data)] + 1
-        fed = fed[self.data[fed] == 0x0A]
-        fed = fed[self.begins[np.searchsorted(self.begins, fed)] != fed]  # else LF begins the next document
-        return np.delete(places, np.searchsorted(places, fed))
+        return np.delete(places, np.searchsorted(places, self._pairs + 1))
 
     @cached_property
-    def num_lines(self) -> np.ndarray:
-        """int64[documents]: as many as `str.splitlines` gives."""
-        before = np.searchsorted(self.breaks, self.begins)
-        num_lines = np.diff(before)
-        # What follows the last break is a line, if there is something.
-        broken = np.flatnonzero(num_lines)
-        last = self.breaks[before[broken + 1] - 1]
-        left = self.begins[broken + 1] - last
-        first = self.data[last]
-        size = np.where(first < 0x80, 1, np.where(first < 0xE0, 2, 3))
-        size += (left == 2) & self.bytes.begins_with(last, "\r\n")
-        is_open = np.diff(self.begins) > 0
-        is_open[broken] = left > size
-        return num_lines + is_open
+    def _pairs(self) -> np.ndarray:
+        """int64[pairs], rising: each CR before a LF of its document."""
+        carriage = np.flatnonzero(self.data[:-1] == 0x0D)
+        carriage = carriage[self.data[carriage + 1] == 0x0A]
+        return carriage[self.begins[np.searchsorted(self.begins, carriage + 1)] != carriage + 1]
+
+    @cached_property
+    def lines(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The lines of `str.splitlines`, without their breaks: as `pieces_between`."""
+        first = self.data[self.breaks]
+        sizes = np.where(first < 0x80, 1, np.where(first < 0xE0, 2, 3))
+        sizes[np.searchsorted(self.breaks, self._pairs)] = 2
+        starts, stops, offsets = self.pieces_between(
+            self.breaks, self.breaks + sizes, self.begins[:-1], self.begins[1:]
+        )
+        # What follows the last break is a line only if there is something.
+        last = offsets[1:] - 1
+        is_line = np.ones(len(starts), dtype=bool)
+        is_line[last] = starts[last] < stops[last]
+        return starts[is_line], stops[is_line], np.append(0, np.cumsum(np.diff(offsets) - ~is_line[last]))
 
     def pieces_between(
         self, gap_starts: np.ndarray, gap_stops: np.ndarray, firsts: np.ndarray, lasts: np.ndarray

@@ -12,13 +12,13 @@ import numpy as np
 from pydantic import Field, StringConstraints
 
 from mixer.curate.filters.characters import TERMINAL_PUNCTUATION, last_code_points
-from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.chunk import TextChunk
 from mixer.curate.filters.counting import counts_between
 from mixer.curate.filters.parameters import WordParameters
 from mixer.curate.filters.repeats import keys_in, later_places
-from mixer.curate.filters.verdicts import EMPTY, PASSED, first_reasons
+from mixer.curate.filters.verdicts import NOTHING_TO_COUNT, PASSED, first_reasons
 
-REASONS = (PASSED, EMPTY, "line_punct_ratio", "short_line_ratio", "char_dup_ratio", "list_ratio")
+FINEWEB_REASONS = (PASSED, NOTHING_TO_COUNT, "line_punct_ratio", "short_line_ratio", "char_dup_ratio", "list_ratio")
 
 _Character = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 
@@ -35,8 +35,8 @@ class FineWebQuality(WordParameters):
     new_line_ratio: float = 0.3
 
 
-def judge_fineweb_quality(chunk: Chunk, parameters: FineWebQuality) -> np.ndarray:
-    """Codes of REASONS: uint8[documents]. Divisions are of 64-bit floats, as Python's are."""
+def judge_fineweb_quality(chunk: TextChunk, parameters: FineWebQuality) -> np.ndarray:
+    """Codes of FINEWEB_REASONS: uint8[documents]. Divisions are of 64-bit floats, as Python's are."""
     p = parameters
     starts, stops, offsets = lines_with_words(chunk)
     num_lines = np.diff(offsets)
@@ -56,20 +56,21 @@ def judge_fineweb_quality(chunk: Chunk, parameters: FineWebQuality) -> np.ndarra
     if p.line_punct_exclude_zero:
         few_closed &= closed != 0
     rules = [
-        (EMPTY, num_lines == 0),
+        (NOTHING_TO_COUNT, num_lines == 0),
         ("line_punct_ratio", few_closed),
         ("short_line_ratio", short > p.short_line_thr),
         ("char_dup_ratio", repeated_share > p.char_duplicates_ratio),
         ("list_ratio", breaks_per_word > p.new_line_ratio),
     ]
-    return first_reasons(rules, REASONS, len(chunk))
+    return first_reasons(rules, FINEWEB_REASONS, len(chunk))
 
 
-def lines_with_words(chunk: Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def lines_with_words(chunk: TextChunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The lines between line feeds that have more than white space.
 
     Returns:
-        int64[lines] twice: where each starts and stops, in bytes; and int64[documents + 1]: where each document's start.
+        int64[lines] twice: where each starts and stops, in bytes; and int64[documents + 1]: where each document's
+        lines start.
     """
     feeds = chunk.line_feeds
     starts, stops, offsets = chunk.pieces_between(feeds, feeds + 1, chunk.begins[:-1], chunk.begins[1:])

@@ -1,4 +1,4 @@
-"""Gopher's rules of quality in columns: the verdicts of datatrove's GopherQualityFilter with words split at white space.
+"""Gopher's rules of quality in columns: the verdicts of datatrove's GopherQualityFilter, words split at white space.
 
 Rae et al., "Scaling Language Models: Methods, Analysis & Insights from Training Gopher", arXiv:2112.11446, table A1.
 """
@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from mixer.curate.filters.characters import LETTER, PLAIN
-from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.chunk import TextChunk
 from mixer.curate.filters.counting import counts_between, sums_between
 from mixer.curate.filters.parameters import WordParameters
-from mixer.curate.filters.verdicts import EMPTY, PASSED, first_reasons
+from mixer.curate.filters.verdicts import NOTHING_TO_COUNT, PASSED, first_reasons
 
 _STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
-REASONS = (
+GOPHER_REASONS = (
     PASSED,
     "gopher_short_doc",
     "gopher_long_doc",
@@ -29,7 +29,7 @@ REASONS = (
     "gopher_too_many_end_ellipsis",
     "gopher_below_alpha_threshold",
     "gopher_enough_stop_words",
-    EMPTY,
+    NOTHING_TO_COUNT,
 )
 
 
@@ -53,8 +53,8 @@ class GopherQuality(WordParameters):
         return tuple(sorted(set(_STOP_WORDS if words is None else words)))
 
 
-def judge_gopher_quality(chunk: Chunk, parameters: GopherQuality) -> np.ndarray:
-    """Codes of REASONS: uint8[documents].
+def judge_gopher_quality(chunk: TextChunk, parameters: GopherQuality) -> np.ndarray:
+    """Codes of GOPHER_REASONS: uint8[documents].
 
     Divisions are of 64-bit floats, as Python's are, so that a ratio at its threshold falls on the same side.
     """
@@ -77,31 +77,32 @@ def judge_gopher_quality(chunk: Chunk, parameters: GopherQuality) -> np.ndarray:
             rules.append(("gopher_above_avg_threshold", mean_length > p.max_avg_word_length))
         if p.max_symbol_word_ratio:
             hashes = chunk.counts(np.flatnonzero(chunk.data == ord("#")))
-            rules.append((EMPTY, none))
+            rules.append((NOTHING_TO_COUNT, none))
             rules.append(("gopher_too_many_hashes", hashes / num_words > p.max_symbol_word_ratio))
             rules.append(("gopher_too_many_ellipsis", _num_ellipses(chunk) / num_words > p.max_symbol_word_ratio))
+        num_lines = np.diff(chunk.lines[2])
         if p.max_bullet_lines_ratio:
-            rules.append((EMPTY, chunk.num_lines == 0))
-            rules.append(("gopher_too_many_bullets", _num_bullets(chunk) / chunk.num_lines > p.max_bullet_lines_ratio))
+            rules.append((NOTHING_TO_COUNT, num_lines == 0))
+            rules.append(("gopher_too_many_bullets", _num_bullets(chunk) / num_lines > p.max_bullet_lines_ratio))
         if p.max_ellipsis_lines_ratio:
-            ratio = _num_end_ellipses(chunk) / chunk.num_lines
-            rules.append((EMPTY, chunk.num_lines == 0))
+            ratio = _num_end_ellipses(chunk) / num_lines
+            rules.append((NOTHING_TO_COUNT, num_lines == 0))
             rules.append(("gopher_too_many_end_ellipsis", ratio > p.max_ellipsis_lines_ratio))
         if p.max_non_alpha_words_ratio:
             with_letter = counts_between((chunk.word_kinds & LETTER) != 0, chunk.word_offsets)
-            rules.append((EMPTY, none))
+            rules.append((NOTHING_TO_COUNT, none))
             rules.append(("gopher_below_alpha_threshold", with_letter / num_words < p.max_non_alpha_words_ratio))
     if p.min_stop_words:
-        rules.append(("gopher_enough_stop_words", _num_stop_words(chunk, p.stop_words) < p.min_stop_words))
-    return first_reasons(rules, REASONS, len(chunk))
+        rules.append(("gopher_enough_stop_words", _num_stop_words(chunk, p.stop_words or ()) < p.min_stop_words))
+    return first_reasons(rules, GOPHER_REASONS, len(chunk))
 
 
-def _plain_characters(chunk: Chunk, is_plain: np.ndarray) -> np.ndarray:
+def _plain_characters(chunk: TextChunk, is_plain: np.ndarray) -> np.ndarray:
     """The characters of all words but those of punctuation alone: int64[documents]."""
     return sums_between(chunk.characters(chunk.word_starts, chunk.word_stops) * is_plain, chunk.word_offsets)
 
 
-def _num_ellipses(chunk: Chunk) -> np.ndarray:
+def _num_ellipses(chunk: TextChunk) -> np.ndarray:
     """How often `...` and `…` occur, as `str.count` counts: int64[documents]."""
     found = chunk.counts(chunk.places_of("…"))
     dots = np.flatnonzero(chunk.data == ord("."))
@@ -116,7 +117,7 @@ def _num_ellipses(chunk: Chunk) -> np.ndarray:
     return found + np.bincount(documents[first], weights=per_run, minlength=len(chunk)).astype(np.int64)
 
 
-def _num_bullets(chunk: Chunk) -> np.ndarray:
+def _num_bullets(chunk: TextChunk) -> np.ndarray:
     """How many lines begin with `-` or `•`, white space aside: int64[documents]."""
     starts = chunk.word_starts
     first = chunk.data[starts]
@@ -127,7 +128,7 @@ def _num_bullets(chunk: Chunk) -> np.ndarray:
     return chunk.counts(starts[places[opens_line]])
 
 
-def _num_end_ellipses(chunk: Chunk) -> np.ndarray:
+def _num_end_ellipses(chunk: TextChunk) -> np.ndarray:
     """How many lines end with `...` or `…`, white space aside: int64[documents]."""
     starts, stops = chunk.word_starts, chunk.word_stops
     last = chunk.data[stops - 1]
@@ -140,7 +141,7 @@ def _num_end_ellipses(chunk: Chunk) -> np.ndarray:
     return chunk.counts(starts[places[closes_line]])
 
 
-def _num_stop_words(chunk: Chunk, stop_words: tuple[str, ...]) -> np.ndarray:
+def _num_stop_words(chunk: TextChunk, stop_words: tuple[str, ...]) -> np.ndarray:
     """How many of the stop words are words of each document: int64[documents]."""
     found = np.zeros(len(chunk), dtype=np.int64)
     num_bytes = chunk.word_stops - chunk.word_starts
@@ -152,8 +153,8 @@ def _num_stop_words(chunk: Chunk, stop_words: tuple[str, ...]) -> np.ndarray:
         places = chunk.word_starts[num_bytes == size]
         eights = [chunk.bytes.eights(places + start) for start in range(0, size, 8)]
         eights[-1] &= np.uint64(2 ** (8 * ((size - 1) % 8 + 1)) - 1)
-        for word in words:
-            pieces = [np.uint64(int.from_bytes(word[start : start + 8], "little")) for start in range(0, size, 8)]
+        for encoded in words:
+            pieces = [np.uint64(int.from_bytes(encoded[start : start + 8], "little")) for start in range(0, size, 8)]
             matches = np.logical_and.reduce([eight == piece for eight, piece in zip(eights, pieces)])
             found += chunk.counts(places[matches]) > 0
     return found

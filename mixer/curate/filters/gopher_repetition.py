@@ -10,11 +10,11 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.chunk import TextChunk
 from mixer.curate.filters.ngrams import Ngrams
 from mixer.curate.filters.parameters import WordParameters
 from mixer.curate.filters.repeats import keys_in, later_places
-from mixer.curate.filters.verdicts import EMPTY, PASSED
+from mixer.curate.filters.verdicts import NOTHING_TO_COUNT, PASSED
 
 _Pair = Annotated[tuple[Annotated[int, Field(ge=1)], float], Field(strict=False)]
 _Pairs = Annotated[tuple[_Pair, ...], Field(strict=False)]
@@ -30,19 +30,20 @@ class GopherRepetition(WordParameters):
     top_n_grams: _Pairs = ((2, 0.2), (3, 0.18), (4, 0.16))
     dup_n_grams: _Pairs = ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))
 
-    def reasons(self) -> tuple[str, ...]:
-        """Code -> name."""
-        top = [f"top_{n}_gram" for n, _ in self.top_n_grams]
-        repeated = [f"duplicated_{n}_n_grams" for n, _ in self.dup_n_grams]
-        pieces = ["dup_para_frac", "dup_para_char_frac", "dup_line_frac", "dup_line_char_frac"]
-        return tuple(dict.fromkeys([PASSED, EMPTY, *pieces, *top, *repeated]))
+
+def repetition_reasons(parameters: GopherRepetition) -> tuple[str, ...]:
+    """Code -> name."""
+    top = [f"top_{size}_gram" for size, _ in parameters.top_n_grams]
+    repeated = [f"duplicated_{size}_n_grams" for size, _ in parameters.dup_n_grams]
+    pieces = ["dup_para_frac", "dup_para_char_frac", "dup_line_frac", "dup_line_char_frac"]
+    return tuple(dict.fromkeys([PASSED, NOTHING_TO_COUNT, *pieces, *top, *repeated]))
 
 
-def judge_gopher_repetition(chunk: Chunk, parameters: GopherRepetition) -> np.ndarray:
+def judge_gopher_repetition(chunk: TextChunk, parameters: GopherRepetition) -> np.ndarray:
     """Codes of the parameters' reasons: uint8[documents]. Divisions are of 64-bit floats, as Python's are."""
     p = parameters
-    codes = {name: code for code, name in enumerate(p.reasons())}
-    reason = np.where(chunk.num_characters == 0, np.uint8(codes[EMPTY]), np.uint8(0))
+    codes = {name: code for code, name in enumerate(repetition_reasons(p))}
+    reason = np.where(chunk.num_characters == 0, np.uint8(codes[NOTHING_TO_COUNT]), np.uint8(0))
     # Of a document without characters, which has its reason, no ratio is looked at.
     num_characters = np.maximum(chunk.num_characters, 1)
 
@@ -70,7 +71,7 @@ def judge_gopher_repetition(chunk: Chunk, parameters: GopherRepetition) -> np.nd
     return reason
 
 
-def _paragraphs(chunk: Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _paragraphs(chunk: TextChunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What two and more line feeds part, white space at both ends of the document aside: as `pieces_between`."""
     has_words = chunk.num_words > 0
     firsts, lasts = chunk.begins[:-1].copy(), chunk.begins[:-1].copy()
@@ -82,22 +83,22 @@ def _paragraphs(chunk: Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return chunk.pieces_between(starts[inside], stops[inside], firsts, lasts)
 
 
-def _lines(chunk: Chunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _lines(chunk: TextChunk) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What line feeds part, as `pieces_between`; one feed or several make no difference."""
     return chunk.pieces_between(*_runs_of_feeds(chunk), chunk.begins[:-1], chunk.begins[1:])
 
 
-def _runs_of_feeds(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
+def _runs_of_feeds(chunk: TextChunk) -> tuple[np.ndarray, np.ndarray]:
     """Where longest runs of line feeds start and stop: int64[runs] twice."""
     feeds = chunk.line_feeds
     opens = np.append(True, np.diff(feeds) != 1)[: len(feeds)]
     opens |= np.isin(feeds, chunk.begins)
     first = np.flatnonzero(opens)
-    return feeds[first], feeds[np.append(first[1:], len(feeds)) - 1][: len(first)] + 1
+    return feeds[first], feeds[np.append(first, len(feeds))[1:] - 1] + 1
 
 
 def _repeated(
-    chunk: Chunk, starts: np.ndarray, stops: np.ndarray, offsets: np.ndarray
+    chunk: TextChunk, starts: np.ndarray, stops: np.ndarray, offsets: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """How many pieces of each document occurred in it before, and their characters: int64[documents] twice."""
     documents = np.repeat(np.arange(len(chunk)), np.diff(offsets))

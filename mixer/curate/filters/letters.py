@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from mixer.curate.filters.characters import SPACE
-from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.chunk import TextChunk
 from mixer.curate.words import mixed
 
 _BASE = 0x9E3779B97F4A7C15
@@ -19,11 +19,11 @@ _LOW_BITS = 10
 class Letters:
     """The words of a chunk, end to end and without white space, as one polynomial.
 
-    The sum of bytes b_k, plus one, times B^k, modulo 2^64, from any word to any other, times B to the power of minus the
-    number of the first of these bytes, depends on the bytes between alone.
+    The k-th byte b adds (b + 1) B^k, modulo 2^64. The sum from the i-th byte to the j-th, times B^(-i), depends on the
+    bytes between alone.
     """
 
-    def __init__(self, chunk: Chunk) -> None:
+    def __init__(self, chunk: TextChunk) -> None:
         self._chunk = chunk
         # int64[words + 1]: the bytes of all words before each.
         self.before = np.append(0, np.cumsum(chunk.word_stops - chunk.word_starts))

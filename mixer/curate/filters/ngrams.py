@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from mixer.curate.filters.characters import SPACE
-from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.chunk import TextChunk
 from mixer.curate.filters.letters import Letters
 from mixer.curate.filters.padded import PaddedBytes
 from mixer.curate.filters.repeats import first_places, keys_in
@@ -29,7 +29,7 @@ class Ngrams:
         wanted: bool[documents]: those that are looked at; of the others nothing is repeated.
     """
 
-    def __init__(self, chunk: Chunk, wanted: np.ndarray) -> None:
+    def __init__(self, chunk: TextChunk, wanted: np.ndarray) -> None:
         self._chunk = chunk
         self._wanted = wanted[chunk.word_documents]
         self._letters = Letters(chunk)

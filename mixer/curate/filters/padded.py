@@ -57,5 +57,5 @@ class PaddedBytes:
             eights ^= hashes[left]
             hashes[left] = mixed(eights)
         for place in np.flatnonzero(sizes > _LOOPED_BYTES):
-            hashes[place] = xxhash.xxh3_64_intdigest(self.data[starts[place] : stops[place]])
+            hashes[place] = xxhash.xxh3_64_intdigest(self.data[starts[place] : stops[place]].data)
         return hashes

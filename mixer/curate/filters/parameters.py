@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from mixer.digest import decimal_text
 from mixer.errors import RecipeError
@@ -25,7 +25,20 @@ class WordParameters(FilterParameters):
     """Of filters that count words."""
 
     splitter: Splitter = "spaces"
-    """spaces: at white space, as `str.split`. spacy: datatrove's default, 10 to 50 times as slow."""
+    """spaces: at white space, as `str.split`. spacy: datatrove's default, many times as slow."""
+    language: str = "eng"
+    """The language for spaCy, by datatrove's code."""
+
+    @model_validator(mode="after")
+    def _check_language(self) -> Self:
+        if self.splitter == "spaces" and "language" in self.model_fields_set:
+            raise ValueError("'language' is for splitter: spacy; white space is that of all languages")
+        return self
+
+    @property
+    def is_columnar(self) -> bool:
+        """Whether the rules in columns can take these parameters; else datatrove's code has to."""
+        return self.splitter == "spaces"
 
 
 def parsed(kind: type[P], given: Mapping[str, Any], name: str, place: str) -> P:
@@ -46,18 +59,46 @@ def parsed(kind: type[P], given: Mapping[str, Any], name: str, place: str) -> P:
         details = error.errors(include_url=False)
         known = tuple(kind.model_fields)
         problems = [_problem(detail, known) for detail in details]
-        where = f"{place}.{details[0]['loc'][0]}" if len(problems) == 1 and details[0]["loc"] else place
-        message = problems[0] if len(problems) == 1 else f"{len(problems)} problems: " + "; ".join(problems)
+        way = details[0]["loc"] if len(details) == 1 and details[0]["type"] != "extra_forbidden" else ()
+        if not way:
+            keys = (".".join(map(str, detail["loc"])) for detail in details)
+            problems = [f"{key} {one}".strip() for key, one in zip(keys, problems)]
+        message = problems[0] if len(problems) == 1 else f"{len(problems)} problems: {'; '.join(problems)}"
+        where = ".".join([f"{place}.parameters", *map(str, way)])
         hint = f"{name} takes {', '.join(known)}"
         raise RecipeError(printable(message), where=printable(where), hint=hint) from None
 
 
+def parsed_words(given: Mapping[str, Any], name: str, place: str) -> WordParameters:
+    """How a class of datatrove's splits words: the parameters of this alone, of all that are given.
+
+    Raises:
+        RecipeError: a value is unknown.
+    """
+    own = {key: value for key, value in given.items() if key in WordParameters.model_fields}
+    return parsed(WordParameters, own, name, place)
+
+
+def refuse_unknown(given: Mapping[str, Any], known: Sequence[str], name: str, place: str) -> None:
+    """Check the names of parameters.
+
+    Raises:
+        RecipeError: one is not known.
+    """
+    for key in given:
+        if key not in known:
+            hint = f"{name} takes {', '.join(known) or 'no parameters'}"
+            raise RecipeError(printable(f"{key} {_not_known(key, known)}"), where=f"{place}.parameters", hint=hint)
+
+
 def _problem(detail: Mapping[str, Any], known: tuple[str, ...]) -> str:
-    key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        near = Unknown(name=key, known=known)
-        return f"{key!r} is not a parameter{near}"
-    return f"{key} {plain_message(detail)}"
+        return _not_known(detail["loc"][0], known)
+    return "is missing" if detail["type"] == "missing" else plain_message(detail)
+
+
+def _not_known(key: Any, known: Sequence[str]) -> str:
+    return f"is not a parameter{Unknown(name=key, known=tuple(known))}"
 
 
 def as_json(value: Any) -> Any:

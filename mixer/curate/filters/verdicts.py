@@ -11,7 +11,7 @@ import pyarrow as pa
 
 PASSED = "passed"
 """The name of code 0."""
-EMPTY = "empty"
+NOTHING_TO_COUNT = "empty"
 """The reason of a document without anything to count, on which datatrove divides by zero."""
 
 
