@@ -22,7 +22,7 @@ FLOOR = Fraction(1, 8)
 """A document with less of an item's entries is not kept as a hit."""
 _GAP_BYTES = 16
 """For each word of an item: an n-gram so far from the one before it is not of the same stretch."""
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 1 << 19
 """Text that is worked on at a time: its arrays fit into the cache."""
 
 
@@ -165,7 +165,7 @@ def decide_contamination(
 
 
 def _pieces(bounds: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Ranges of documents of about a megabyte; a longer document is one by itself."""
+    """ranges of documents of about half a megabyte; a longer document is one by itself."""
     first = 0
     while first < len(bounds) - 1:
         fitting = int(np.searchsorted(bounds, bounds[first] + _PIECE_BYTES, "right")) - 1

@@ -1,7 +1,7 @@
 """The n-grams of evaluation items, for looking up those of documents (format.md, "Contamination"). Pure.
 
     items 0 "a b c d", 1 "b c d e", n-grams of 3 words:
-    n-grams       0 "b c d"   1 "a b c"   2 "c d e"       (in the order of their hashes)
+    n-grams       0 "b c d"   1 "a b c"   2 "c d e"       (in the order of their sums)
     entries       0: item 0, n-gram 1   1: item 0, n-gram 0   2: item 1, n-gram 0   3: item 1, n-gram 2
 
 An item has an entry for each distinct n-gram that says something about it: not those without a letter, nor those of
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mixer.curate.evaluation_items import EvaluationItems
-from mixer.curate.words import Words, ngram_hashes, words_of
+from mixer.curate.words import Words, run_sums, words_of
 from mixer.digest import identity
 
 SHORT_NGRAM = 8
@@ -31,27 +31,29 @@ _SLOTS_OF_NGRAM = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NgramTable:
-    """The n-grams of one length, found by hash."""
+    """The n-grams of one length, found by their sums (`run_sums`)."""
 
     # Words in each.
     size: int
     # uint64[n-grams], rising.
-    hashes: np.ndarray
+    sums: np.ndarray
     # The number of the first one.
     first: int
-    # uint8[2^(64 - shift - 3)]: a bit for each value of a hash's first bits, set if an n-gram has it.
+    # uint8[2^(64 - shift - 3)]: a bit for each value of a sum's first bits, set if an n-gram has it.
     slots: np.ndarray
     shift: int
 
-    def lookup(self, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which of these hashes (uint64[n]) are in the table: their places, and n-gram numbers, int64 both."""
-        slot = hashes >> np.uint64(self.shift)
-        bits = self.slots[slot >> np.uint64(3)] >> (slot & np.uint64(7)).astype(np.uint8)
-        likely = np.flatnonzero(bits & 1)
-        likely = likely[np.argsort(hashes[likely])]  # the search is then one walk through memory
-        wanted = hashes[likely]
-        number = np.searchsorted(self.hashes, wanted)
-        equal = self.hashes[np.minimum(number, len(self.hashes) - 1)] == wanted
+    def lookup(self, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of these sums (uint64[n]) are in the table: their places, and n-gram numbers, int64 both."""
+        slot = sums >> np.uint64(self.shift)
+        bits = self.slots.take((slot >> np.uint64(3)).view(np.int64))
+        bits >>= (slot & np.uint64(7)).astype(np.uint8)
+        bits &= 1
+        likely = np.flatnonzero(bits.view(bool))
+        likely = likely[np.argsort(sums[likely])]  # the search is then one walk through memory
+        wanted = sums[likely]
+        number = np.searchsorted(self.sums, wanted)
+        equal = self.sums[np.minimum(number, len(self.sums) - 1)] == wanted
         return likely[equal], number[equal] + self.first
 
 
@@ -109,12 +111,12 @@ def index_items(items: EvaluationItems, ngram: int = 13) -> ItemIndex:
     for one in np.unique(size).tolist():
         rows = np.flatnonzero(size == one)
         part = _entries(items.text.take(pa.array(rows)), one)
-        if len(part.hashes):
-            tables.append(_table(one, part.hashes, num_ngrams))
+        if len(part.sums):
+            tables.append(_table(one, part.sums, num_ngrams))
         items_of.append(rows[part.item])
         ngrams_of.append(part.ngram + num_ngrams)
         entries_of.append(part.by_ngram + num_entries)
-        num_ngrams, num_entries = num_ngrams + len(part.hashes), num_entries + len(part.item)
+        num_ngrams, num_entries = num_ngrams + len(part.sums), num_entries + len(part.item)
     # The parts are of different sizes of n-grams: put their items in order.
     item, ngram_number = np.concatenate(items_of), np.concatenate(ngrams_of)
     order = np.argsort(item, kind="stable")
@@ -122,7 +124,7 @@ def index_items(items: EvaluationItems, ngram: int = 13) -> ItemIndex:
     place = np.empty(num_entries, dtype=np.int64)
     place[order] = np.arange(num_entries)
     return ItemIndex(
-        id=identity(["contamination", _VERSION, items.digest, ngram, short, MAX_ITEMS_OF_NGRAM]),
+        id=identity(["evaluation items", _VERSION, items.digest, ngram, short, MAX_ITEMS_OF_NGRAM]),
         tables=tuple(tables),
         entry_offsets=_offsets(np.bincount(item, minlength=len(num_words))),
         entry_ngram=ngram_number,
@@ -142,7 +144,7 @@ class _Entries:
     item: np.ndarray
     ngram: np.ndarray
     # uint64[n-grams], rising.
-    hashes: np.ndarray
+    sums: np.ndarray
     # int64[entries]: entries in the order of their n-grams.
     by_ngram: np.ndarray
 
@@ -150,15 +152,16 @@ class _Entries:
 def _entries(text: pa.LargeStringArray, size: int) -> _Entries:
     """The entries of texts that are cut into n-grams of this size."""
     words = words_of(text)
-    hashes, offsets = ngram_hashes(words, size)
-    item = np.repeat(np.arange(len(text)), np.diff(offsets))
-    begin = np.arange(len(hashes)) + (words.offsets[:-1] - offsets[:-1])[item]
+    ((_, runs),) = run_sums(words, [size])
+    counts = np.diff(words.offsets) - (size - 1)  # no text has fewer words
+    item = np.repeat(np.arange(len(text)), counts)
+    begin = np.arange(len(item)) + (size - 1) * item
     letters = _offsets(_has_letter(text, words))
     kept = np.flatnonzero(letters[begin + size] > letters[begin])
-    item, hashes = item[kept], hashes[kept]
+    item, sums = item[kept], runs[begin[kept]]
     # Equal n-grams one after the other, and those of one text by place: each text keeps its first.
-    order = np.argsort(hashes, kind="stable")
-    is_new = _differs(hashes[order])
+    order = np.argsort(sums, kind="stable")
+    is_new = _differs(sums[order])
     number = np.cumsum(is_new) - 1
     is_entry = is_new | _differs(item[order])
     is_telling = np.bincount(number[is_entry]) <= MAX_ITEMS_OF_NGRAM
@@ -170,7 +173,7 @@ def _entries(text: pa.LargeStringArray, size: int) -> _Entries:
     return _Entries(
         item=item[is_kept],
         ngram=ngram[is_kept],
-        hashes=hashes[order[is_new]][is_telling],
+        sums=sums[order[is_new]][is_telling],
         by_ngram=(np.cumsum(is_kept) - 1)[by_ngram],
     )
 
@@ -198,14 +201,14 @@ def _keys(document: np.ndarray, start: np.ndarray) -> np.ndarray:
     return keys
 
 
-def _table(size: int, hashes: np.ndarray, first: int) -> NgramTable:
-    bits = min(max((len(hashes) * _SLOTS_OF_NGRAM).bit_length(), _LEAST_SLOT_BITS), _MOST_SLOT_BITS)
+def _table(size: int, sums: np.ndarray, first: int) -> NgramTable:
+    bits = min(max((len(sums) * _SLOTS_OF_NGRAM).bit_length(), _LEAST_SLOT_BITS), _MOST_SLOT_BITS)
     shift = 64 - bits
-    slot = (hashes >> np.uint64(shift)).astype(np.int64)
+    slot = (sums >> np.uint64(shift)).astype(np.int64)
     begins = np.flatnonzero(np.diff(slot >> 3, prepend=-1))
     slots = np.zeros(1 << (bits - 3), dtype=np.uint8)
     slots[slot[begins] >> 3] = np.bitwise_or.reduceat(np.left_shift(1, slot & 7).astype(np.uint8), begins)
-    return NgramTable(size=size, hashes=hashes, first=first, slots=slots, shift=shift)
+    return NgramTable(size=size, sums=sums, first=first, slots=slots, shift=shift)
 
 
 def _offsets(counts: np.ndarray) -> np.ndarray:

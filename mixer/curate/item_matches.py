@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from mixer.curate.item_index import ItemIndex
-from mixer.curate.words import ngram_hashes, words_of
+from mixer.curate.words import run_sums, words_of
 from mixer.sources.text import text_offsets
 
 
@@ -29,12 +29,12 @@ def item_matches(index: ItemIndex, text: pa.LargeStringArray) -> ItemMatches:
     ends = np.diff(text_offsets(text))
     empty = np.empty(0, dtype=np.int64)
     documents, ngrams, starts, stops = [empty], [empty], [empty], [empty]
-    for table in index.tables:
-        hashes, offsets = ngram_hashes(words, table.size)
-        place, ngram = table.lookup(hashes)
-        document = np.searchsorted(offsets, place, "right") - 1
-        first = words.offsets[document] + place - offsets[document]
-        after = first + table.size
+    for table, (size, sums) in zip(index.tables, run_sums(words, [table.size for table in index.tables])):
+        first, ngram = table.lookup(sums)
+        document = np.searchsorted(words.offsets, first, "right") - 1
+        after = first + size
+        inside = after <= words.offsets[document + 1]
+        first, ngram, document, after = first[inside], ngram[inside], document[inside], after[inside]
         is_last = after == words.offsets[document + 1]
         stop = ends[document]
         stop[~is_last] = words.starts[after[~is_last]]

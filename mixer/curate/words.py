@@ -8,7 +8,7 @@ word is depends on no library's version: it follows from the bytes of UTF-8 by t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -99,6 +99,29 @@ def ngram_hashes(words: Words, size: int) -> tuple[np.ndarray, np.ndarray]:
             runs += words.hashes[start + place : stop + place]
         hashes.append(mixed(runs[inside[start:stop]]))
     return np.concatenate(hashes), offsets
+
+
+def run_sums(words: Words, sizes: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """The sums that become hashes of n-grams once they are mixed: equal for equal runs of words, spread as evenly.
+
+    All sizes in one go, and a run of words may reach into the next document: for a caller who looks for few of them.
+
+    Args:
+        words: the words.
+        sizes: words in a run, rising.
+
+    Yields:
+        A size, and uint64[words - size + 1]: the sum of the run that begins with each word. It is gone with the next.
+    """
+    runs = words.hashes.copy()
+    done = 1
+    for size in sizes:
+        for place in range(done, size):  # Horner's rule, in place
+            runs = runs[:-1]
+            runs *= np.uint64(_NGRAM_BASE)
+            runs += words.hashes[place : place + len(runs)]
+        done = size
+        yield size, runs
 
 
 def mixed(values: np.ndarray) -> np.ndarray:
