@@ -81,6 +81,7 @@ def test_a_step_knows_its_kind() -> None:
         ({"steps": [{"exakt": {}}]}, "curate.steps[0].exakt: is not a key; did you mean 'exact'"),
         ({"steps": [{"near": {"similarty": 1}}]}, "near.similarty: is not a key; did you mean 'similarity'"),
         ({"steps": [{"near": {"similarity": 70}}]}, "similarity: must be a number above 0 and at most 1"),
+        ({"steps": [{"near": {"bands": 64}}]}, "near: has 64 bands of 8 slots; the most are 254 slots in all"),
         ({"steps": [{"near": {"scope": "cross"}}]}, "scope: .*did you mean 'across'"),
         ({"steps": [{"near": {"sources": ["aa"]}}]}, r"sources\[0\]: is not a source .*did you mean 'a'"),
         ({"steps": [{"near": {}}], "prefer": ["c"]}, r"curate.prefer\[0\]: is not a source of this recipe"),

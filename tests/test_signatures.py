@@ -142,9 +142,13 @@ def test_enormous_documents_are_signed_by_their_first_bytes(monkeypatch: pytest.
     words = prose(400, 1)
     text = " ".join(words)
     begins = len(" ".join(words[:100])) + 1
-    monkeypatch.setattr(signatures, "MAX_SIGNED_BYTES", begins + 1)
-    found = signed([text, "x " * 20, "y" * (begins + 50) + text])
-    assert found.slots[0].tolist() == signed([" ".join(words[:101])]).slots[0].tolist()
+    texts = [text, "x " * 20, "y" * (begins + 50) + text]
+    for num_bytes, num_words in ((begins, 100), (begins + 1, 101)):
+        expected = signed([" ".join(words[:num_words])]).slots[0].tolist()
+        monkeypatch.setattr(signatures, "MAX_SIGNED_BYTES", num_bytes)
+        found = signed([*texts])
+        assert found.slots[0].tolist() == expected
+        monkeypatch.undo()
     assert found.num_words.tolist() == [400, 20, 400]
     assert found.signed.tolist() == [True, True, False]
 

@@ -193,7 +193,7 @@ def _letter_words(letters: np.ndarray, begins: np.ndarray, scratch: np.ndarray) 
     places = np.flatnonzero(is_first)
     sums = _sums_from(places, padded.view("<u2"), scratch)
     if len(joints):
-        shifts = np.searchsorted(places, joints + np.arange(1, len(joints) + 1))
+        shifts = np.searchsorted(places, joints + np.arange(len(joints)))
         places -= np.repeat(np.arange(len(joints) + 1), np.diff(shifts, prepend=0, append=len(places)))
     return places, sums
 

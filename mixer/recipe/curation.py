@@ -21,6 +21,8 @@ from mixer.recipe.part import RecipePart
 _DECIMAL = "decimal"
 LEAST_ITEM_SHARE = 0.125
 """Of an item, in the facts of a row."""
+MAX_SLOTS = 254
+"""Slots of a signature: how many agree is kept in a byte."""
 STEPS = ("filter", "decontaminate", "exact", "near")
 
 
@@ -111,6 +113,12 @@ class NearSpec(RecipePart):
     """all; within: only rows of one source are compared; across: only rows of different sources."""
     sources: Names = ()
     """Only rows of these sources; unless given, of all but those whose rows are lists of texts, as repositories are."""
+
+    @model_validator(mode="after")
+    def _few_slots(self) -> NearSpec:
+        if self.bands * self.rows > MAX_SLOTS:
+            raise ValueError(f"has {self.bands} bands of {self.rows} slots; the most are {MAX_SLOTS} slots in all")
+        return self
 
 
 class CurateStep(RecipePart):

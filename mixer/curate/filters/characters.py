@@ -75,7 +75,7 @@ def code_points(data: np.ndarray, leads: np.ndarray) -> np.ndarray:
     longer = np.flatnonzero(first >= 0xE0)
     points[longer] = ((points[longer] & 0x3FF) << 6) | (data[leads[longer] + 2] & _LOW_BITS)
     longest = np.flatnonzero(first >= 0xF0)
-    points[longest] = ((points[longest] & 0x1FFF) << 6) | (data[leads[longest] + 3] & _LOW_BITS)
+    points[longest] = ((points[longest] & 0x7FFF) << 6) | (data[leads[longest] + 3] & _LOW_BITS)
     return points
 
 

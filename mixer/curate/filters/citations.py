@@ -20,7 +20,7 @@ def without_citations(
 
     Args:
         chunk: the documents.
-        starts: int64[ranges]: where ranges start, in bytes.
+        starts: int64[ranges]: where ranges start, in bytes; none starts or stops within a citation.
         stops: int64[ranges]: where they stop.
     """
     firsts, ends = _citations(chunk)
