@@ -18,7 +18,8 @@ from mixer.building import build as build_module
 from mixer.cli.main import app
 from mixer.curate.curation import Curation, Curator
 from mixer.curate.facts import jobs
-from mixer.errors import RecipeError
+from mixer.curate.filters.load import load_filter
+from mixer.errors import MixerError, RecipeError
 from mixer.recipe import Recipe, parse_recipe
 from mixer.report.row_fate import fate_in_words
 from mixer.shards.manifest import load_manifest
@@ -262,6 +263,39 @@ def test_steps_see_what_is_left(tmp_path: Path) -> None:
     assert found.record.warnings == ()
     late = curate(recipe(list(reversed(steps)), {"a": {"weight": 1, "path": "a.jsonl"}}), tmp_path, tmp_path / "cache")
     assert any("put it before step 1 near" in warning for warning in late.record.warnings)
+
+
+def test_a_filter_drops_what_it_refuses(rows: dict[str, list[dict[str, Any]]], root: Path, tmp_path: Path) -> None:
+    """Of the sources that the step names, with the filter's own reasons."""
+    parameters = {"min_doc_words": 20, "max_avg_word_length": 6.05}
+    made = recipe([{"filter": {"name": "gopher-quality", "parameters": parameters, "sources": ["crawl", "wiki"]}}])
+    found = curate(made, root, tmp_path)
+    judge = load_filter("gopher-quality", parameters, place="here")
+    for name, some in rows.items():
+        verdicts = judge.evaluate(pa.array([row["text"] for row in some], pa.large_string()))
+        words = [verdicts.reasons[code] if code and name != "edu" else None for code in verdicts.reason.tolist()]
+        assert [row["reason"] for row in table(found, name)] == words
+        assert [row["keep"] for row in table(found, name)] == [word is None for word in words]
+    lost = {source.name: source.steps[0].reasons for source in found.record.sources}
+    assert lost["edu"] == {}
+    assert len(lost["crawl"]) > 1
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"filter": {"name": "gopher-qualty"}}, r"gopher-quality"),
+        ({"filter": {"name": "c4", "parameters": {"min_words": 3}}}, r"min_words"),
+        ({"decontaminate": {"against": "gone.jsonl", "fields": ["prompt"]}}, r"gone\.jsonl"),
+        ({"exact": {"on": "address"}}, r"column 'address' is not in the source"),
+        ({"near": {}}, "curate.prefer_by: column 'text' is of type"),
+    ],
+)
+def test_a_step_that_does_not_fit_is_refused(root: Path, tmp_path: Path, step: dict[str, Any], message: str) -> None:
+    """By what is wrong, before or while facts are computed."""
+    more = {"prefer_by": "text"} if "near" in step else {}
+    with pytest.raises(MixerError, match=message):
+        curate(recipe([step], **more), root, tmp_path)
 
 
 STEPS: list[dict[str, Any]] = [{"exact": {"on": "normalised"}}, {"near": {"scope": "all"}}]

@@ -5,7 +5,7 @@ share of equal slots estimates how similar two documents are, by the n-grams tha
 (Broder 1997; one byte a slot: Li and König, "b-Bit minwise hashing", WWW 2010).
 
 An n-gram falls into one slot at a time and is not hashed anew for every slot (Li, Owen and Zhang, "One permutation
-hashing", NIPS 2012), which costs a tenth. Slots that stay empty get further throws, then copies of others (Shrivastava,
+hashing", NIPS 2012). Slots that stay empty get further throws, then copies of other slots (Shrivastava,
 "Optimal densification for fast and accurate minwise hashing", ICML 2017). The estimate is unbiased all the same: a slot
 that is empty in one of two documents holds an n-gram of the other one alone. Simulated for 10 to 1,000 n-grams, its
 variance is 0.5 to 1.05 times that of independent slots.
