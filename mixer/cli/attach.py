@@ -44,7 +44,9 @@ def attach(
     cache: Cache = None,
     json: Json = False,
 ) -> None:
-    """Make the columns of a table usable in a source's where, row by row.
+    """Join a table of row attributes to a source.
+
+    Its columns can be used in the source's where, row by row.
 
     The set is of the source's files as they are now. Name it under the source's attributes: a column of kind bool
     called keep leaves rows out by itself, others are for where, as in "quality.score > 0.4".

@@ -102,13 +102,14 @@ def test_a_wrong_vector_is_found(reader: Reader, tmp_path: Path) -> None:
     """The reader does recompute the vectors: a changed one, one without a rule, and a page without any are refused."""
     page = PAGE.read_text()
     changed = page.replace("its permutation of 8               1 2", "its permutation of 8               2 1")
-    (tmp_path / "changed.md").write_text(changed + "\n    a vector of another kind   1 2 3\n")
+    changed = changed.replace("## 8.", "    a vector of another kind   1 2 3\n\n## 8.", 1)
+    (tmp_path / "changed.md").write_text(changed)
     problems = reader("--vectors", tmp_path / "changed.md")["problems"]
     assert len(problems) == 2
     assert "its permutation of 8" in problems[0]
     assert "a vector of another kind" in problems[1]
     (tmp_path / "empty.md").write_text("# Nothing\n")
-    assert len(reader("--vectors", tmp_path / "empty.md")["problems"]) == 12
+    assert len(reader("--vectors", tmp_path / "empty.md")["problems"]) == 14
 
 
 def test_the_order_of_training_is_mixers(reader: Reader, workshop: Workshop, tmp_path: Path) -> None:

@@ -131,7 +131,9 @@ def test_other_verbs_say_what_to_install(bare_cli: Bare, built: Path, arguments:
     done = bare_cli(*words)
     assert (done.returncode, done.stdout) == (2, "")
     missing, hint = done.stderr.splitlines()
-    assert missing.startswith(f"error: {doing} needs packages that are not installed: awkward, gigatoken, llama-models")
+    assert missing.startswith(
+        f"error: {doing} needs packages that are not installed: awkward, gigatoken, isal, llama-models"
+    )
     assert hint == "  hint: pip install 'mixer-data[build]'"
     (line,) = bare_cli(*words, "--json").stderr.splitlines()
     assert json.loads(line)["error"] == "MissingPackages"

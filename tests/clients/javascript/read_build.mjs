@@ -20,7 +20,7 @@ const USAGE = "usage: node read_build.mjs OUT [--order EPOCH] | node read_build.
 async function main(args) {
   if (args.length === 1 && !args[0].startsWith("--")) return report(await checkBuild(args[0]));
   if (args.length === 2 && args[0] === "--vectors") {
-    const problems = findWrongVectors(readFileSync(args[1], "utf8"));
+    const problems = await findWrongVectors(readFileSync(args[1], "utf8"));
     return print(problems.length === 0 ? { fine: true } : { fine: false, problems });
   }
   if (args.length === 3 && args[1] === "--order" && /^\d+$/.test(args[2])) return printOrder(args[0], BigInt(args[2]));

@@ -1,10 +1,13 @@
-// Recomputes every vector that format.md prints.
+// Recomputes every vector that format.md prints, but those of curation, of which a build holds the result.
 
-import { canonical, identity, parseJson } from "./json.mjs";
+import { xxhash3 } from "hash-wasm";
+
+import { canonical, identity, parseJson, sha256 } from "./json.mjs";
 import { passOfDraw, slotsOfDocuments, sourcesOfDraws } from "./draws.mjs";
 import { orderInGroups, orderOfEpoch } from "./order.mjs";
 import { outputs, permutation, streamKey } from "./random.mjs";
 
+const CURATION = "\n## 9. Curation";
 const EPOCH = /^seed (\d+), epoch (\d+)/;
 
 // What each kind of label asks for. A label's own numbers are the inputs; `memory` holds what the line above it had.
@@ -26,6 +29,22 @@ const KINDS = {
     make: ([, rows, last], memory) => (memory.draws = drawsOf(integers(rows), Number(last))).map(({ pass }) => pass),
   },
   rows: { label: /^and their rows in the pass$/, make: (_, memory) => memory.draws.map(({ row }) => row) },
+  attributes: {
+    label: /^bool ((?:true|false)(?:, (?:true|false))*)$/,
+    make: ([, values]) => ["sha256", sha256(Uint8Array.from(values.split(", "), (value) => Number(value === "true")))],
+  },
+  heldOut: {
+    label: /^fraction 0\.5, texts "(\d+)" to "(\d+)", held out$/,
+    make: async ([, first, last]) => {
+      const held = [];
+      for (let text = Number(first); text <= Number(last); text += 1) {
+        // The two halves of the seed 0x686f6c646f7574; half of all digests begin with a bit of 0.
+        const digest = await xxhash3(String(text), 0x646f7574, 0x686f6c);
+        if (BigInt(`0x${digest}`) >> 63n === 0n) held.push(text);
+      }
+      return held;
+    },
+  },
   slots: {
     label: /^slots of sources ([\d ]+), names (.*), seed (\d+), task (\d+): documents go to slots$/,
     make: ([, slots, names, seed, task]) =>
@@ -54,11 +73,11 @@ const KINDS = {
 };
 
 /** What is wrong with the vectors of a page: one text each. Vectors that are missing or not understood are wrong. */
-export function findWrongVectors(page) {
+export async function findWrongVectors(page) {
   const problems = [];
   const missing = new Set(Object.keys(KINDS));
   const memory = {};
-  for (const line of page.split("\n").filter((text) => /^ {4}\S/.test(text))) {
+  for (const line of page.split(CURATION)[0].split("\n").filter((text) => /^ {4}\S/.test(text))) {
     const { label, printed } = split(line.trim());
     const [kind, match] = kindOf(label);
     if (kind === undefined) {
@@ -66,7 +85,7 @@ export function findWrongVectors(page) {
       continue;
     }
     missing.delete(kind);
-    const made = KINDS[kind].make(match, memory, printed.length).map(String);
+    const made = (await KINDS[kind].make(match, memory, printed.length)).map(String);
     if (made.join(" ") !== printed.join(" ")) {
       problems.push(`format.md: "${label}" is ${made.join(" ")}, but the page prints ${printed.join(" ")}`);
     }
