@@ -35,7 +35,7 @@ WHITE_SPACE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2003\u2028\u2029\u202f
 _WORDS = """
 the be to of and that have with The a data set dataset naïve é 日本語 ё \U0001f600 \U00020000 ﬁ İ ſ 1 ２ １
 # ## ... .... … …... - • -- -a •b a... b… “” ! ?! . 。 \u0301 \u200b \x00 \x7f \ufeff
-end. end? end.” end.”) end.)))) ( ]] [ [12 [1] [٣] [edit] [citation needed] {
+end. end? end.” end.”) end.))) end.)))) ( ]] [ [12 [1] [٣] [edit] [citation needed] {
 lorem ipsum JavaScript Cookie coo\u212aie cookies policy privacy terms use uses
 """
 ODD_WORDS = [*_WORDS.split(), "x" * 40, "y" * 300, "w" * 1000, "w" * 1001, "é" * 1000]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from filters_kit import CLASSES, SENTENCE_END, assert_same, column, installed_texts, odd_documents, verdicts
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mixer.curate.filters import chunk
@@ -65,19 +65,56 @@ def test_enormous_and_binary_documents_get_the_same_verdicts(name: str) -> None:
 @pytest.mark.parametrize("name", CLASSES)
 def test_documents_around_make_no_difference(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor do chunks, slices of an array, and nulls, which pass."""
-    texts = [*installed_texts()[::25], "", "...", "- a", "[1", "2]", "\r", "\n", "java", "script"]
-    rules = load_filter(name, {}, place="here")
-    whole = verdicts(name, texts)
-    for size in (1, 5000):
-        monkeypatch.setattr(chunk, "_CHUNK_BYTES", size)
-        found = rules.evaluate(column(["before", *texts])[1:])
-        assert [found.reasons[code] for code in found.reason] == whole
-    found = rules.evaluate(column([None, *texts[:50], None]))
-    assert [found.reasons[code] for code in found.reason] == ["passed", *whole[:50], "passed"]
+    touching = [
+        "",
+        "...",
+        "- a",
+        "[1",
+        "2]",
+        "\r",
+        "\n",
+        "java",
+        "script",
+        "the a..",
+        ".. the",
+        "the a.",
+        "..",
+        "\n\n",
+        "\na",
+    ]
+    for parameters in ({}, LOOSE[name], {"min_doc_words": 1, "max_symbol_word_ratio": 0.3}):
+        if name != "gopher-quality" and "max_symbol_word_ratio" in parameters:
+            continue
+        texts = [*installed_texts()[::25], *touching, *touching[::-1]]
+        rules = load_filter(name, parameters, place="here")
+        monkeypatch.undo()
+        whole = verdicts(name, texts, **parameters)
+        for size in (1, 5000):
+            monkeypatch.setattr(chunk, "_CHUNK_BYTES", size)
+            found = rules.evaluate(column(["before", *texts])[1:])
+            assert [found.reasons[code] for code in found.reason] == whole
+        found = rules.evaluate(column([None, *texts[:50], None]))
+        assert [found.reasons[code] for code in found.reason] == ["passed", *whole[:50], "passed"]
     assert len(rules.evaluate(column([]))) == 0
 
 
+def test_white_space_around_makes_no_paragraphs_but_lines() -> None:
+    """Two of four paragraphs are none too many, one of three is."""
+    texts = ["\n\na\n\na\n\nb", "a\n\na\n\nb\n\n\n", " \n\na\n\na\n\nb\n\nc", "\n\n", "\na\n", "a\nb\n\nb\nc\nd\ne\n"]
+    assert assert_same("gopher-repetition", texts)[:3] == ["dup_para_frac", "dup_para_frac", "top_2_gram"]
+
+
+def test_line_feeds_are_no_characters_of_fineweb() -> None:
+    """5 of 10 characters are of a repeated line, or 5 of 11 with the line feed."""
+    parameters = {"line_punct_thr": 0, "short_line_thr": 1, "char_duplicates_ratio": 0.48, "new_line_ratio": 1}
+    assert assert_same("fineweb-quality", ["aaaa.\naaaa.", "aaaa.\n\naaab."], **parameters) == [
+        "char_dup_ratio",
+        "passed",
+    ]
+
+
 @settings(deadline=None)
+@example(text="One.))) Two.)))) Three”) four.”)")
 @given(text=odd_documents())
 def test_sentences_end_with_words_that_end_them(text: str) -> None:
     """Up to three closing quotes or brackets aside; what is left is a sentence."""

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mixer.curate.filters.characters import (
@@ -21,7 +21,7 @@ from mixer.curate.filters.characters import (
     kinds_of,
     last_code_points,
 )
-from mixer.curate.filters.chunk import Chunk
+from mixer.curate.filters.chunk import TextChunk
 from mixer.curate.filters.citations import without_citations
 from mixer.curate.filters.counting import Ranks, counts_between, sums_between
 from mixer.curate.filters.letters import Letters
@@ -40,12 +40,12 @@ def bytes_of(text: str) -> np.ndarray:
     return np.frombuffer(text.encode(), dtype=np.uint8)
 
 
-def chunk_of(documents: list[str]) -> Chunk:
+def chunk_of(documents: list[str]) -> TextChunk:
     begins = np.cumsum([0, *(len(document.encode()) for document in documents)])
-    return Chunk(bytes_of("".join(documents)), begins)
+    return TextChunk(bytes_of("".join(documents)), begins)
 
 
-def text_at(chunk: Chunk, start: int, stop: int) -> str:
+def text_at(chunk: TextChunk, start: int, stop: int) -> str:
     return chunk.data[start:stop].tobytes().decode()
 
 
@@ -177,6 +177,7 @@ def test_runs_of_words_have_the_same_hash_if_their_letters_are_the_same(words: l
         max_size=4,
     )
 )
+@example(documents=["[1", "2]", "[", "]", "[edi", "t]", "[citation ", "needed]"])
 def test_citations_are_those_of_datatrove(documents: list[str]) -> None:
     """And the sign for kelvin is a k."""
     from datatrove.pipeline.filters.c4_filters import CITATION_REGEX

@@ -1,7 +1,8 @@
 """The language of documents, by the classifier that FineWeb uses: fastText's lid.176, the small one of its two models.
 
 Of the classifiers that come with their model in a package it is the one of the field: FineWeb keeps documents that it
-finds English with a score of at least 0.65. docs/curation.md has the speed of others.
+finds English with a score of at least 0.65. On the same texts and core it reads 2.9 MB/s, py3langid 1.7, and CLD2 6,
+after the characters that CLD2 refuses are taken out.
 """
 
 from __future__ import annotations
