@@ -21,6 +21,14 @@ from mixer.sources.row_filter import parse_where
 
 MAX_SECONDS = 5.0
 RECIPES = Path(__file__).parent.parent / "recipes"
+SIX_SOURCES = (
+    "target: {rows: 9}\nsources: {"
+    + ", ".join(
+        f"{name}: {{weight: 1, path: {name}.jsonl}}"
+        for name in ("dclm", "fineweb-edu", "dolma", "zyda", "stack-v2", "finemath")
+    )
+    + "}"
+)
 GOOD = (
     """
 name: base
@@ -46,7 +54,8 @@ sources:
     contents: {data_set: stack-v2, languages: [C, D], min_bytes: 10, max_bytes: 1MB, min_bytes_per_token: 2}
   made: {weight: 1, path: x.jsonl, text: {list: files, template: "{path}: {text}", separator: "--"}}
 """,
-    *(path.read_text() for path in sorted(RECIPES.glob("*.yaml"))),
+    # One that extends another is no recipe by itself: here it has sources of its own instead.
+    *(path.read_text().replace("extends: sample.yaml", SIX_SOURCES) for path in sorted(RECIPES.glob("*.yaml"))),
 )
 SCALARS = """
 0 -1 1 1.5 -0.0 1e308 1e-308 1e400 -1e308 .inf .nan 9223372036854775807 9223372036854775808 10B 1e999999999 null ~ true

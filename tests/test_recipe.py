@@ -824,6 +824,7 @@ def test_the_schema_describes_every_key():
         "DecontaminateSpec",
         "EpochsSpec",
         "ExactSpec",
+        "ExcludeSpec",
         "FilterSpec",
         "HoldoutSpec",
         "NearSpec",

@@ -172,9 +172,9 @@ def _with_numbers(normalised: dict[str, Any]) -> dict[str, Any]:
             source["contents"] = {**contents, "min_bytes_per_token": ratio}
         sources[name] = source
     more: dict[str, Any] = {"sources": sources}
-    if "curate" in normalised:
+    if normalised.get("curate") is not None:
         more["curate"] = _curate_with_numbers(normalised["curate"])
-    if "holdout" in normalised:
+    if normalised.get("holdout") is not None:
         more["holdout"] = {**normalised["holdout"], "fraction": float(normalised["holdout"]["fraction"])}
     return {**normalised, **more}
 
